@@ -1,0 +1,144 @@
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use tidewire_log::{Filter, Position, TailRecord};
+use tidewire_topic::TopicIndex;
+
+/// Subscribers with equal filters: they are owed the same frames.
+pub(crate) struct Group {
+    pub(crate) filter: Arc<Filter>,
+    /// The first of the list of members that runs through the slots.
+    pub(crate) first: Option<u32>,
+    pub(crate) len: u32,
+    /// The newest record known to match; at first, where matching began. A member at or beyond it is
+    /// owed nothing.
+    pub(crate) last_match: Position,
+    /// Nothing matched between these two: who stands in it stands at its end.
+    quiet: (Position, Position),
+    is_queued: bool,
+}
+
+impl Group {
+    /// Where a member that stands at `at` stands in truth.
+    pub(crate) fn settled(&self, at: Position) -> Position {
+        if at >= self.quiet.0 && at < self.quiet.1 { self.quiet.1 } else { at }
+    }
+}
+
+/// The groups of a shard, and which of them have news.
+#[derive(Default)]
+pub(crate) struct Groups {
+    groups: Vec<Option<Group>>,
+    free: Vec<u32>,
+    by_filter: HashMap<Arc<Filter>, u32>,
+    index: TopicIndex<u32>,
+    queue: VecDeque<u32>,
+    hits: Vec<u32>,
+}
+
+impl Groups {
+    /// The group of a filter; a new one matches from `matched` on.
+    pub(crate) fn intern(&mut self, filter: Filter, matched: Position) -> u32 {
+        if let Some(&number) = self.by_filter.get(&filter) {
+            return number;
+        }
+        let number = self.free.pop().unwrap_or_else(|| {
+            self.groups.push(None);
+            u32::try_from(self.groups.len() - 1).expect("there are no more groups than slots, which are u32")
+        });
+        let filter = Arc::new(filter);
+        self.index.insert(&filter.topics, number);
+        self.by_filter.insert(Arc::clone(&filter), number);
+        self.groups[number as usize] = Some(Group {
+            filter,
+            first: None,
+            len: 0,
+            last_match: matched,
+            quiet: (matched, matched),
+            is_queued: false,
+        });
+        number
+    }
+
+    pub(crate) fn at(&self, number: u32) -> &Group {
+        self.groups[number as usize].as_ref().expect("a group lives while a slot names it")
+    }
+
+    pub(crate) fn at_mut(&mut self, number: u32) -> &mut Group {
+        self.groups[number as usize].as_mut().expect("a group lives while a slot names it")
+    }
+
+    /// Drops a group that has no members; says whether it did.
+    pub(crate) fn drop_if_empty(&mut self, number: u32) -> bool {
+        if self.at(number).len > 0 {
+            return false;
+        }
+        if let Some(group) = self.groups[number as usize].take() {
+            self.index.remove(&group.filter.topics, number);
+            self.by_filter.remove(&group.filter);
+            self.free.push(number);
+        }
+        true
+    }
+
+    /// Notes a committed record: whoever it matches has news. `matched` is the position before it.
+    pub(crate) fn note(&mut self, record: &TailRecord<'_>, matched: Position) {
+        let mut hits = std::mem::take(&mut self.hits);
+        self.index.for_each(record.topics(), |number| hits.push(number));
+        for number in hits.drain(..) {
+            if record.is_admitted_by(&self.at(number).filter) {
+                self.mark(number, matched, matched.next());
+            }
+        }
+        self.hits = hits;
+    }
+
+    /// Has every group look for itself: records between `matched` and `head` went by unseen.
+    pub(crate) fn mark_all(&mut self, head: Position) {
+        for number in 0..self.groups.len() {
+            if self.groups[number].is_some() {
+                let number = u32::try_from(number).expect("numbers are given out as u32");
+                let group = self.at_mut(number);
+                group.last_match = head;
+                group.quiet = (head, head);
+                self.enqueue(number);
+            }
+        }
+    }
+
+    fn mark(&mut self, number: u32, matched: Position, position: Position) {
+        let group = self.at_mut(number);
+        if !group.is_queued {
+            group.quiet = (group.last_match, matched);
+        }
+        group.last_match = position;
+        self.enqueue(number);
+    }
+
+    fn enqueue(&mut self, number: u32) {
+        let group = self.at_mut(number);
+        if !group.is_queued {
+            group.is_queued = true;
+            self.queue.push_back(number);
+        }
+    }
+
+    /// How many entries the queue of groups with news has; those of groups that were dropped
+    /// stay in it until they are taken.
+    pub(crate) fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Takes the next entry of the queue: a group with news, unless it was dropped since. News
+    /// from here on queue the group again.
+    pub(crate) fn take_queued(&mut self) -> Option<u32> {
+        let number = self.queue.pop_front()?;
+        let group = self.groups[number as usize].as_mut().filter(|group| group.is_queued)?;
+        group.is_queued = false;
+        Some(number)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_filter.len()
+    }
+}

@@ -1,0 +1,21 @@
+//! The hub's rules as a pure state machine: where a subscriber goes on, who is owed what, and
+//! what of it is on the wire. Time comes in as an argument; there are no sockets here.
+//!
+//! A [`Shard`] holds the subscribers of one thread. Each has a position of its own and is never
+//! given anything at or below it; delivering, catching up and being slow are the same operation:
+//! write what lies between the position and the watermark.
+
+mod catch_up;
+mod cursor;
+mod frames;
+mod group;
+mod own_events;
+mod shard;
+mod slot;
+
+pub use catch_up::{CatchUp, CatchUpRead};
+pub use cursor::{Cursor, Gap, GapReason, LAST_ID_BYTES_MAX, Start};
+pub use frames::{Frames, VISIT_BYTES_MAX};
+pub use own_events::LAST_CHUNK;
+pub use shard::{Heartbeat, Limits, Owed, Shard, StreamStart, Wrote};
+pub use slot::SlotKey;

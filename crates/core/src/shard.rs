@@ -1,0 +1,527 @@
+use std::collections::VecDeque;
+
+use tidewire_log::{Filter, HubId, Position, Tail, TailReader};
+
+use crate::catch_up::{CatchUp, CatchUpRead};
+use crate::group::Groups;
+use crate::slot::{Own, Progress, Slot, Slots, Source};
+use crate::{Frames, Gap, GapReason, SlotKey, Start, own_events};
+
+/// How many records are matched under one look at the tail.
+const OBSERVE_RECORDS_MAX: u64 = 4096;
+
+/// What a shard holds its subscribers to, in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The longest silence on a stream.
+    pub heartbeat_ms: u64,
+    /// The longest time that a subscriber may take nothing while something is owed.
+    pub stall_ms: u64,
+}
+
+/// A stream that was admitted.
+#[derive(Clone, Debug)]
+pub struct StreamStart {
+    /// Status line, headers and empty line; what follows is chunked.
+    pub head: Vec<u8>,
+    /// After how long the client is told to reconnect, in milliseconds.
+    pub retry_ms: u64,
+    /// What the subscriber asked for and may read.
+    pub filter: Filter,
+    /// Where the stream begins.
+    pub start: Start,
+}
+
+/// What is to be done for a subscriber.
+pub enum Owed<'a, T> {
+    /// Nothing.
+    Nothing,
+    /// Write these bytes, then say how many were taken ([`Shard::wrote`]).
+    Write(&'a [u8], &'a mut T),
+    /// Read from the log, then hand over what was found ([`Shard::caught_up`]).
+    CatchUp(CatchUp),
+    /// The rest of a frame begun is no longer retained: close without a last chunk.
+    Torn,
+}
+
+/// How a subscriber stands after a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wrote {
+    /// How many frames the write finished.
+    pub frames: usize,
+    /// The socket took less than it was given: say when it is writable again.
+    pub is_blocked: bool,
+}
+
+/// What a look at a silent subscriber asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heartbeat {
+    /// Visit it: it has been silent and was given something to say.
+    Visit(SlotKey),
+    /// Close it: it took nothing for `stall_ms`.
+    Stalled(SlotKey),
+}
+
+/// The subscribers of one thread. `T` is what the shell keeps for each: a socket.
+pub struct Shard<T> {
+    slots: Slots<T>,
+    groups: Groups,
+    limits: Limits,
+    /// The position to which records have been matched, and its place.
+    matched: Position,
+    matched_place: HubId,
+    /// Those who are owed more than one visit wrote.
+    lagging: VecDeque<SlotKey>,
+    round: Round,
+    frames: Frames,
+    /// For whom `frames` were made, while they may serve the next one as well.
+    frames_for: Option<(u32, Progress, Position)>,
+    listed: Listed,
+    gaps_told: u64,
+}
+
+/// What is left of a round: one go over those who are owed something.
+#[derive(Default)]
+struct Round {
+    lagging: usize,
+    groups: usize,
+    /// The next member of the group whose turn it is.
+    member: Option<u32>,
+}
+
+/// The positions owed by one group, used again while a subscriber stands inside the range.
+#[derive(Default)]
+struct Listed {
+    group: Option<u32>,
+    from: Position,
+    to: Position,
+    positions: Vec<Position>,
+}
+
+impl<T> Shard<T> {
+    /// What a subscriber takes in the slab, in bytes.
+    pub const SLOT_BYTES: usize = Slots::<T>::SLOT_BYTES;
+
+    /// A shard without subscribers.
+    #[must_use]
+    pub fn new(limits: Limits) -> Shard<T> {
+        Shard {
+            slots: Slots::new(),
+            groups: Groups::default(),
+            limits,
+            matched: Position::default(),
+            matched_place: HubId::ZERO,
+            lagging: VecDeque::new(),
+            round: Round::default(),
+            frames: Frames::default(),
+            frames_for: None,
+            listed: Listed::default(),
+            gaps_told: 0,
+        }
+    }
+
+    /// How many subscribers there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether there is no subscriber.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many groups of equal filters there are.
+    #[must_use]
+    pub fn groups(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// How many gaps were told in the middle of a stream, all of them for what expired.
+    #[must_use]
+    pub fn gaps_told(&self) -> u64 {
+        self.gaps_told
+    }
+
+    /// Adds a subscriber. Its first bytes are its head, `retry:`, and the gap or else a
+    /// checkpoint; they are owed at once.
+    pub fn join(&mut self, transport: T, stream: StreamStart, tail: &Tail, now_ms: u64) -> SlotKey {
+        let StreamStart { head: mut bytes, retry_ms, filter, start } = stream;
+        own_events::retry(&mut bytes, retry_ms);
+        match &start.gap {
+            Some(gap) => own_events::gap(&mut bytes, gap, start.place),
+            None => own_events::checkpoint(&mut bytes, start.place),
+        }
+        self.observe(tail);
+        let at = tail.read().position_of(start.place);
+        let group = self.groups.intern(filter, self.matched);
+        let key = self.slots.insert(Slot {
+            transport,
+            progress: Progress { at: at.unwrap_or_default(), place: start.place, offset: 0 },
+            own: Some(Box::new(Own { bytes, written: 0 })),
+            wrote_ms: now_ms,
+            group,
+            next: None,
+            previous: None,
+            source: if at.is_some() { Source::Tail } else { Source::Log },
+            is_blocked: false,
+            is_lagging: false,
+            is_untold: false,
+        });
+        self.link(key);
+        self.lag(key);
+        key
+    }
+
+    /// Removes a subscriber and gives back its transport.
+    pub fn leave(&mut self, key: SlotKey) -> Option<T> {
+        let group = self.slots.get(key)?.group;
+        self.unlink(key);
+        if self.groups.drop_if_empty(group) {
+            self.frames_for = None;
+            self.listed.group = None;
+        }
+        self.slots.remove(key).map(|slot| slot.transport)
+    }
+
+    /// The subscriber that has this slot now.
+    #[must_use]
+    pub fn key_at(&self, index: usize) -> Option<SlotKey> {
+        self.slots.key_at(u32::try_from(index).ok()?)
+    }
+
+    /// Every subscriber there is.
+    pub fn keys(&self) -> impl Iterator<Item = SlotKey> + '_ {
+        (0..self.slots.capacity()).filter_map(|index| self.slots.key_at(index))
+    }
+
+    /// What the shell keeps for a subscriber.
+    pub fn transport(&mut self, key: SlotKey) -> Option<&mut T> {
+        self.slots.get_mut(key).map(|slot| &mut slot.transport)
+    }
+
+    /// Whether everything begun on a stream is finished, so that its last chunk may follow.
+    #[must_use]
+    pub fn is_between_frames(&self, key: SlotKey) -> bool {
+        self.slots.get(key).is_some_and(Slot::is_between_frames)
+    }
+
+    /// Whether a subscriber's socket is being waited for.
+    #[must_use]
+    pub fn is_blocked(&self, key: SlotKey) -> bool {
+        self.slots.get(key).is_some_and(|slot| slot.is_blocked)
+    }
+
+    /// Matches what was committed since the last time: who has news stands in the round after
+    /// this one.
+    pub fn observe(&mut self, tail: &Tail) {
+        while self.matched < tail.watermark() {
+            let reader = tail.read();
+            let (head, _) = reader.head();
+            if self.matched < reader.before().0 {
+                self.groups.mark_all(head);
+                self.matched = head;
+            } else {
+                let to = head.min(Position(self.matched.0 + OBSERVE_RECORDS_MAX));
+                while self.matched < to {
+                    let position = self.matched.next();
+                    let record = reader.record(position).expect("what lies after `before` and up to the head is there");
+                    self.groups.note(&record, self.matched);
+                    self.matched = position;
+                }
+            }
+            self.matched_place = reader.id_at(self.matched).expect("the last position matched is in the tail");
+        }
+        if self.matched == Position::default() {
+            self.matched_place = self.matched_place.max(tail.read().before().1);
+        }
+    }
+
+    /// Whether something was committed that this shard has not looked at.
+    #[must_use]
+    pub fn has_news(&self, tail: &Tail) -> bool {
+        self.matched < tail.watermark()
+    }
+
+    /// Whether anybody may be owed something that no event of a socket will bring up.
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        !self.lagging.is_empty() || self.groups.queued() > 0
+    }
+
+    /// Begins a round over those who are owed something now.
+    pub fn begin_round(&mut self) {
+        self.round = Round { lagging: self.lagging.len(), groups: self.groups.queued(), member: None };
+    }
+
+    /// The next subscriber of this round to visit.
+    pub fn next_visit(&mut self) -> Option<SlotKey> {
+        while self.round.lagging > 0 {
+            self.round.lagging -= 1;
+            let key = self.lagging.pop_front()?;
+            if let Some(slot) = self.slots.get_mut(key) {
+                slot.is_lagging = false;
+                if !slot.is_blocked {
+                    return Some(key);
+                }
+            }
+        }
+        loop {
+            while let Some(index) = self.round.member {
+                let slot = self.slots.at_mut(index);
+                self.round.member = slot.next;
+                let waits = slot.is_blocked || slot.is_lagging || slot.source != Source::Tail;
+                if !waits && slot.progress.at < self.groups.at(slot.group).last_match {
+                    return self.slots.key_at(index);
+                }
+            }
+            if self.round.groups == 0 {
+                return None;
+            }
+            self.round.groups -= 1;
+            if let Some(group) = self.groups.take_queued() {
+                self.round.member = self.groups.at(group).first;
+            }
+        }
+    }
+
+    /// What is to be done for a subscriber now. Reads the watermark anew.
+    pub fn owed(&mut self, key: SlotKey, tail: &Tail) -> Owed<'_, T> {
+        self.observe(tail);
+        let Some(slot) = self.slots.get_mut(key) else { return Owed::Nothing };
+        let group = self.groups.at(slot.group);
+        if slot.source == Source::Tail && slot.progress.offset == 0 {
+            slot.progress.at = group.settled(slot.progress.at);
+        }
+        let wanted = (slot.group, slot.progress, self.matched);
+        if slot.own.is_some() || slot.source != Source::Tail || self.frames_for != Some(wanted) {
+            self.frames_for = None;
+            self.frames.begin_with(slot.own_rest());
+            let reader = tail.read();
+            if slot.source == Source::Log && slot.progress.offset == 0 {
+                if let Some(at) = reader.position_of(slot.progress.place) {
+                    slot.progress.at = at;
+                    slot.source = Source::Tail;
+                }
+            }
+            if slot.source == Source::Tail {
+                match self.listed.fill(&mut self.frames, slot, &group.filter, self.matched, &reader) {
+                    Filled::Frames if slot.own.is_none() => {
+                        self.frames_for = Some((slot.group, slot.progress, self.matched))
+                    }
+                    Filled::Frames => {}
+                    Filled::Older => slot.source = Source::Log,
+                }
+            }
+        }
+        if !self.frames.is_empty() {
+            return Owed::Write(self.frames.bytes(), &mut slot.transport);
+        }
+        match slot.source {
+            Source::Log => {
+                slot.source = Source::Reading;
+                let Progress { place, offset, .. } = slot.progress;
+                Owed::CatchUp(CatchUp { key, filter: group.filter.clone(), place, offset })
+            }
+            Source::Tail => {
+                slot.progress.at = slot.progress.at.max(self.matched);
+                Owed::Nothing
+            }
+            Source::Reading => Owed::Nothing,
+        }
+    }
+
+    /// Takes what a read from the log found, and says what is to be done now.
+    pub fn caught_up(&mut self, read: CatchUpRead) -> Owed<'_, T> {
+        let Some(slot) = self.slots.get_mut(read.key) else { return Owed::Nothing };
+        slot.source = Source::Log;
+        if read.is_torn {
+            return Owed::Torn;
+        }
+        let is_between = slot.is_between_frames();
+        if is_between && slot.progress.place < read.low_water {
+            let requested = slot.progress.place.to_string();
+            let mut bytes = Vec::new();
+            own_events::gap(&mut bytes, &Gap { requested, reason: GapReason::Expired }, read.low_water);
+            slot.own = Some(Box::new(Own { bytes, written: 0 }));
+            slot.progress.place = read.low_water;
+            slot.is_untold = false;
+            self.gaps_told += 1;
+        } else if is_between && read.frames.is_empty() {
+            slot.is_untold |= read.looked_at > slot.progress.place;
+            slot.progress.place = slot.progress.place.max(read.looked_at);
+        } else if slot.own.is_none() && !slot.is_blocked {
+            self.frames = read.frames;
+            self.frames_for = None;
+            return match self.slots.get_mut(read.key) {
+                Some(slot) => Owed::Write(self.frames.bytes(), &mut slot.transport),
+                None => Owed::Nothing,
+            };
+        }
+        self.lag(read.key);
+        Owed::Nothing
+    }
+
+    /// Notes that a subscriber's socket took the first `written` of the bytes it was owed.
+    pub fn wrote(&mut self, key: SlotKey, written: usize, now_ms: u64) -> Wrote {
+        let Some(slot) = self.slots.get_mut(key) else { return Wrote { frames: 0, is_blocked: false } };
+        if written > 0 {
+            slot.wrote_ms = now_ms;
+        }
+        if let Some(own) = &mut slot.own {
+            own.written += written.min(self.frames.own());
+            if own.written == own.bytes.len() {
+                slot.own = None;
+            }
+        }
+        let mut frames = 0;
+        if let Some((progress, finished)) = self.frames.progress(written) {
+            slot.progress = progress;
+            slot.is_untold = false;
+            frames = finished;
+        }
+        slot.is_blocked = written < self.frames.bytes().len();
+        let is_blocked = slot.is_blocked;
+        let is_behind = slot.source != Source::Tail || slot.progress.at < self.groups.at(slot.group).last_match;
+        if !is_blocked && (is_behind || slot.progress.offset > 0) {
+            self.lag(key);
+        }
+        Wrote { frames, is_blocked }
+    }
+
+    /// Notes that a subscriber's socket takes bytes again.
+    pub fn writable(&mut self, key: SlotKey) {
+        if let Some(slot) = self.slots.get_mut(key) {
+            slot.is_blocked = false;
+            self.lag(key);
+        }
+    }
+
+    /// Looks at the slots of slice `slice` of `slices`: whoever was silent for half the heartbeat
+    /// is given a checkpoint if its place has moved, else a comment.
+    pub fn look(&mut self, slice: u32, slices: u32, now_ms: u64, out: &mut Vec<Heartbeat>) {
+        for index in (slice..self.slots.capacity()).step_by(slices as usize) {
+            let Some(key) = self.slots.key_at(index) else { continue };
+            let matched_place = self.matched_place;
+            let slot = self.slots.at_mut(index);
+            let silent_ms = now_ms.saturating_sub(slot.wrote_ms);
+            if slot.is_blocked {
+                if silent_ms >= self.limits.stall_ms {
+                    out.push(Heartbeat::Stalled(key));
+                }
+            } else if silent_ms >= self.limits.heartbeat_ms / 2 && slot.is_between_frames() {
+                let owes = slot.source == Source::Tail && slot.progress.at < self.groups.at(slot.group).last_match;
+                if slot.source == Source::Tail && !owes && matched_place > slot.progress.place {
+                    slot.progress =
+                        Progress { at: slot.progress.at.max(self.matched), place: matched_place, offset: 0 };
+                    slot.is_untold = true;
+                }
+                let mut bytes = Vec::new();
+                if slot.is_untold {
+                    own_events::checkpoint(&mut bytes, slot.progress.place);
+                } else {
+                    bytes.extend_from_slice(own_events::COMMENT_CHUNK);
+                }
+                slot.is_untold = false;
+                slot.own = Some(Box::new(Own { bytes, written: 0 }));
+                out.push(Heartbeat::Visit(key));
+            }
+        }
+    }
+
+    fn lag(&mut self, key: SlotKey) {
+        if let Some(slot) = self.slots.get_mut(key).filter(|slot| !slot.is_lagging) {
+            slot.is_lagging = true;
+            self.lagging.push_back(key);
+        }
+    }
+
+    fn link(&mut self, key: SlotKey) {
+        let number = self.slots.at_mut(key.index).group;
+        let group = self.groups.at_mut(number);
+        let second = group.first.replace(key.index);
+        group.len += 1;
+        self.slots.at_mut(key.index).next = second;
+        if let Some(second) = second {
+            self.slots.at_mut(second).previous = Some(key.index);
+        }
+    }
+
+    fn unlink(&mut self, key: SlotKey) {
+        let slot = self.slots.at_mut(key.index);
+        let (number, next, previous) = (slot.group, slot.next, slot.previous);
+        if self.round.member == Some(key.index) {
+            self.round.member = next;
+        }
+        let group = self.groups.at_mut(number);
+        group.len -= 1;
+        match previous {
+            Some(previous) => self.slots.at_mut(previous).next = next,
+            None => group.first = next,
+        }
+        if let Some(next) = next {
+            self.slots.at_mut(next).previous = previous;
+        }
+    }
+}
+
+enum Filled {
+    Frames,
+    /// What the subscriber needs next has left the tail.
+    Older,
+}
+
+impl Listed {
+    /// Adds what a subscriber is owed up to `to`, as far as one visit goes.
+    fn fill<T>(
+        &mut self,
+        frames: &mut Frames,
+        slot: &Slot<T>,
+        filter: &Filter,
+        to: Position,
+        reader: &TailReader<'_>,
+    ) -> Filled {
+        let Progress { at, offset, .. } = slot.progress;
+        if offset > 0 {
+            let Some(record) = reader.record(at) else { return Filled::Older };
+            if !frames.push(at, record.id, record.frame, offset as usize) {
+                return Filled::Frames;
+            }
+        } else if at < reader.before().0 {
+            return Filled::Older;
+        }
+        let mut add = |position| {
+            let record = reader.record(position).expect("`at` is in the tail, so what follows it is");
+            frames.push(position, record.id, record.frame, 0)
+        };
+        if filter.topics.is_any() {
+            let admitted = |p: &Position| reader.record(*p).is_some_and(|record| record.is_admitted_by(filter));
+            let _full = (at.0 + 1..=to.0).map(Position).filter(admitted).all(&mut add);
+        } else {
+            let _full = self.list(slot.group, filter, at, to, reader).iter().all(|&position| add(position));
+        }
+        Filled::Frames
+    }
+
+    /// The positions in `(from, to]` that the group is owed.
+    fn list(
+        &mut self,
+        group: u32,
+        filter: &Filter,
+        from: Position,
+        to: Position,
+        reader: &TailReader<'_>,
+    ) -> &[Position] {
+        if self.group != Some(group) || from < self.from || to < self.to {
+            self.positions.clear();
+            (self.group, self.from, self.to) = (Some(group), from, from);
+        }
+        if to > self.to {
+            reader.matches(filter, self.to, to, &mut self.positions);
+            self.to = to;
+        }
+        let first = self.positions.partition_point(|&position| position <= from);
+        &self.positions[first..]
+    }
+}

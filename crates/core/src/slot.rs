@@ -1,0 +1,157 @@
+use tidewire_log::{HubId, Position};
+
+/// Slots lie in blocks of this many, which never move.
+const BLOCK_SLOTS: usize = 1024;
+
+/// Names a subscriber of one shard; a key outlives its subscriber and then names nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SlotKey {
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
+}
+
+impl SlotKey {
+    /// The slot's number, used again after the subscriber has left.
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.index as usize
+    }
+}
+
+/// How far a subscriber has come. With `offset` 0 everything at or below is written whole; else
+/// `at` and `place` name the frame of which `offset` bytes are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    pub(crate) at: Position,
+    pub(crate) place: HubId,
+    pub(crate) offset: u32,
+}
+
+/// From where a subscriber is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// From the tail, by position.
+    Tail,
+    /// From the log, by place; the position means nothing.
+    Log,
+    /// From the log, and a read is under way.
+    Reading,
+}
+
+/// The hub's own bytes that are not all written yet.
+pub(crate) struct Own {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) written: usize,
+}
+
+/// A subscriber.
+pub(crate) struct Slot<T> {
+    pub(crate) transport: T,
+    pub(crate) progress: Progress,
+    pub(crate) own: Option<Box<Own>>,
+    /// When bytes last went out, in milliseconds.
+    pub(crate) wrote_ms: u64,
+    pub(crate) group: u32,
+    pub(crate) next: Option<u32>,
+    pub(crate) previous: Option<u32>,
+    pub(crate) source: Source,
+    /// The socket took less than it was given; wait until it is writable.
+    pub(crate) is_blocked: bool,
+    /// Stands in the queue of those who are owed more.
+    pub(crate) is_lagging: bool,
+    /// The place has moved without the client having been told.
+    pub(crate) is_untold: bool,
+}
+
+impl<T> Slot<T> {
+    /// Whether everything begun is finished, so that other bytes may go out.
+    pub(crate) fn is_between_frames(&self) -> bool {
+        self.progress.offset == 0 && self.own.is_none()
+    }
+
+    pub(crate) fn own_rest(&self) -> &[u8] {
+        self.own.as_ref().map_or(&[], |own| &own.bytes[own.written..])
+    }
+}
+
+struct Entry<T> {
+    generation: u32,
+    slot: Option<Slot<T>>,
+}
+
+/// The slots of a shard.
+pub(crate) struct Slots<T> {
+    blocks: Vec<Box<[Entry<T>]>>,
+    free: Vec<u32>,
+    len: usize,
+}
+
+impl<T> Slots<T> {
+    pub(crate) const SLOT_BYTES: usize = size_of::<Entry<T>>();
+
+    pub(crate) fn new() -> Slots<T> {
+        Slots { blocks: Vec::new(), free: Vec::new(), len: 0 }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// How many slots there are, taken or not.
+    pub(crate) fn capacity(&self) -> u32 {
+        u32::try_from(self.blocks.len() * BLOCK_SLOTS).expect("indexes are given out as u32")
+    }
+
+    pub(crate) fn insert(&mut self, slot: Slot<T>) -> SlotKey {
+        if self.free.is_empty() {
+            let first = self.capacity();
+            let block = (0..BLOCK_SLOTS).map(|_| Entry { generation: 0, slot: None }).collect();
+            self.blocks.push(block);
+            self.free.extend((first..self.capacity()).rev());
+        }
+        let index = self.free.pop().expect("a block was added if there was none");
+        let entry = &mut self.blocks[index as usize / BLOCK_SLOTS][index as usize % BLOCK_SLOTS];
+        entry.slot = Some(slot);
+        self.len += 1;
+        SlotKey { index, generation: entry.generation }
+    }
+
+    pub(crate) fn remove(&mut self, key: SlotKey) -> Option<Slot<T>> {
+        let entry = self.entry_mut(key.index)?;
+        if entry.generation != key.generation {
+            return None;
+        }
+        let slot = entry.slot.take()?;
+        entry.generation = entry.generation.wrapping_add(1);
+        self.free.push(key.index);
+        self.len -= 1;
+        Some(slot)
+    }
+
+    pub(crate) fn get(&self, key: SlotKey) -> Option<&Slot<T>> {
+        let entry = self.blocks.get(key.index as usize / BLOCK_SLOTS)?.get(key.index as usize % BLOCK_SLOTS)?;
+        entry.slot.as_ref().filter(|_| entry.generation == key.generation)
+    }
+
+    pub(crate) fn get_mut(&mut self, key: SlotKey) -> Option<&mut Slot<T>> {
+        let entry = self.entry_mut(key.index)?;
+        let is_current = entry.generation == key.generation;
+        entry.slot.as_mut().filter(|_| is_current)
+    }
+
+    /// The key of whoever has this slot now.
+    pub(crate) fn key_at(&self, index: u32) -> Option<SlotKey> {
+        let entry = self.blocks.get(index as usize / BLOCK_SLOTS)?.get(index as usize % BLOCK_SLOTS)?;
+        entry.slot.as_ref().map(|_| SlotKey { index, generation: entry.generation })
+    }
+
+    /// A slot known to be taken, since a list of the shard names it.
+    pub(crate) fn at_mut(&mut self, index: u32) -> &mut Slot<T> {
+        let entry = self.entry_mut(index).expect("lists name only slots that exist");
+        entry.slot.as_mut().expect("a slot leaves every list before it is freed")
+    }
+
+    fn entry_mut(&mut self, index: u32) -> Option<&mut Entry<T>> {
+        self.blocks.get_mut(index as usize / BLOCK_SLOTS)?.get_mut(index as usize % BLOCK_SLOTS)
+    }
+}

@@ -1,0 +1,407 @@
+//! A shard against a naive oracle: whatever subscribers, sockets, heartbeats and reads from the log do,
+//! each subscriber ends up with exactly the events of its filter after its place, once and in order,
+//! except where a gap was told.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, mpsc};
+
+use rand::rngs::SmallRng;
+use rand::{Rng, RngExt, SeedableRng};
+use tidewire_core::{CatchUp, Cursor, Heartbeat, LAST_CHUNK, Limits, Owed, Shard, SlotKey, StreamStart};
+use tidewire_log::{
+    Clock, Data, EventLog, EventType, Filter, HubId, MemoryLog, MemoryLogConfig, NewEvent, Tail, Types,
+};
+use tidewire_sse::{Decoder, Item};
+use tidewire_topic::{Matcher, MatcherSet, Topic};
+
+const TOPICS: [&str; 5] = ["a", "b", "c", "d", "e"];
+const TYPES: [&str; 2] = ["message", "tick"];
+const LIMITS: Limits = Limits { heartbeat_ms: 20_000, stall_ms: 120_000 };
+
+/// A clock that stands.
+struct Standing;
+
+impl Clock for Standing {
+    fn now_ms(&self) -> u64 {
+        1_000
+    }
+}
+
+/// An event as the oracle knows it.
+struct Published {
+    id: HubId,
+    topics: Vec<&'static str>,
+    event_type: &'static str,
+    private: bool,
+    data: String,
+}
+
+/// A subscriber's machine: what it asked for and what it has seen.
+struct Client {
+    filter: Filter,
+    decoder: Decoder,
+    dechunker: Dechunker,
+    /// Everything matching above this is owed.
+    from: HubId,
+    seen: Vec<(HubId, String)>,
+    /// Below this a gap excuses a loss.
+    excused: HubId,
+    last_id: Option<HubId>,
+}
+
+/// Takes chunked framing apart, however it is cut.
+#[derive(Default)]
+struct Dechunker {
+    buffer: Vec<u8>,
+    head_seen: bool,
+}
+
+impl Dechunker {
+    fn feed(&mut self, bytes: &[u8]) -> Vec<u8> {
+        self.buffer.extend_from_slice(bytes);
+        let mut out = Vec::new();
+        if !self.head_seen {
+            let Some(end) = self.buffer.windows(4).position(|w| w == b"\r\n\r\n") else { return out };
+            self.buffer.drain(..end + 4);
+            self.head_seen = true;
+        }
+        let mut start = 0;
+        while let Some(line) = self.buffer[start..].windows(2).position(|w| w == b"\r\n") {
+            let text = std::str::from_utf8(&self.buffer[start..start + line]).expect("a chunk length");
+            let length = usize::from_str_radix(text, 16).expect("a chunk length");
+            let chunk = start + line + 2;
+            if self.buffer.len() < chunk + length + 2 {
+                break;
+            }
+            assert_ne!(length, 0, "a stream ended by itself");
+            out.extend_from_slice(&self.buffer[chunk..chunk + length]);
+            assert_eq!(&self.buffer[chunk + length..chunk + length + 2], b"\r\n");
+            start = chunk + length + 2;
+        }
+        self.buffer.drain(..start);
+        out
+    }
+}
+
+impl Client {
+    fn receive(&mut self, bytes: &[u8]) {
+        let sse = self.dechunker.feed(bytes);
+        self.decoder.feed(&sse);
+        while let Some(item) = self.decoder.next() {
+            let Item::Event(message) = item.expect("what the hub writes decodes") else { continue };
+            let id: HubId = message.id.parse().expect("every event has a hub id");
+            match message.event_type.as_str() {
+                "tidewire.checkpoint" => {}
+                "tidewire.gap" => self.excused = self.excused.max(id),
+                _ => self.seen.push((id, message.data)),
+            }
+            assert!(self.last_id.is_none_or(|last| last <= id), "ids went back: {:?} then {id}", self.last_id);
+            self.last_id = Some(id);
+        }
+    }
+}
+
+struct World {
+    rng: SmallRng,
+    log: MemoryLog,
+    tail: Arc<Tail>,
+    shard: Shard<usize>,
+    clients: Vec<Client>,
+    connected: Vec<Option<SlotKey>>,
+    jobs: VecDeque<CatchUp>,
+    published: Vec<Published>,
+    now_ms: u64,
+    gaps: u64,
+    catch_ups: u64,
+}
+
+impl World {
+    fn new(seed: u64, memory_bytes: usize, tail_bytes: usize) -> World {
+        let log = MemoryLog::new(&MemoryLogConfig { memory_bytes, ..MemoryLogConfig::default() }, Arc::new(Standing));
+        let tail = Arc::new(Tail::new(tail_bytes));
+        log.follow(tail.follower());
+        World {
+            rng: SmallRng::seed_from_u64(seed),
+            log,
+            tail,
+            shard: Shard::new(LIMITS),
+            clients: Vec::new(),
+            connected: Vec::new(),
+            jobs: VecDeque::new(),
+            published: Vec::new(),
+            now_ms: 0,
+            gaps: 0,
+            catch_ups: 0,
+        }
+    }
+
+    fn publish(&mut self) {
+        let mut events = Vec::new();
+        let mut drafts = Vec::new();
+        for _ in 0..self.rng.random_range(1..5) {
+            let mut topics: Vec<&'static str> = TOPICS.into_iter().filter(|_| self.rng.random_ratio(1, 4)).collect();
+            if topics.is_empty() {
+                topics.push(TOPICS[self.rng.random_range(0..TOPICS.len())]);
+            }
+            let event_type = TYPES[self.rng.random_range(0..TYPES.len())];
+            let private = self.rng.random_ratio(1, 4);
+            let length = match self.rng.random_range(0..20) {
+                0 => self.rng.random_range(60_000..200_000),
+                1..6 => self.rng.random_range(1_000..9_000),
+                _ => self.rng.random_range(0..50),
+            };
+            let data: String = (0..length).map(|n| if n % 61 == 60 { '\n' } else { 'x' }).collect();
+            let parsed = topics.iter().map(|topic| Topic::parse(topic).expect("a topic")).collect();
+            let mut event = NewEvent::new(parsed, &Data::Text(data.clone()), 1 << 20).expect("an event");
+            if event_type != "message" {
+                event = event.with_type(EventType::parse(event_type).expect("a type"));
+            }
+            events.push(if private { event.private() } else { event });
+            drafts.push((topics, event_type, private, data));
+        }
+        let (sender, receiver) = mpsc::sync_channel(1);
+        self.log.append(events, Box::new(move |result| sender.send(result).expect("somebody waits")));
+        let ids = receiver.recv().expect("an answer").expect("it is appended");
+        for (id, (topics, event_type, private, data)) in ids.into_iter().zip(drafts) {
+            self.published.push(Published { id, topics, event_type, private, data });
+        }
+    }
+
+    fn random_filter(&mut self) -> Filter {
+        let set = |rng: &mut SmallRng| {
+            if rng.random_ratio(1, 4) {
+                return MatcherSet::any();
+            }
+            let count = rng.random_range(1..4);
+            let topics = (0..count).map(|_| Topic::parse(TOPICS[rng.random_range(0..TOPICS.len())]).expect("a topic"));
+            MatcherSet::new(topics.map(Matcher::Exact).collect::<Vec<_>>()).expect("a set")
+        };
+        let topics = set(&mut self.rng);
+        let grants = self.rng.random_ratio(1, 2).then(|| set(&mut self.rng));
+        let types = if self.rng.random_ratio(1, 4) { Types::new(vec!["tick".into()]) } else { Types::All };
+        Filter { topics, types, grants }
+    }
+
+    fn subscribe(&mut self) {
+        let filter = self.random_filter();
+        let cursor = match self.rng.random_range(0..4) {
+            0 => Cursor::Live,
+            1 => Cursor::Earliest,
+            2 => Cursor::Last(self.rng.random_range(0..20)),
+            _ if self.published.is_empty() => Cursor::Malformed("x".into()),
+            _ => Cursor::After(self.published[self.rng.random_range(0..self.published.len())].id),
+        };
+        let client = Client {
+            filter,
+            decoder: Decoder::new(tidewire_sse::Limits::default()),
+            dechunker: Dechunker::default(),
+            from: HubId::ZERO,
+            seen: Vec::new(),
+            excused: HubId::ZERO,
+            last_id: None,
+        };
+        self.clients.push(client);
+        self.connected.push(None);
+        let place = self.connect(self.clients.len() - 1, &cursor);
+        let client = self.clients.last_mut().expect("it was pushed");
+        client.from = place;
+    }
+
+    fn connect(&mut self, number: usize, cursor: &Cursor) -> HubId {
+        let client = &mut self.clients[number];
+        let start = cursor.resolve(&self.log, &self.tail, &client.filter).expect("memory can be read");
+        self.gaps += u64::from(start.gap.is_some());
+        let place = start.place;
+        client.dechunker = Dechunker::default();
+        client.decoder = Decoder::new(tidewire_sse::Limits::default());
+        let head = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
+        let stream = StreamStart { head, retry_ms: 1000, filter: client.filter.clone(), start };
+        self.connected[number] = Some(self.shard.join(number, stream, &self.tail, self.now_ms));
+        place
+    }
+
+    fn reconnect(&mut self, number: usize) {
+        if let Some(key) = self.connected[number].take() {
+            assert_eq!(self.shard.leave(key), Some(number));
+        }
+        let cursor = match self.clients[number].last_id {
+            Some(id) => Cursor::last_id(&id.to_string()),
+            None => Cursor::After(self.clients[number].from),
+        };
+        self.connect(number, &cursor);
+    }
+
+    fn visit(&mut self, key: SlotKey, takes: impl FnOnce(&mut SmallRng, usize) -> usize) {
+        let (written, number, bytes) = match self.shard.owed(key, &self.tail) {
+            Owed::Nothing => return,
+            Owed::Write(bytes, number) => {
+                let written = takes(&mut self.rng, bytes.len());
+                (written, *number, bytes[..written].to_vec())
+            }
+            Owed::CatchUp(job) => return self.jobs.push_back(job),
+            Owed::Torn => return self.torn(key),
+        };
+        self.clients[number].receive(&bytes);
+        self.shard.wrote(key, written, self.now_ms);
+    }
+
+    fn torn(&mut self, key: SlotKey) {
+        let number = *self.shard.transport(key).expect("it is there");
+        self.reconnect(number);
+    }
+
+    fn run_job(&mut self, takes: impl FnOnce(&mut SmallRng, usize) -> usize) {
+        let Some(job) = self.jobs.pop_front() else { return };
+        self.catch_ups += 1;
+        let key = job.key();
+        let read = job.read(&self.log).expect("memory can be read");
+        let (written, number, bytes) = match self.shard.caught_up(read) {
+            Owed::Write(bytes, number) => {
+                let written = takes(&mut self.rng, bytes.len());
+                (written, *number, bytes[..written].to_vec())
+            }
+            Owed::Torn => return self.torn(key),
+            Owed::Nothing | Owed::CatchUp(_) => return,
+        };
+        self.clients[number].receive(&bytes);
+        self.shard.wrote(key, written, self.now_ms);
+    }
+
+    fn round(&mut self) {
+        self.shard.observe(&self.tail);
+        self.shard.begin_round();
+        while let Some(key) = self.shard.next_visit() {
+            if self.rng.random_ratio(1, 10) {
+                self.publish();
+            }
+            self.visit(key, some);
+        }
+    }
+
+    fn heartbeats(&mut self) {
+        self.now_ms += self.rng.random_range(1_000..15_000);
+        let mut due = Vec::new();
+        for slice in 0..4 {
+            self.shard.look(slice, 4, self.now_ms, &mut due);
+        }
+        for heartbeat in due {
+            match heartbeat {
+                Heartbeat::Visit(key) => self.visit(key, some),
+                Heartbeat::Stalled(key) => self.torn(key),
+            }
+        }
+    }
+
+    fn step(&mut self) {
+        match self.rng.random_range(0..12) {
+            0..3 => self.publish(),
+            3 if self.clients.len() < 30 => self.subscribe(),
+            4..7 => self.round(),
+            7 => self.heartbeats(),
+            8 | 9 => self.run_job(some),
+            10 if !self.clients.is_empty() => {
+                let number = self.rng.random_range(0..self.clients.len());
+                match self.connected[number] {
+                    Some(key) if self.rng.random_ratio(2, 3) => self.shard.writable(key),
+                    _ => self.reconnect(number),
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Every socket takes everything until nothing is owed any more.
+    fn settle(&mut self) {
+        for number in 0..self.clients.len() {
+            if let Some(key) = self.connected[number] {
+                self.shard.writable(key);
+            }
+        }
+        while self.shard.has_work() || self.shard.has_news(&self.tail) || !self.jobs.is_empty() {
+            self.run_job(|_, all| all);
+            self.shard.observe(&self.tail);
+            self.shard.begin_round();
+            while let Some(key) = self.shard.next_visit() {
+                self.visit(key, |_, all| all);
+            }
+        }
+    }
+
+    fn judge(&self) {
+        for (number, client) in self.clients.iter().enumerate() {
+            let owed: Vec<&Published> = self
+                .published
+                .iter()
+                .filter(|e| e.id > client.from)
+                .filter(|e| client.filter.admits(e.topics.iter().copied(), e.event_type, e.private))
+                .collect();
+            let mut seen = client.seen.iter();
+            let mut next = seen.next();
+            for event in owed {
+                if next.is_some_and(|(id, _)| *id == event.id) {
+                    assert!(next.is_some_and(|(_, data)| *data == event.data), "client {number}: wrong data");
+                    next = seen.next();
+                } else {
+                    assert!(
+                        event.id <= client.excused,
+                        "client {number} lost {} (excused {})",
+                        event.id,
+                        client.excused
+                    );
+                }
+            }
+            assert_eq!(next.map(|(id, _)| *id), None, "client {number} saw what it was not owed, or twice");
+        }
+    }
+}
+
+/// A socket that takes nothing, some or all.
+fn some(rng: &mut SmallRng, all: usize) -> usize {
+    match rng.random_range(0..4) {
+        0 => 0,
+        1 => rng.random_range(0..=all),
+        _ => all,
+    }
+}
+
+fn run(seed: u64, memory_bytes: usize, tail_bytes: usize) -> World {
+    eprintln!("seed {seed}");
+    let mut world = World::new(seed, memory_bytes, tail_bytes);
+    for _ in 0..600 {
+        world.step();
+    }
+    world.settle();
+    world.judge();
+    world
+}
+
+fn seeds() -> impl Iterator<Item = u64> {
+    let first = std::env::var("TIDEWIRE_SEED").ok().and_then(|seed| seed.parse().ok());
+    let (first, count) = first.map_or_else(|| (rand::rng().next_u64(), 12), |seed| (seed, 1));
+    (0..count).map(move |n| first.wrapping_add(n))
+}
+
+#[test]
+fn from_the_tail_everyone_gets_exactly_theirs() {
+    for seed in seeds() {
+        let world = run(seed, 1 << 30, 1 << 30);
+        assert_eq!(world.catch_ups, 0, "everything was in the tail");
+    }
+}
+
+#[test]
+fn a_small_tail_sends_slow_readers_to_the_log_and_nothing_is_lost() {
+    let catch_ups: u64 = seeds().map(|seed| run(seed, 1 << 30, 1).catch_ups).sum();
+    assert!(catch_ups > 0, "no reader fell behind the tail");
+}
+
+#[test]
+fn what_retention_takes_from_a_reader_is_said() {
+    let gaps: u64 = seeds().map(|seed| run(seed, 1 << 20, 1).shard.gaps_told()).sum();
+    assert!(gaps > 0, "no reader fell behind the log");
+}
+
+#[test]
+fn the_last_chunk_is_empty() {
+    assert_eq!(Dechunker::default().feed(LAST_CHUNK), b"");
+}

@@ -1,0 +1,56 @@
+use std::net::{SocketAddr, TcpStream};
+
+use tidewire_core::StreamStart;
+
+/// A request head, as it came.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// The request target.
+    pub target: &'a str,
+    /// The minor version of HTTP/1.
+    pub version_minor: u8,
+    /// The header fields, in order.
+    pub headers: &'a [httparse::Header<'a>],
+    /// Who asks.
+    pub peer: SocketAddr,
+}
+
+/// Says what becomes of a request head. Called on a shard: it must not wait.
+pub trait Admit: Send + Sync + 'static {
+    /// What becomes of this head.
+    fn admit(&self, head: &Head<'_>) -> Admission;
+
+    /// The whole answer to a connection that is then closed.
+    fn refuse(&self, refusal: Refusal) -> Vec<u8>;
+}
+
+/// What becomes of a request head.
+pub enum Admission {
+    /// It is an event stream.
+    Stream(StreamStart),
+    /// Somebody must wait to know: the engine runs this on its pool.
+    Later(Box<dyn FnOnce() -> Admission + Send>),
+    /// It is for somebody else.
+    HandOver,
+}
+
+/// Why a connection is closed with an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The head was not whole within `head_timeout`, or others needed its buffer.
+    HeadTimeout,
+    /// The head is longer than `head_bytes_max`, or has too many fields.
+    HeadTooLarge,
+    /// What came is no HTTP/1 request head.
+    HeadMalformed,
+    /// There are `max_streams` streams.
+    TooManyStreams,
+    /// The log could not be read.
+    LogUnreadable,
+}
+
+/// Takes a connection which is not a plain HTTP/1.1 event stream, with the bytes read from it. The
+/// socket does not block.
+pub type HandOver = Box<dyn Fn(TcpStream, Vec<u8>, SocketAddr) + Send + Sync>;

@@ -1,0 +1,38 @@
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// What the engine is told.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// How many shard threads.
+    pub shards: usize,
+    /// The longest silence on a stream.
+    pub heartbeat: Duration,
+    /// The longest time without write progress, and `TCP_USER_TIMEOUT`.
+    pub stall_timeout: Duration,
+    /// The longest time from a connection's first moment to a whole request head.
+    pub head_timeout: Duration,
+    /// The longest request head, in bytes.
+    pub head_bytes_max: usize,
+    /// How many unfinished heads a shard keeps.
+    pub head_buffers_max: usize,
+    /// The most event streams at a time, over all shards.
+    pub max_streams: usize,
+}
+
+impl Default for EngineConfig {
+    fn default() -> EngineConfig {
+        EngineConfig {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7788)),
+            shards: 1,
+            heartbeat: Duration::from_secs(20),
+            stall_timeout: Duration::from_secs(120),
+            head_timeout: Duration::from_secs(10),
+            head_bytes_max: 64 * 1024,
+            head_buffers_max: 1024,
+            max_streams: 1_000_000,
+        }
+    }
+}

@@ -1,0 +1,348 @@
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mio::event::Event;
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Token};
+use tidewire_core::{Limits, Shard};
+use tidewire_log::{EventLog, Tail};
+
+use crate::clock::Clock;
+use crate::heads::{self, HeadKey, Heads, Parsed, Stage};
+use crate::mailbox::{Mailbox, Message};
+use crate::pool::{Jobs, Pool};
+use crate::stats::{Stats, add};
+use crate::streams::Sent;
+use crate::{Admission, Admit, EngineConfig, HandOver, Refusal};
+
+const LISTENER: Token = Token(usize::MAX);
+const WAKER: Token = Token(usize::MAX - 1);
+/// Set in the token of a connection that is not a stream yet.
+const HEAD_BIT: usize = 1 << (usize::BITS - 2);
+/// How often the shard looks at the clock, in milliseconds.
+const TICK_MS: u64 = 100;
+/// How many heads are served between two rounds of delivery.
+const HEADS_A_TURN: usize = 64;
+/// How much is read at a time, in bytes.
+const READ_BYTES: usize = 16 * 1024;
+/// How long an ending shard goes on delivering what is owed, in milliseconds.
+const STOP_MS: u64 = 1_000;
+
+/// What the shards have in common.
+pub(crate) struct Shared {
+    pub(crate) config: EngineConfig,
+    pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) tail: Arc<Tail>,
+    pub(crate) admit: Arc<dyn Admit>,
+    pub(crate) hand_over: HandOver,
+    pub(crate) pool: Pool,
+    pub(crate) stats: Arc<Stats>,
+}
+
+/// One shard's thread: its poll, its listener, and its connections.
+pub(crate) struct Reactor {
+    pub(crate) poll: Poll,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) shard: Shard<TcpStream>,
+    pub(crate) jobs: Jobs,
+    pub(crate) sent: Sent,
+    pub(crate) now_ms: u64,
+    pub(crate) scratch: Box<[u8]>,
+    listener: Option<TcpListener>,
+    /// Accepting failed, for want of descriptors above all; try again at the next tick.
+    is_accept_due: bool,
+    heads: Heads,
+    /// Those of the heads which have something to read.
+    readable: VecDeque<HeadKey>,
+    slices: u32,
+    next_slice: u32,
+    next_tick_ms: u64,
+}
+
+impl Reactor {
+    pub(crate) fn new(mut listener: TcpListener, shared: Arc<Shared>) -> io::Result<(Reactor, Arc<Mailbox>)> {
+        let poll = Poll::new()?;
+        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+        let mailbox = Arc::new(Mailbox::new(mio::Waker::new(poll.registry(), WAKER)?));
+        let limits =
+            Limits { heartbeat_ms: millis(shared.config.heartbeat), stall_ms: millis(shared.config.stall_timeout) };
+        let slices = u32::try_from((limits.heartbeat_ms / 2 / TICK_MS).max(1)).unwrap_or(u32::MAX);
+        let reactor = Reactor {
+            poll,
+            shared,
+            mailbox: Arc::clone(&mailbox),
+            shard: Shard::new(limits),
+            jobs: Jobs::default(),
+            sent: Sent::default(),
+            now_ms: 0,
+            scratch: vec![0; READ_BYTES].into(),
+            listener: Some(listener),
+            is_accept_due: false,
+            heads: Heads::default(),
+            readable: VecDeque::new(),
+            slices,
+            next_slice: 0,
+            next_tick_ms: TICK_MS,
+        };
+        Ok((reactor, mailbox))
+    }
+
+    pub(crate) fn run(mut self) {
+        let clock = Clock::start();
+        let mut events = Events::with_capacity(1024);
+        let mut stop_at_ms = None;
+        while !self.is_stopped(stop_at_ms) {
+            if let Err(error) = self.wait(&mut events) {
+                tracing::error!(%error, "a shard failed to wait for its sockets");
+                return;
+            }
+            self.now_ms = clock.now_ms();
+            for event in &events {
+                self.ready(event);
+            }
+            for message in self.mailbox.take() {
+                if let Message::Stop = message {
+                    self.listener = None;
+                    stop_at_ms = Some(self.now_ms + STOP_MS);
+                } else {
+                    self.receive(message);
+                }
+            }
+            for _ in 0..HEADS_A_TURN.min(self.readable.len()) {
+                if let Some(key) = self.readable.pop_front() {
+                    self.read_head(key);
+                }
+            }
+            self.deliver();
+            while self.now_ms >= self.next_tick_ms {
+                self.next_tick_ms += TICK_MS;
+                self.tick();
+            }
+            self.sent.flush(&self.shared.stats);
+        }
+        self.end_streams();
+    }
+
+    fn is_stopped(&self, stop_at_ms: Option<u64>) -> bool {
+        let is_settled = !self.shard.has_work() && !self.shard.has_news(&self.shared.tail) && self.jobs.is_idle();
+        stop_at_ms.is_some_and(|then_ms| is_settled || self.now_ms >= then_ms)
+    }
+
+    fn wait(&mut self, events: &mut Events) -> io::Result<()> {
+        self.mailbox.fall_asleep();
+        let has_work = self.shard.has_work()
+            || self.shard.has_news(&self.shared.tail)
+            || !self.readable.is_empty()
+            || !self.mailbox.is_empty();
+        let timeout_ms = if has_work { 0 } else { self.next_tick_ms.saturating_sub(self.now_ms).min(TICK_MS) };
+        let waited = self.poll.poll(events, Some(Duration::from_millis(timeout_ms)));
+        self.mailbox.wake_up();
+        match waited {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn ready(&mut self, event: &Event) {
+        match event.token() {
+            LISTENER => self.accept(),
+            WAKER => {}
+            Token(number) if number & HEAD_BIT != 0 => self.readable.extend(self.heads.key_at(number & !HEAD_BIT)),
+            Token(number) => {
+                if let Some(key) = self.shard.key_at(number) {
+                    self.stream_ready(key, event);
+                }
+            }
+        }
+    }
+
+    fn receive(&mut self, message: Message) {
+        match message {
+            Message::Adopt(socket, bytes, peer) => {
+                add(&self.shared.stats.adopted, 1);
+                self.take_in(TcpStream::from_std(socket), peer, bytes);
+            }
+            Message::Decided(key, admission) => {
+                self.jobs.finished(&self.shared.pool);
+                if let Some(connection) = self.heads.remove(key) {
+                    self.admitted(connection.socket, connection.peer, connection.bytes, admission);
+                }
+            }
+            Message::CaughtUp(key, read) => {
+                self.jobs.finished(&self.shared.pool);
+                self.caught_up(key, read);
+            }
+            Message::Stop => {}
+        }
+    }
+
+    fn tick(&mut self) {
+        if self.is_accept_due {
+            self.accept();
+        }
+        self.look_at_slice(self.next_slice, self.slices);
+        self.next_slice = (self.next_slice + 1) % self.slices;
+        let late_ms = self.now_ms.checked_sub(millis(self.shared.config.head_timeout));
+        while let Some(connection) = late_ms.and_then(|then_ms| self.heads.take_late(then_ms)) {
+            if connection.stage == Stage::Reading && !connection.bytes.is_empty() {
+                self.refuse(connection.socket, connection.peer, Refusal::HeadTimeout);
+            }
+        }
+    }
+
+    /// Accepts all that wait.
+    fn accept(&mut self) {
+        self.is_accept_due = false;
+        while let Some(accepted) = self.listener.as_ref().map(TcpListener::accept) {
+            match accepted {
+                Ok((socket, peer)) => {
+                    add(&self.shared.stats.accepted, 1);
+                    self.take_in(socket, peer, Vec::new());
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    tracing::debug!(%error, "failed to accept");
+                    add(&self.shared.stats.accept_failures, 1);
+                    self.is_accept_due = true;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn take_in(&mut self, mut socket: TcpStream, peer: SocketAddr, bytes: Vec<u8>) {
+        let token = Token(HEAD_BIT | self.heads.next_key().index());
+        if let Err(error) = self.poll.registry().register(&mut socket, token, Interest::READABLE) {
+            tracing::error!(%error, "failed to register a connection");
+            return;
+        }
+        let key = self.heads.insert(socket, peer, bytes, Stage::Reading, self.now_ms);
+        self.readable.push_back(key);
+    }
+
+    /// Reads what there is of a head; a whole one is admitted, handed over or put off.
+    fn read_head(&mut self, key: HeadKey) {
+        let Some(connection) = self.heads.get_mut(key) else { return };
+        match connection.stage {
+            Stage::Reading => {}
+            Stage::Deciding => return,
+            Stage::Closing => return self.read_closing(key),
+        }
+        let mut seen = 0;
+        loop {
+            let peer = connection.peer;
+            let admit = &*self.shared.admit;
+            match heads::parse(&connection.bytes, seen, peer, |head| admit.admit(head)) {
+                Parsed::Whole(admission) => return self.decide(key, admission),
+                Parsed::TooLarge => return self.refuse_head(key, Refusal::HeadTooLarge),
+                Parsed::Malformed => return self.refuse_head(key, Refusal::HeadMalformed),
+                Parsed::Partial if connection.bytes.len() >= self.shared.config.head_bytes_max => {
+                    return self.refuse_head(key, Refusal::HeadTooLarge);
+                }
+                Parsed::Partial => {}
+            }
+            seen = connection.bytes.len();
+            let room = (self.shared.config.head_bytes_max - seen).min(self.scratch.len());
+            match connection.socket.read(&mut self.scratch[..room]) {
+                Ok(0) => {
+                    self.heads.remove(key);
+                    return;
+                }
+                Ok(read) => connection.bytes.extend_from_slice(&self.scratch[..read]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => {
+                    self.heads.remove(key);
+                    return;
+                }
+            }
+        }
+        if let Some(oldest) = self.heads.take_over(self.shared.config.head_buffers_max, key) {
+            self.refuse(oldest.socket, oldest.peer, Refusal::HeadTimeout);
+        }
+    }
+
+    fn decide(&mut self, key: HeadKey, admission: Admission) {
+        if let Admission::Later(decide) = admission {
+            if let Some(connection) = self.heads.get_mut(key) {
+                connection.stage = Stage::Deciding;
+            }
+            let mailbox = Arc::clone(&self.mailbox);
+            let job = Box::new(move || mailbox.post(Message::Decided(key, decide())));
+            self.jobs.submit(job, &self.shared.pool);
+        } else if let Some(connection) = self.heads.remove(key) {
+            self.admitted(connection.socket, connection.peer, connection.bytes, admission);
+        }
+    }
+
+    fn admitted(&mut self, mut socket: TcpStream, peer: SocketAddr, bytes: Vec<u8>, admission: Admission) {
+        match admission {
+            Admission::Stream(stream) => {
+                if self.shared.stats.streams.load(std::sync::atomic::Ordering::Relaxed)
+                    >= self.shared.config.max_streams as u64
+                {
+                    return self.refuse(socket, peer, Refusal::TooManyStreams);
+                }
+                self.open_stream(socket, stream);
+            }
+            Admission::HandOver => {
+                add(&self.shared.stats.handed_over, 1);
+                if let Err(error) = self.poll.registry().deregister(&mut socket) {
+                    tracing::error!(%error, "failed to deregister a connection");
+                    return;
+                }
+                (self.shared.hand_over)(socket.into(), bytes, peer);
+            }
+            Admission::Later(_) => {
+                tracing::error!("an admission was put off a second time");
+                self.refuse(socket, peer, Refusal::LogUnreadable);
+            }
+        }
+    }
+
+    fn refuse_head(&mut self, key: HeadKey, refusal: Refusal) {
+        if let Some(connection) = self.heads.remove(key) {
+            self.refuse(connection.socket, connection.peer, refusal);
+        }
+    }
+
+    /// Answers as far as the socket takes it at once, says that there is no more, and waits for the
+    /// client to close.
+    fn refuse(&mut self, mut socket: TcpStream, peer: SocketAddr, refusal: Refusal) {
+        add(&self.shared.stats.refused, 1);
+        let answer = self.shared.admit.refuse(refusal);
+        let token = Token(HEAD_BIT | self.heads.next_key().index());
+        let ended = socket
+            .write(&answer)
+            .and_then(|_| socket.shutdown(Shutdown::Write))
+            .and_then(|()| self.poll.registry().reregister(&mut socket, token, Interest::READABLE));
+        match ended {
+            Ok(()) => {
+                let key = self.heads.insert(socket, peer, Vec::new(), Stage::Closing, self.now_ms);
+                self.readable.push_back(key);
+            }
+            Err(error) => tracing::debug!(%error, ?refusal, "failed to answer a connection that is closed"),
+        }
+    }
+
+    fn read_closing(&mut self, key: HeadKey) {
+        let Some(connection) = self.heads.get_mut(key) else { return };
+        match connection.socket.read(&mut self.scratch) {
+            Ok(0) => drop(self.heads.remove(key)),
+            Ok(_) => self.readable.push_back(key),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.readable.push_back(key),
+            Err(_) => drop(self.heads.remove(key)),
+        }
+    }
+}
+
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,83 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tidewire_core::GapReason;
+
+/// What the shards have done, as plain numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EngineStats {
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Failures to accept, for want of descriptors above all.
+    pub accept_failures: u64,
+    /// Connections handed over.
+    pub handed_over: u64,
+    /// Connections that came back.
+    pub adopted: u64,
+    /// Connections closed with an answer before they became anything.
+    pub refused: u64,
+    /// Streams open now.
+    pub streams: u64,
+    /// Streams begun.
+    pub streams_begun: u64,
+    /// Frames finished.
+    pub deliveries: u64,
+    /// Bytes written to streams.
+    pub sent_bytes: u64,
+    /// Writes to streams.
+    pub writes: u64,
+    /// Writes that took less than they were given.
+    pub short_writes: u64,
+    /// Heartbeats and checkpoints written for silence.
+    pub heartbeats: u64,
+    /// Streams closed because they took nothing.
+    pub stalls: u64,
+    /// Reads from the log for those older than the tail.
+    pub catch_up_reads: u64,
+    /// Reads from the log that failed.
+    pub read_failures: u64,
+    /// Gaps told at the beginning of a stream, by [`GapReason::index`].
+    pub gaps: [u64; GapReason::ALL.len()],
+}
+
+macro_rules! stats {
+    ($($name:ident),* $(,)?) => {
+        /// The counters behind [`EngineStats`].
+        #[derive(Default)]
+        pub(crate) struct Stats {
+            $(pub(crate) $name: AtomicU64,)*
+            pub(crate) gaps: [AtomicU64; GapReason::ALL.len()],
+        }
+
+        impl Stats {
+            pub(crate) fn read(&self) -> EngineStats {
+                EngineStats {
+                    $($name: self.$name.load(Ordering::Relaxed),)*
+                    gaps: std::array::from_fn(|reason| self.gaps[reason].load(Ordering::Relaxed)),
+                }
+            }
+        }
+    };
+}
+
+stats!(
+    accepted,
+    accept_failures,
+    handed_over,
+    adopted,
+    refused,
+    streams,
+    streams_begun,
+    deliveries,
+    sent_bytes,
+    writes,
+    short_writes,
+    heartbeats,
+    stalls,
+    catch_up_reads,
+    read_failures,
+);
+
+/// Adds to a counter.
+pub(crate) fn add(counter: &AtomicU64, n: usize) {
+    counter.fetch_add(n as u64, Ordering::Relaxed);
+}

@@ -1,0 +1,224 @@
+use std::io::{self, ErrorKind, Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use mio::event::Event;
+use mio::net::TcpStream;
+use mio::{Interest, Token};
+use socket2::SockRef;
+use tidewire_core::{CatchUp, CatchUpRead, GapReason, Heartbeat, LAST_CHUNK, Owed, Shard, SlotKey, StreamStart};
+use tidewire_log::ReadError;
+
+use crate::mailbox::Message;
+use crate::reactor::Reactor;
+use crate::stats::{Stats, add};
+
+/// What of a stream's bytes the kernel may hold unsent: the rest of a slow reader's backlog stays
+/// in the log.
+const NOT_SENT_BYTES_MAX: u32 = 16 * 1024;
+
+/// Reads at one go of what a client says on a stream, which means nothing; who says more is closed.
+const IDLE_READS_MAX: usize = 4;
+
+const _: () = assert!(Shard::<TcpStream>::SLOT_BYTES <= 128, "a subscriber's slot takes at most 128 bytes");
+
+/// What was sent in this turn.
+#[derive(Default)]
+pub(crate) struct Sent {
+    deliveries: usize,
+    bytes: usize,
+    writes: usize,
+    short_writes: usize,
+}
+
+impl Sent {
+    pub(crate) fn flush(&mut self, stats: &Stats) {
+        if self.writes > 0 {
+            add(&stats.deliveries, self.deliveries);
+            add(&stats.sent_bytes, self.bytes);
+            add(&stats.writes, self.writes);
+            add(&stats.short_writes, self.short_writes);
+            *self = Sent::default();
+        }
+    }
+}
+
+impl Reactor {
+    pub(crate) fn open_stream(&mut self, socket: TcpStream, stream: StreamStart) {
+        if let Err(error) = self.tune(&socket) {
+            tracing::debug!(%error, "failed to set a stream's socket options");
+        }
+        let stats = &self.shared.stats;
+        if let Some(gap) = &stream.start.gap {
+            add(&stats.gaps[gap.reason.index()], 1);
+        }
+        let key = self.shard.join(socket, stream, &self.shared.tail, self.now_ms);
+        let Some(socket) = self.shard.transport(key) else { return };
+        let registered = self.poll.registry().reregister(socket, Token(key.index()), Interest::READABLE);
+        add(&stats.streams, 1);
+        add(&stats.streams_begun, 1);
+        match registered {
+            Ok(()) => self.visit(key),
+            Err(error) => {
+                tracing::error!(%error, "failed to register a stream");
+                self.close(key);
+            }
+        }
+    }
+
+    fn tune(&self, socket: &TcpStream) -> io::Result<()> {
+        socket.set_nodelay(true)?;
+        #[cfg(target_os = "linux")]
+        {
+            let socket = SockRef::from(socket);
+            socket.set_tcp_notsent_lowat(NOT_SENT_BYTES_MAX)?;
+            socket.set_tcp_user_timeout(Some(self.shared.config.stall_timeout))?;
+        }
+        Ok(())
+    }
+
+    /// One round over those who are owed something.
+    pub(crate) fn deliver(&mut self) {
+        self.shard.observe(&self.shared.tail);
+        self.shard.begin_round();
+        while let Some(key) = self.shard.next_visit() {
+            self.visit(key);
+        }
+    }
+
+    fn visit(&mut self, key: SlotKey) {
+        match self.shard.owed(key, &self.shared.tail) {
+            Owed::Nothing => {}
+            Owed::Write(bytes, socket) => {
+                let written = write(socket, bytes);
+                self.wrote(key, written);
+            }
+            Owed::CatchUp(job) => self.read_log(job),
+            Owed::Torn => self.close(key),
+        }
+    }
+
+    fn wrote(&mut self, key: SlotKey, written: io::Result<usize>) {
+        let Ok(written) = written else { return self.close(key) };
+        let wrote = self.shard.wrote(key, written, self.now_ms);
+        self.sent.writes += 1;
+        self.sent.bytes += written;
+        self.sent.deliveries += wrote.frames;
+        if wrote.is_blocked {
+            self.sent.short_writes += 1;
+            self.await_room(key, Interest::READABLE | Interest::WRITABLE);
+        }
+    }
+
+    /// `EPOLLOUT` is asked for only after a short write.
+    fn await_room(&mut self, key: SlotKey, interest: Interest) {
+        let Some(socket) = self.shard.transport(key) else { return };
+        if let Err(error) = self.poll.registry().reregister(socket, Token(key.index()), interest) {
+            tracing::error!(%error, "failed to register a stream");
+            self.close(key);
+        }
+    }
+
+    pub(crate) fn stream_ready(&mut self, key: SlotKey, event: &Event) {
+        if event.is_writable() && self.shard.is_blocked(key) {
+            self.shard.writable(key);
+            self.await_room(key, Interest::READABLE);
+        }
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
+            self.read_idle(key);
+        }
+    }
+
+    /// A client has nothing to say on a stream: what it sends is read and dropped.
+    fn read_idle(&mut self, key: SlotKey) {
+        for _ in 0..IDLE_READS_MAX {
+            let Some(socket) = self.shard.transport(key) else { return };
+            match socket.read(&mut self.scratch) {
+                Ok(0) => return self.close(key),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return self.close(key),
+            }
+        }
+        self.close(key);
+    }
+
+    fn read_log(&mut self, job: CatchUp) {
+        add(&self.shared.stats.catch_up_reads, 1);
+        let (log, mailbox, key) = (Arc::clone(&self.shared.log), Arc::clone(&self.mailbox), job.key());
+        let job = Box::new(move || mailbox.post(Message::CaughtUp(key, job.read(&*log))));
+        self.jobs.submit(job, &self.shared.pool);
+    }
+
+    pub(crate) fn caught_up(&mut self, key: SlotKey, read: Result<CatchUpRead, ReadError>) {
+        let read = match read {
+            Ok(read) => read,
+            Err(error) => {
+                tracing::error!(%error, "failed to read the log for a stream, which is closed");
+                add(&self.shared.stats.read_failures, 1);
+                return self.close(key);
+            }
+        };
+        let gaps_before = self.shard.gaps_told();
+        match self.shard.caught_up(read) {
+            Owed::Write(bytes, socket) => {
+                let written = write(socket, bytes);
+                self.wrote(key, written);
+            }
+            Owed::Torn => self.close(key),
+            Owed::Nothing | Owed::CatchUp(_) => {}
+        }
+        let told = self.shard.gaps_told() - gaps_before;
+        self.shared.stats.gaps[GapReason::Expired.index()].fetch_add(told, Ordering::Relaxed);
+    }
+
+    pub(crate) fn look_at_slice(&mut self, slice: u32, slices: u32) {
+        let mut due = Vec::new();
+        self.shard.look(slice, slices, self.now_ms, &mut due);
+        for heartbeat in due {
+            match heartbeat {
+                Heartbeat::Visit(key) => {
+                    add(&self.shared.stats.heartbeats, 1);
+                    self.visit(key);
+                }
+                Heartbeat::Stalled(key) => {
+                    add(&self.shared.stats.stalls, 1);
+                    self.close(key);
+                }
+            }
+        }
+    }
+
+    fn close(&mut self, key: SlotKey) {
+        if self.shard.leave(key).is_some() {
+            self.shared.stats.streams.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Ends every stream, with its last chunk where nothing on it is unfinished.
+    pub(crate) fn end_streams(&mut self) {
+        let keys: Vec<SlotKey> = self.shard.keys().collect();
+        for key in keys {
+            if self.shard.is_between_frames(key) {
+                if let Some(socket) = self.shard.transport(key) {
+                    if let Err(error) = socket.write(LAST_CHUNK) {
+                        tracing::debug!(%error, "failed to end a stream");
+                    }
+                }
+            }
+            self.close(key);
+        }
+    }
+}
+
+/// Writes what the socket takes; nothing if it takes nothing now.
+fn write(socket: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    loop {
+        match socket.write(bytes) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            written => return written,
+        }
+    }
+}

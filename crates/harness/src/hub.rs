@@ -1,0 +1,208 @@
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tidewire_sim::Moment;
+
+use crate::{Clock, Life, wait_until};
+
+/// How long the hub may take to say its addresses, also beside a build.
+const START_MAX: Duration = Duration::from_secs(60);
+/// How long it may take to end after SIGTERM.
+const STOP_MAX: Duration = Duration::from_secs(60);
+/// Lines of standard output that wait to be read.
+const LINES_MAX: usize = 1_024;
+/// Below the ports that Linux gives to outgoing connections: on those, a publisher that knocks
+/// while the hub is down may connect to itself and keep the port.
+const PORTS: std::ops::Range<usize> = 20_000..32_000;
+
+/// The real binary, served with `--dev` from a data directory of its own, which lasts as long
+/// as this. It is killed when this is dropped.
+#[derive(Debug)]
+pub struct Hub {
+    binary: PathBuf,
+    arguments: Vec<String>,
+    environment: Vec<(String, String)>,
+    data: TempDir,
+    address: SocketAddr,
+    admin: SocketAddr,
+    life: Life,
+    child: Option<Child>,
+}
+
+impl Hub {
+    /// Starts the hub and waits until it serves.
+    ///
+    /// # Panics
+    /// If it does not start.
+    #[must_use]
+    pub fn start(binary: &str) -> Hub {
+        Hub::start_with(binary, &["--dev"], &[])
+    }
+
+    /// Starts the hub with these arguments and variables beside its addresses and directory.
+    ///
+    /// # Panics
+    /// If it does not start.
+    #[must_use]
+    pub fn start_with(binary: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Hub {
+        let mut hub = Hub {
+            binary: binary.into(),
+            arguments: arguments.iter().map(ToString::to_string).collect(),
+            environment: environment.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
+            data: tempfile::tempdir().expect("a directory can be made"),
+            address: free_port(),
+            admin: free_port(),
+            life: Life::default(),
+            child: None,
+        };
+        hub.restart();
+        hub
+    }
+
+    /// Where it listens: the same over restarts.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where its admin listener is.
+    #[must_use]
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Its base URL, without a slash at the end.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Its data directory.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// Which life runs; it can be watched from other threads.
+    #[must_use]
+    pub fn life(&self) -> Life {
+        self.life.clone()
+    }
+
+    /// `kill -9`. Answers the moment just before it.
+    ///
+    /// # Panics
+    /// If it is not running.
+    pub fn kill(&mut self, clock: Clock) -> Moment {
+        let mut child = self.child.take().expect("the hub runs");
+        assert!(child.try_wait().expect("a child can be asked").is_none(), "the hub ended by itself");
+        let moment = clock.now();
+        child.kill().expect("a running child can be killed");
+        child.wait().expect("a killed child ends");
+        self.life.end();
+        moment
+    }
+
+    /// Starts it again, at the same addresses and with the same data.
+    ///
+    /// # Panics
+    /// If it runs, or does not start.
+    pub fn restart(&mut self) {
+        assert!(self.child.is_none(), "the hub runs already");
+        let mut child = Command::new(&self.binary)
+            .arg("serve")
+            .args(["--listen", &self.address.to_string(), "--admin-listen", &self.admin.to_string()])
+            .arg("--data-dir")
+            .arg(self.data.path())
+            .args(&self.arguments)
+            .envs(self.environment.iter().map(|(k, v)| (k, v)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the binary can be run");
+        let lines = lines(child.stdout.take().expect("it is piped"));
+        self.child = Some(child);
+        for said in [format!("listening on http://{}", self.address), format!("admin on http://{}", self.admin)] {
+            loop {
+                let line = lines.recv_timeout(START_MAX);
+                let line = line.unwrap_or_else(|_| panic!("the hub did not say {said:?}: is {} taken?", self.address));
+                if line.trim() == said {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// SIGTERM, and waits until it ended.
+    ///
+    /// # Panics
+    /// If it is not running or does not end in a minute.
+    pub fn terminate(&mut self) -> ExitStatus {
+        let mut child = self.child.take().expect("the hub runs");
+        signal("TERM", child.id());
+        let mut status = None;
+        wait_until("the hub ends after SIGTERM", STOP_MAX, || {
+            status = child.try_wait().expect("a child can be asked");
+            status.is_some()
+        });
+        self.life.end();
+        status.expect("just seen")
+    }
+
+    /// Sends a signal such as `STOP` to the process.
+    ///
+    /// # Panics
+    /// If it is not running.
+    pub fn signal(&self, name: &str) {
+        signal(name, self.child.as_ref().expect("the hub runs").id());
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            // Dropped while a test panics: nothing more can be done about a failure.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// A free port on loopback that no outgoing connection is given.
+///
+/// # Panics
+/// If there is none.
+#[must_use]
+pub fn free_port() -> SocketAddr {
+    for _ in 0..1_000 {
+        let random = getrandom::u32().expect("the machine has randomness") as usize;
+        let port = u16::try_from(PORTS.start + random % PORTS.len()).expect("the range is of ports");
+        let address = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
+    panic!("no free port in {PORTS:?}");
+}
+
+/// What a process says, line by line. Read to the end, so that it never waits for a reader.
+pub(crate) fn lines(output: impl std::io::Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = sync_channel(LINES_MAX);
+    std::thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            // A test that has seen what it waited for no longer listens.
+            let _ = sender.try_send(line);
+        }
+    });
+    receiver
+}
+
+pub(crate) fn signal(name: &str, process: u32) {
+    let status = Command::new("kill").args(["-s", name, &process.to_string()]).status();
+    assert!(status.is_ok_and(|status| status.success()), "cannot send SIG{name} to {process}");
+}

@@ -1,0 +1,32 @@
+//! What the black-box tests need: the hub as a process that can be killed and started again
+//! ([`Hub`]), publishers that never give up ([`Publishers`]), raw readers of any pace
+//! ([`RawReader`], [`Crowd`]), browsers ([`browser`]), and HTTP by hand ([`Http`]), so that
+//! what the tests see is the wire and not a library's idea of it.
+//!
+//! Everything is written down as a [`tidewire_sim::History`], which judges. A failure here
+//! panics with what was waited for: this crate serves tests only.
+
+pub mod browser;
+mod clock;
+mod crowd;
+mod frames;
+mod http;
+mod hub;
+mod life;
+mod numbers;
+mod publishers;
+mod raw_reader;
+mod seed;
+mod stream;
+
+pub use clock::{Clock, wait_until};
+pub use crowd::Crowd;
+pub use frames::{Chunks, Frames};
+pub use http::{Http, Response};
+pub use hub::{Hub, free_port};
+pub use life::Life;
+pub use numbers::Numbers;
+pub use publishers::Publishers;
+pub use raw_reader::{Pace, RawReader};
+pub use seed::Seed;
+pub use stream::EventStream;

@@ -1,0 +1,38 @@
+use std::sync::Mutex;
+
+/// The randomness of a test: printed, and taken from `TIDEWIRE_TEST_SEED` where that is set.
+#[derive(Debug)]
+pub struct Seed {
+    state: Mutex<u64>,
+}
+
+impl Seed {
+    /// A seed for the test of this name.
+    ///
+    /// # Panics
+    /// If the variable is not a number, or the machine has no randomness.
+    #[must_use]
+    pub fn new(test: &str) -> Seed {
+        let seed = match std::env::var("TIDEWIRE_TEST_SEED") {
+            Ok(text) => text.parse().expect("TIDEWIRE_TEST_SEED is a number"),
+            Err(_) => getrandom::u64().expect("the machine has randomness"),
+        };
+        println!("{test}: TIDEWIRE_TEST_SEED={seed}");
+        Seed { state: Mutex::new(seed) }
+    }
+
+    /// A number below `end`, which is not 0.
+    ///
+    /// # Panics
+    /// If `end` is 0.
+    #[must_use]
+    pub fn below(&self, end: usize) -> usize {
+        let mut state = self.state.lock().expect("nobody panics with the seed in hand");
+        // SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators").
+        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = *state;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((mixed ^ (mixed >> 31)) % end as u64).expect("it is below a usize")
+    }
+}

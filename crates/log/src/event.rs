@@ -1,0 +1,300 @@
+use std::fmt;
+use std::sync::Arc;
+
+use tidewire_sse::encode;
+use tidewire_topic::{Topic, is_control_or_format};
+
+/// The most topics an event may have.
+pub const TOPICS_MAX: usize = 100;
+/// The most bytes of data an event may have, unless the hub is told otherwise (`event_bytes`).
+pub const EVENT_BYTES: usize = 1 << 20;
+/// The most bytes of an event type.
+pub const EVENT_TYPE_BYTES_MAX: usize = 128;
+/// The most bytes of a publisher's id.
+pub const PUBLISHER_ID_BYTES_MAX: usize = 128;
+/// The most bytes of an event's attributes: keys, values and four bytes each.
+pub const ATTRIBUTES_BYTES_MAX: usize = 4096;
+/// The type of an event that was given none.
+pub(crate) const DEFAULT_TYPE: &str = "message";
+
+/// The type of an event: at most [`EVENT_TYPE_BYTES_MAX`] bytes, not empty, without control and
+/// format characters. Types that begin with `tidewire.` are the hub's own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EventType(Arc<str>);
+
+/// Why a text is no event type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EventTypeError {
+    /// It is empty.
+    #[error("an event type must not be empty")]
+    Empty,
+    /// It is longer than [`EVENT_TYPE_BYTES_MAX`].
+    #[error("an event type of {bytes} bytes is longer than {}", EVENT_TYPE_BYTES_MAX)]
+    TooLong {
+        /// How long it is.
+        bytes: usize,
+    },
+    /// It holds a control or format character.
+    #[error("an event type must not hold control or format characters")]
+    Control,
+    /// It begins with `tidewire.`.
+    #[error("event types that begin with \"tidewire.\" are the hub's own")]
+    Reserved,
+}
+
+impl EventType {
+    /// Takes `text` as an event type.
+    ///
+    /// # Errors
+    /// When it is empty, too long, holds a character that is not allowed, or is the hub's own.
+    pub fn parse(text: &str) -> Result<EventType, EventTypeError> {
+        if text.is_empty() {
+            return Err(EventTypeError::Empty);
+        }
+        if text.len() > EVENT_TYPE_BYTES_MAX {
+            return Err(EventTypeError::TooLong { bytes: text.len() });
+        }
+        if text.chars().any(is_control_or_format) {
+            return Err(EventTypeError::Control);
+        }
+        if text.starts_with("tidewire.") {
+            return Err(EventTypeError::Reserved);
+        }
+        Ok(EventType(text.into()))
+    }
+
+    /// The type as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for EventType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The id that a publisher gave its event. With the first topic it is the key of idempotence,
+/// and a reader may name it as its last id.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PublisherId(Arc<str>);
+
+/// Why a text is no publisher's id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PublisherIdError {
+    /// It is empty.
+    #[error("an id must not be empty")]
+    Empty,
+    /// It is longer than [`PUBLISHER_ID_BYTES_MAX`].
+    #[error("an id of {bytes} bytes is longer than {}", PUBLISHER_ID_BYTES_MAX)]
+    TooLong {
+        /// How long it is.
+        bytes: usize,
+    },
+    /// It holds a control or format character.
+    #[error("an id must not hold control or format characters")]
+    Control,
+    /// It begins with `#`, as the hub's ids do.
+    #[error("an id that begins with \"#\" is the hub's")]
+    LeadingHash,
+    /// It is a word or a number that readers use to say where to begin.
+    #[error("the id says where to begin: \"earliest\" or -<count>")]
+    Reserved,
+}
+
+impl PublisherId {
+    /// Takes `text` as a publisher's id.
+    ///
+    /// # Errors
+    /// When it is empty, too long, holds a character that is not allowed, or would be taken for
+    /// something else where a reader gives its last id.
+    pub fn parse(text: &str) -> Result<PublisherId, PublisherIdError> {
+        if text.is_empty() {
+            return Err(PublisherIdError::Empty);
+        }
+        if text.len() > PUBLISHER_ID_BYTES_MAX {
+            return Err(PublisherIdError::TooLong { bytes: text.len() });
+        }
+        if text.chars().any(is_control_or_format) {
+            return Err(PublisherIdError::Control);
+        }
+        if text.starts_with('#') {
+            return Err(PublisherIdError::LeadingHash);
+        }
+        let is_count =
+            text.strip_prefix('-').is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()));
+        if text == "earliest" || is_count {
+            return Err(PublisherIdError::Reserved);
+        }
+        Ok(PublisherId(text.into()))
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for PublisherId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What an event says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Data {
+    /// Text. Its newlines (CR, LF, CRLF) become LF.
+    Text(String),
+    /// A JSON value that is not a string, written compactly.
+    Json(String),
+}
+
+/// Why an event was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NewEventError {
+    /// It has no topic.
+    #[error("an event needs a topic")]
+    NoTopic,
+    /// It has more than [`TOPICS_MAX`] topics.
+    #[error("an event has {count} topics, and may have {}", TOPICS_MAX)]
+    TooManyTopics {
+        /// How many it has.
+        count: usize,
+    },
+    /// Its data is longer than `event_bytes`.
+    #[error("the data takes {bytes} bytes, and may take {bytes_max} (event_bytes)")]
+    DataTooLong {
+        /// How long it is, in bytes.
+        bytes: usize,
+        /// How long it may be, in bytes.
+        bytes_max: usize,
+    },
+    /// Its attributes are longer than [`ATTRIBUTES_BYTES_MAX`].
+    #[error("the attributes take {bytes} bytes, and may take {}", ATTRIBUTES_BYTES_MAX)]
+    AttributesTooLong {
+        /// How long they are together, in bytes.
+        bytes: usize,
+    },
+}
+
+/// An event to be appended. Its data is escaped and split into lines here, so that the log's
+/// own thread has only to put an id before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewEvent {
+    pub(crate) topics: Vec<Topic>,
+    pub(crate) publisher_id: Option<PublisherId>,
+    pub(crate) event_type: Option<EventType>,
+    pub(crate) retry_ms: Option<u64>,
+    pub(crate) private: bool,
+    pub(crate) json: bool,
+    pub(crate) attributes: Vec<(String, String)>,
+    /// The `data:` lines.
+    pub(crate) data_lines: Vec<u8>,
+}
+
+impl NewEvent {
+    /// An event on `topics`, of which the first is the one that counts for idempotence;
+    /// repeated topics are dropped. `event_bytes` is the most bytes that `data` may take.
+    ///
+    /// # Errors
+    /// When there is no topic, when there are more than [`TOPICS_MAX`], or when the data is too
+    /// long.
+    pub fn new(mut topics: Vec<Topic>, data: &Data, event_bytes: usize) -> Result<NewEvent, NewEventError> {
+        if topics.is_empty() {
+            return Err(NewEventError::NoTopic);
+        }
+        if topics.len() > TOPICS_MAX {
+            return Err(NewEventError::TooManyTopics { count: topics.len() });
+        }
+        let (text, json) = match data {
+            Data::Text(text) => (text, false),
+            Data::Json(text) => (text, true),
+        };
+        if text.len() > event_bytes {
+            return Err(NewEventError::DataTooLong { bytes: text.len(), bytes_max: event_bytes });
+        }
+        let mut kept = 0;
+        for i in 0..topics.len() {
+            if !topics[..kept].contains(&topics[i]) {
+                topics.swap(kept, i);
+                kept += 1;
+            }
+        }
+        topics.truncate(kept);
+        let mut data_lines = Vec::with_capacity(text.len() + 16);
+        encode::data(&mut data_lines, text);
+        Ok(NewEvent {
+            topics,
+            publisher_id: None,
+            event_type: None,
+            retry_ms: None,
+            private: false,
+            json,
+            attributes: Vec::new(),
+            data_lines,
+        })
+    }
+
+    /// With a type. `message` is what an event without a type has, and is the same as none.
+    #[must_use]
+    pub fn with_type(mut self, event_type: EventType) -> NewEvent {
+        self.event_type = Some(event_type).filter(|t| t.as_str() != DEFAULT_TYPE);
+        self
+    }
+
+    /// With the publisher's own id: within the idempotence window it is appended only once.
+    #[must_use]
+    pub fn with_publisher_id(mut self, id: PublisherId) -> NewEvent {
+        self.publisher_id = Some(id);
+        self
+    }
+
+    /// With the time after which subscribers shall reconnect, in milliseconds.
+    #[must_use]
+    pub fn with_retry_ms(mut self, retry_ms: u64) -> NewEvent {
+        self.retry_ms = Some(retry_ms);
+        self
+    }
+
+    /// Only for those who may read one of its topics.
+    #[must_use]
+    pub fn private(mut self) -> NewEvent {
+        self.private = true;
+        self
+    }
+
+    /// With an attribute: it is stored with the event and not sent.
+    ///
+    /// # Errors
+    /// When the attributes take more than [`ATTRIBUTES_BYTES_MAX`] together.
+    pub fn with_attribute(mut self, key: &str, value: &str) -> Result<NewEvent, NewEventError> {
+        self.attributes.push((key.to_owned(), value.to_owned()));
+        let bytes = self.attributes.iter().map(|(key, value)| key.len() + value.len() + 4).sum();
+        if bytes > ATTRIBUTES_BYTES_MAX {
+            return Err(NewEventError::AttributesTooLong { bytes });
+        }
+        Ok(self)
+    }
+
+    /// Its topics, each once.
+    #[must_use]
+    pub fn topics(&self) -> &[Topic] {
+        &self.topics
+    }
+
+    /// The topic that counts for idempotence.
+    #[must_use]
+    pub fn first_topic(&self) -> &Topic {
+        &self.topics[0]
+    }
+
+    /// The publisher's own id.
+    #[must_use]
+    pub fn publisher_id(&self) -> Option<&PublisherId> {
+        self.publisher_id.as_ref()
+    }
+}

@@ -1,0 +1,170 @@
+use std::ops::ControlFlow;
+
+use crate::{Filter, HubId, LogStats, NewEvent, RecordView};
+
+/// Called once with the fate of an appended array: the ids in the order of its events.
+/// It is called after the watermark has moved past the array, on the log's own thread (or on the
+/// caller's, if the array is answered at the door): it must hand over and return.
+pub type Done = Box<dyn FnOnce(Result<Vec<HubId>, AppendError>) + Send>;
+
+/// Why an array was not appended. Nothing of it is ever shown, except after
+/// [`AppendError::Unknown`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// The event at `index` repeats the first topic and publisher's id of an event published
+    /// within the idempotence window, with other content.
+    #[error("event {index} has the publisher's id of {first}, and other content")]
+    IdConflict {
+        /// Which event of the array.
+        index: usize,
+        /// The hub id of the event published first; [`HubId::ZERO`] if that one stands in the same
+        /// array, of which nothing was appended.
+        first: HubId,
+    },
+    /// The array, encoded, does not fit in a segment.
+    #[error("the array takes {bytes} bytes, and a segment holds {bytes_max}")]
+    TooLarge {
+        /// What the array takes, in bytes.
+        bytes: usize,
+        /// What a segment holds, in bytes.
+        bytes_max: usize,
+    },
+    /// More is waiting to be committed than `append_queue_bytes`; try again later.
+    #[error("too much is waiting to be committed")]
+    Busy,
+    /// The disk has no room for another segment; nothing was written.
+    #[error("the disk is full")]
+    NoSpace,
+    /// The log could not be written and takes no more events until a restart.
+    #[error("the log cannot be written: {reason}")]
+    Failed {
+        /// What the disk said.
+        reason: String,
+    },
+    /// Writing or syncing failed with this array under way: whether it will be shown after a
+    /// restart is not known. The publisher must not be answered.
+    #[error("the log failed while the array was being written")]
+    Unknown,
+    /// The log is closed.
+    #[error("the log is closed")]
+    Closed,
+}
+
+/// Why the log could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The disk failed.
+    #[error("failed to read the log")]
+    Io(#[from] std::io::Error),
+    /// A record does not hold what was written.
+    #[error("the log is damaged in {file} at byte {position}")]
+    Damaged {
+        /// The segment's file name.
+        file: String,
+        /// The byte at which the damaged record begins.
+        position: u64,
+    },
+}
+
+/// Where a read ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadEnd {
+    /// The place up to which every record was looked at.
+    pub looked_at: HubId,
+    /// Whether that was the head of the log.
+    pub at_head: bool,
+    /// The low-water mark, read after the last record.
+    pub low_water: HubId,
+}
+
+/// What is retained on one topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicSummary {
+    /// The topic.
+    pub topic: String,
+    /// How many events bear it.
+    pub events: u64,
+    /// The first of them.
+    pub first: HubId,
+    /// The last of them.
+    pub last: HubId,
+}
+
+/// Who is told what was committed. Called on the log's thread, in log order.
+pub trait Follower: Send {
+    /// Called once, first: everything after `after` will be yielded.
+    fn begin(&mut self, after: HubId);
+    /// The next committed group. All of it becomes visible at once.
+    fn committed(&mut self, group: &[RecordView<'_>]);
+}
+
+/// An ordered log of events. The only seam between the hub and storage.
+pub trait EventLog: Send + Sync {
+    /// Appends an array of events, as one: all of them or none. An event whose first topic and
+    /// publisher's id were published within the idempotence window with the same content is not
+    /// appended again: the first one's id is answered, also while the first is in flight.
+    fn append(&self, events: Vec<NewEvent>, done: Done);
+
+    /// Begins to yield what is committed: first the newest retained records, as far as they are
+    /// at hand, then every group as it is committed. Called once.
+    fn follow(&self, follower: Box<dyn Follower>);
+
+    /// The last committed place, asked anew.
+    fn head(&self) -> HubId;
+
+    /// The first place of the log's first epoch: an id below it was never given out here.
+    fn first_place(&self) -> HubId;
+
+    /// The place at or below which records have been removed; the first place while none has.
+    fn low_water(&self) -> HubId;
+
+    /// Shows the records after `after` that match `filter`, in log order, until `visit` breaks,
+    /// `scan_bytes_max` were looked at, or the head is reached. A record for which `visit`
+    /// breaks counts as looked at.
+    ///
+    /// # Errors
+    /// When the disk fails or a record is damaged.
+    fn read(
+        &self,
+        after: HubId,
+        filter: &Filter,
+        scan_bytes_max: u64,
+        visit: &mut dyn FnMut(&RecordView<'_>) -> ControlFlow<()>,
+    ) -> Result<ReadEnd, ReadError>;
+
+    /// Shows the record with this id, if it is retained.
+    ///
+    /// # Errors
+    /// When the disk fails or the record is damaged.
+    fn event(&self, id: HubId, visit: &mut dyn FnMut(&RecordView<'_>)) -> Result<bool, ReadError>;
+
+    /// The place of the earliest retained event that bears this publisher's id and matches
+    /// `filter`'s grants (its topics and types are not asked).
+    ///
+    /// # Errors
+    /// When the disk fails or a record is damaged.
+    fn find_publisher_id(&self, id: &str, filter: &Filter) -> Result<Option<HubId>, ReadError>;
+
+    /// The place after which the last `count` events that match `filter` lie, or the low-water
+    /// mark where there are fewer.
+    ///
+    /// # Errors
+    /// When the disk fails or a record is damaged.
+    fn place_before_last(&self, count: u64, filter: &Filter) -> Result<HubId, ReadError>;
+
+    /// The topics of retained events, in byte order, at most `limit` of those that come after the
+    /// topic `after`. Only events that `filter`'s grants may read count.
+    ///
+    /// # Errors
+    /// When the disk fails or a record is damaged.
+    fn topics(&self, after: Option<&str>, limit: usize, filter: &Filter) -> Result<Vec<TopicSummary>, ReadError>;
+
+    /// What the log holds and has done.
+    fn stats(&self) -> LogStats;
+
+    /// Whether events can be appended; false after a failed write.
+    fn is_writable(&self) -> bool;
+
+    /// Commits what was appended, then takes no more. Returns when all of it is done.
+    fn close(&self);
+}

@@ -1,0 +1,90 @@
+use super::layout::{GROUP_HEADER, GroupHeader, LogId};
+use crate::record::{Draft, Extent};
+use crate::{HubId, RecordView};
+
+/// How much room is kept from one group to the next.
+const KEPT_BYTES: usize = 4 << 20;
+
+/// What one sync makes durable: the records of one or more arrays, as they are written.
+#[derive(Debug, Default)]
+pub(crate) struct Group {
+    /// The header, empty until it is sealed, and the records.
+    bytes: Vec<u8>,
+    count: u32,
+    records_crc: u32,
+    first_sequence: u64,
+    last_sequence: u64,
+    last_id: HubId,
+}
+
+impl Group {
+    pub(crate) fn push(&mut self, draft: &Draft, sequence: u64, id: HubId, time_ms: u64) {
+        if self.is_empty() {
+            self.bytes.resize(GROUP_HEADER, 0);
+            self.first_sequence = sequence;
+        }
+        let head_crc = draft.encode(sequence, id, time_ms, &mut self.bytes);
+        self.records_crc = crc32c::crc32c_append(self.records_crc, &head_crc.to_le_bytes());
+        self.count += 1;
+        self.last_sequence = sequence;
+        self.last_id = id;
+    }
+
+    /// Forgets the records, and keeps some of the room.
+    pub(crate) fn clear(&mut self) {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        bytes.clear();
+        bytes.shrink_to(KEPT_BYTES);
+        *self = Group { bytes, ..Group::default() };
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    pub(crate) fn first_sequence(&self) -> u64 {
+        self.first_sequence
+    }
+
+    pub(crate) fn last_sequence(&self) -> u64 {
+        self.last_sequence
+    }
+
+    pub(crate) fn last_id(&self) -> HubId {
+        self.last_id
+    }
+
+    /// What its records take, in bytes.
+    pub(crate) fn body_bytes(&self) -> usize {
+        self.bytes.len().saturating_sub(GROUP_HEADER)
+    }
+
+    /// Writes the header. Returns the bytes to write, and the header's checksum.
+    pub(crate) fn seal(&mut self, log_id: &LogId, predecessor: u32, durable_sequence: u64) -> (&[u8], u32) {
+        let body_bytes = self.body_bytes();
+        let header = GroupHeader {
+            count: self.count,
+            body_bytes: u32::try_from(body_bytes).expect("a segment is shorter than 4 GiB"),
+            records_crc: self.records_crc,
+            predecessor,
+            first_sequence: self.first_sequence,
+            durable_sequence,
+        };
+        let (header, crc) = header.encode(log_id);
+        self.bytes[..GROUP_HEADER].copy_from_slice(&header);
+        (&self.bytes, crc)
+    }
+
+    /// The records.
+    pub(crate) fn records(&self) -> Vec<RecordView<'_>> {
+        let mut records = Vec::with_capacity(self.count as usize);
+        let mut rest = self.bytes.get(GROUP_HEADER..).unwrap_or_default();
+        while !rest.is_empty() {
+            let extent = Extent::read(rest).expect("encoded by push");
+            let (record, behind) = rest.split_at(extent.bytes);
+            records.push(RecordView::read(record).expect("encoded by push"));
+            rest = behind;
+        }
+        records
+    }
+}

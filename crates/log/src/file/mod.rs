@@ -1,0 +1,18 @@
+//! The log in a folder of segments. `docs/format.md` draws its files byte by byte.
+
+mod committer;
+mod cursor;
+mod disk;
+mod group;
+mod layout;
+mod log;
+mod manifest;
+mod recovery;
+mod segments;
+mod shelf;
+mod sim_disk;
+
+pub use disk::{Disk, DiskFile, RealDisk};
+pub use log::{FileLog, FileLogConfig};
+pub use recovery::{OpenError, Recovery};
+pub use sim_disk::{Outage, SimDisk, SimFile, SimLock};

@@ -1,0 +1,388 @@
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+
+use super::cursor::Window;
+use super::disk::{Disk, DiskFile};
+use super::layout::{
+    BadHeader, FORMAT, GROUP_HEADER, GROUP_MAGIC, GroupHeader, LogId, SEGMENT_HEADER, SegmentEnd, SegmentHeader,
+    parse_segment_name, segment_name,
+};
+use super::manifest::{BadManifest, Epoch, MANIFEST, MANIFEST_FORMAT, Manifest};
+use super::segments::{RollError, Segments, create_segment, write_zeros};
+use super::shelf::{Mark, Segment, Shelf};
+use crate::{HubId, RecordView};
+
+/// What is read at once where a segment is searched.
+const SEARCH_BYTES: usize = 256 * 1024;
+/// A segment has at least this length, so that it can hold something.
+pub(crate) const SEGMENT_BYTES_MIN: u64 = 4096;
+/// Lengths in groups have 32 bits.
+pub(crate) const SEGMENT_BYTES_MAX: u64 = u32::MAX as u64;
+
+/// Why a log could not be opened. Nothing was changed but what a crash had left half done.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process uses the folder.
+    #[error("another process uses the log: stop it, or choose another folder")]
+    Locked,
+    /// The segment size is not in the range that the format allows.
+    #[error("segment_bytes is {bytes}, and must be from {} to {}", SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX)]
+    SegmentBytes {
+        /// What was asked for.
+        bytes: u64,
+    },
+    /// A newer version wrote the folder.
+    #[error("{file} has format {found}, and this version reads format {expected}: use the version that wrote it")]
+    OtherFormat {
+        /// The file.
+        file: String,
+        /// Its format.
+        found: u32,
+        /// The format that this version reads.
+        expected: u32,
+    },
+    /// There are segments, and nothing says which log they are.
+    #[error("the log has segments and no manifest: put it back from a copy, or move the segments away")]
+    NoManifest,
+    /// A segment of another log.
+    #[error("{file} belongs to another log: move it away, and put back what stood in its place")]
+    OtherLog {
+        /// The segment's file.
+        file: String,
+    },
+    /// A segment is missing.
+    #[error("the segment before {file} is missing: put it back from a copy")]
+    MissingSegment {
+        /// The segment that should follow it.
+        file: String,
+    },
+    /// There is no segment at all.
+    #[error("the log has a manifest and no segments: put them back from a copy, or move the manifest away")]
+    NoSegments,
+    /// What was acknowledged cannot be read.
+    #[error("{file} is damaged at byte {position} ({what}): put it back from a copy")]
+    Damaged {
+        /// The file.
+        file: String,
+        /// The byte at which the damage begins.
+        position: u64,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// The disk failed.
+    #[error("failed to {what}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// What the disk said.
+        source: io::Error,
+    },
+}
+
+/// What opening a log found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Whether the log is new.
+    pub created: bool,
+    /// Segments retained.
+    pub segments: u64,
+    /// Events retained.
+    pub records: u64,
+    /// Bytes that were cut from the end of the last segment: a group that a crash had left half
+    /// written. Nothing in it had been acknowledged.
+    pub cut_bytes: u64,
+    /// Publishers' ids of the idempotence window that were read back.
+    pub idempotence_entries: u64,
+}
+
+pub(crate) struct Limits {
+    pub(crate) segment_bytes: u64,
+    pub(crate) retention_bytes: u64,
+}
+
+fn io_error(what: &'static str) -> impl Fn(io::Error) -> OpenError {
+    move |source| OpenError::Io { what, source }
+}
+
+fn damaged(file: &str, position: u64, what: &'static str) -> OpenError {
+    OpenError::Damaged { file: file.to_owned(), position, what }
+}
+
+/// Opens the log in a folder that is locked, or makes one with `new_log_id`, which must be random.
+pub(crate) fn open<D: Disk>(
+    disk: D,
+    limits: &Limits,
+    now_ms: u64,
+    new_log_id: LogId,
+) -> Result<(Segments<D>, Recovery), OpenError> {
+    if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&limits.segment_bytes) {
+        return Err(OpenError::SegmentBytes { bytes: limits.segment_bytes });
+    }
+    let mut firsts = Vec::new();
+    for name in disk.list().map_err(io_error("list the folder"))? {
+        if name.ends_with(".tmp") {
+            disk.unlink(&name).map_err(io_error("remove what a crash had left"))?;
+        }
+        firsts.extend(parse_segment_name(&name));
+    }
+    firsts.sort_unstable();
+    let (manifest, created) = match Manifest::read(&disk) {
+        Ok(manifest) => (manifest, false),
+        Err(BadManifest::Absent) => (create(&disk, &mut firsts, limits, now_ms, new_log_id)?, true),
+        Err(BadManifest::Damaged) => return Err(damaged(MANIFEST, 0, "its checksum is wrong")),
+        Err(BadManifest::OtherFormat(found)) => {
+            return Err(OpenError::OtherFormat { file: MANIFEST.to_owned(), found, expected: MANIFEST_FORMAT });
+        }
+        Err(BadManifest::Io(error)) => return Err(io_error("read the manifest")(error)),
+    };
+    let mut segments = firsts
+        .iter()
+        .map(|&first_sequence| open_segment(&disk, first_sequence, &manifest.log_id))
+        .collect::<Result<VecDeque<_>, _>>()?;
+    remove_left_over(&disk, &mut segments, manifest.low_water)?;
+    let (opened, recovery) = recover(disk, limits, manifest, segments)?;
+    let (records, _, segments) = opened.shelf.size();
+    Ok((opened, Recovery { created, records, segments, ..recovery }))
+}
+
+/// Makes the first segment, then the manifest, which makes it a log.
+fn create<D: Disk>(
+    disk: &D,
+    firsts: &mut Vec<u64>,
+    limits: &Limits,
+    now_ms: u64,
+    log_id: LogId,
+) -> Result<Manifest, OpenError> {
+    // A crash may have come between the two. Then the segment holds nothing.
+    if !firsts.is_empty() && (firsts[..] != [1] || !is_unused(disk)?) {
+        return Err(OpenError::NoManifest);
+    }
+    let first = HubId { ms: now_ms, seq: 0 };
+    let before = SegmentEnd { id: first, ..SegmentEnd::default() };
+    let header = SegmentHeader { log_id, first_sequence: 1, file_bytes: limits.segment_bytes, before };
+    create_segment(disk, header).map_err(|error| match error {
+        RollError::NotMade(error) | RollError::Uncertain(error) => io_error("make the first segment")(error),
+    })?;
+    *firsts = vec![1];
+    let manifest = Manifest { log_id, low_water: first, epochs: vec![Epoch { name: "1".to_owned(), first }] };
+    manifest.write(disk).map_err(io_error("write the manifest"))?;
+    Ok(manifest)
+}
+
+/// Whether the first segment holds nothing but its header.
+fn is_unused<D: Disk>(disk: &D) -> Result<bool, OpenError> {
+    let failed = io_error("read the first segment");
+    let file = disk.open(&segment_name(1)).map_err(&failed)?;
+    let length = file.length().map_err(&failed)?;
+    first_used(&file, SEGMENT_HEADER as u64, length).map(|used| used.is_none()).map_err(&failed)
+}
+
+fn open_segment<D: Disk>(disk: &D, first_sequence: u64, log_id: &LogId) -> Result<Segment<D::File>, OpenError> {
+    let name = segment_name(first_sequence);
+    let file = disk.open(&name).map_err(io_error("open a segment"))?;
+    let mut bytes = [0; SEGMENT_HEADER];
+    file.read_at(&mut bytes, 0).map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => damaged(&name, 0, "it is too short for a header"),
+        _ => io_error("read a segment's header")(error),
+    })?;
+    let header = SegmentHeader::decode(&bytes).map_err(|bad| match bad {
+        BadHeader::Damaged => damaged(&name, 0, "its header's checksum is wrong"),
+        BadHeader::OtherFormat(found) => OpenError::OtherFormat { file: name.clone(), found, expected: FORMAT },
+    })?;
+    if header.log_id != *log_id {
+        return Err(OpenError::OtherLog { file: name });
+    }
+    if header.first_sequence != first_sequence {
+        return Err(damaged(&name, 0, "its header has another sequence than its name"));
+    }
+    Ok(Segment::new(header, file, SEGMENT_HEADER as u64))
+}
+
+/// Removes segments that were being removed at a crash: they lie below the low-water mark.
+fn remove_left_over<D: Disk>(
+    disk: &D,
+    segments: &mut VecDeque<Segment<D::File>>,
+    low_water: HubId,
+) -> Result<(), OpenError> {
+    let failed = io_error("remove an old segment");
+    while segments.len() > 1 && segments[1].header.before.id <= low_water {
+        disk.unlink(&segments[0].name).map_err(&failed)?;
+        segments.pop_front();
+    }
+    let Some(first) = segments.front() else { return Err(OpenError::NoSegments) };
+    if first.header.before.id != low_water {
+        return Err(OpenError::MissingSegment { file: first.name.clone() });
+    }
+    Ok(())
+}
+
+/// Checks that the segments follow one another, and brings the last one in order.
+fn recover<D: Disk>(
+    disk: D,
+    limits: &Limits,
+    manifest: Manifest,
+    mut segments: VecDeque<Segment<D::File>>,
+) -> Result<(Segments<D>, Recovery), OpenError> {
+    let last = segments.pop_back().ok_or(OpenError::NoSegments)?;
+    let mut sealed = VecDeque::with_capacity(segments.len() + 1);
+    while let Some(segment) = segments.pop_front() {
+        let next = &segments.front().unwrap_or(&last).header;
+        if next.before.first_sequence != segment.header.first_sequence {
+            return Err(OpenError::MissingSegment { file: segment_name(next.first_sequence) });
+        }
+        if next.first_sequence != next.before.sequence + 1 {
+            return Err(damaged(&segment_name(next.first_sequence), 0, "its header contradicts itself"));
+        }
+        let length = segment.file.length().map_err(io_error("read a segment's length"))?;
+        if length < next.before.length {
+            return Err(damaged(&segment.name, length, "it is shorter than the next segment says"));
+        }
+        sealed.push_back(Arc::new(Segment::new(segment.header, segment.file, next.before.length)));
+    }
+    let end = scan(&last, &manifest.log_id)?;
+    let cut_bytes = cut(&last, end.position).map_err(io_error("cut the last segment"))?;
+    // What is read here may be in the page cache alone: a killed process leaves it there.
+    last.file.sync().and_then(|()| disk.sync_names()).map_err(io_error("sync the last segment"))?;
+    let active = Arc::new(Segment::new(last.header, last.file, end.position));
+    end.marks.into_iter().for_each(|mark| active.note(mark));
+    sealed.push_back(Arc::clone(&active));
+    let shelf = Shelf::new(manifest.log_id, sealed, end.last_id, end.last_sequence, manifest.low_water);
+    let opened = Segments {
+        disk,
+        manifest,
+        shelf: Arc::new(shelf),
+        active,
+        position: end.position,
+        predecessor: end.predecessor,
+        last_sequence: end.last_sequence,
+        segment_bytes: limits.segment_bytes,
+        retention_bytes: limits.retention_bytes,
+    };
+    Ok((opened, Recovery { cut_bytes, ..Recovery::default() }))
+}
+
+/// How far a segment is whole.
+struct End {
+    position: u64,
+    predecessor: u32,
+    last_sequence: u64,
+    last_id: HubId,
+    marks: Vec<Mark>,
+}
+
+/// Walks over the whole groups of the last segment.
+fn scan<F: DiskFile>(segment: &Segment<F>, log_id: &LogId) -> Result<End, OpenError> {
+    let failed = io_error("read the last segment");
+    let file_end = segment.file.length().map_err(&failed)?.min(segment.header.file_bytes);
+    let mut end = End {
+        position: SEGMENT_HEADER as u64,
+        predecessor: 0,
+        last_sequence: segment.header.first_sequence - 1,
+        last_id: segment.header.before.id,
+        marks: Vec::new(),
+    };
+    let mut window = Window::default();
+    while let Some(next) = whole_group(&mut window, &segment.file, &end, file_end, log_id).map_err(&failed)? {
+        end.marks.push(Mark { after: end.last_id, at: end.position, group_end: end.position });
+        end = End { marks: end.marks, ..next };
+    }
+    // The end, or a damaged group with others behind it?
+    match claimed_durable(&segment.file, &end, file_end, log_id).map_err(&failed)? {
+        false => Ok(end),
+        true => Err(damaged(&segment.name, end.position, "a group is not whole, and one behind it says it was durable")),
+    }
+}
+
+/// Where the log ends after the group at `end.position`; `None` if there is no whole group.
+fn whole_group(
+    window: &mut Window,
+    file: &impl DiskFile,
+    end: &End,
+    file_end: u64,
+    log_id: &LogId,
+) -> io::Result<Option<End>> {
+    let body_at = end.position + GROUP_HEADER as u64;
+    if body_at > file_end {
+        return Ok(None);
+    }
+    let header = GroupHeader::decode(window.load(file, end.position, GROUP_HEADER, file_end)?, log_id);
+    let Some((header, predecessor)) = header else { return Ok(None) };
+    let position = body_at + u64::from(header.body_bytes);
+    let follows = header.predecessor == end.predecessor && header.first_sequence == end.last_sequence + 1;
+    if !follows || header.count == 0 || position > file_end {
+        return Ok(None);
+    }
+    let mut body = window.load(file, body_at, header.body_bytes as usize, file_end)?;
+    let (mut count, mut records_crc) = (0, 0);
+    let (mut last_sequence, mut last_id) = (end.last_sequence, end.last_id);
+    while !body.is_empty() {
+        let Ok((record, rest)) = RecordView::parse_first(body) else { return Ok(None) };
+        if record.sequence != last_sequence + 1 || record.id <= last_id {
+            return Ok(None);
+        }
+        records_crc = crc32c::crc32c_append(records_crc, &record.head_crc().to_le_bytes());
+        (last_sequence, last_id) = (record.sequence, record.id);
+        count += 1;
+        body = rest;
+    }
+    let is_whole = count == header.count && records_crc == header.records_crc;
+    Ok(is_whole.then(|| End { position, predecessor, last_sequence, last_id, marks: Vec::new() }))
+}
+
+/// Whether a group behind the end says that more was durable than is whole.
+fn claimed_durable(file: &impl DiskFile, end: &End, file_end: u64, log_id: &LogId) -> io::Result<bool> {
+    let mut buffer = Vec::new();
+    let mut at = end.position;
+    while at + GROUP_HEADER as u64 <= file_end {
+        let length = usize::try_from(file_end - at).map_or(SEARCH_BYTES, |left| left.min(SEARCH_BYTES));
+        buffer.resize(length, 0);
+        file.read_at(&mut buffer, at)?;
+        let headers = buffer.windows(GROUP_HEADER).filter(|bytes| bytes.starts_with(&GROUP_MAGIC));
+        let mut headers = headers.filter_map(|bytes| GroupHeader::decode(bytes, log_id));
+        if headers.any(|(header, _)| header.durable_sequence > end.last_sequence) {
+            return Ok(true);
+        }
+        // A header may begin in the last bytes.
+        at += (length - GROUP_HEADER + 1) as u64;
+    }
+    Ok(false)
+}
+
+/// Zeroes what lies behind `position`, and makes the file as long as it was made. Returns how
+/// many bytes had been written there.
+fn cut<F: DiskFile>(segment: &Segment<F>, position: u64) -> io::Result<u64> {
+    let file_bytes = segment.header.file_bytes;
+    let length = segment.file.length()?.min(file_bytes);
+    write_zeros(&segment.file, length, file_bytes)?;
+    let mut buffer = Vec::new();
+    let mut at = position;
+    let mut cut_bytes = 0;
+    while at < length {
+        let piece = usize::try_from(length - at).map_or(SEARCH_BYTES, |left| left.min(SEARCH_BYTES));
+        buffer.resize(piece, 0);
+        segment.file.read_at(&mut buffer, at)?;
+        let end = at + piece as u64;
+        if let Some(last) = buffer.iter().rposition(|&b| b != 0) {
+            write_zeros(&segment.file, at, end)?;
+            cut_bytes = at + last as u64 + 1 - position;
+        }
+        at = end;
+    }
+    Ok(cut_bytes)
+}
+
+/// The first byte in a range that is not zero.
+fn first_used(file: &impl DiskFile, mut at: u64, end: u64) -> io::Result<Option<u64>> {
+    let mut buffer = Vec::new();
+    while at < end {
+        let length = usize::try_from(end - at).map_or(SEARCH_BYTES, |left| left.min(SEARCH_BYTES));
+        buffer.resize(length, 0);
+        file.read_at(&mut buffer, at)?;
+        if let Some(used) = buffer.iter().position(|&b| b != 0) {
+            return Ok(Some(at + used as u64));
+        }
+        at += length as u64;
+    }
+    Ok(None)
+}

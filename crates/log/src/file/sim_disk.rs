@@ -1,0 +1,443 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::disk::{Disk, DiskFile};
+
+/// What survives together when a write is torn by a power cut, in bytes.
+const SECTOR: usize = 512;
+
+/// A disk in memory, for tests: it fills up, its syncs fail, and it loses what was not synced.
+///
+/// A clone is the same disk. Everything that happens to it follows from what was called and from
+/// the seeds that were given.
+#[derive(Clone, Debug, Default)]
+pub struct SimDisk {
+    state: Arc<Mutex<State>>,
+    /// Which start of the machine this handle belongs to; older ones only get errors.
+    start: u64,
+}
+
+/// What happens to what was not synced when the log's process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outage {
+    /// The process is killed: the system still writes everything.
+    Kill,
+    /// The power is cut: every unsynced write survives wholly, in part (cut at any byte, or with
+    /// sectors missing) or not at all, and so do unsynced names, as this seed decides.
+    PowerCut(u64),
+}
+
+/// A file of a [`SimDisk`].
+#[derive(Debug)]
+pub struct SimFile {
+    disk: SimDisk,
+    inode: usize,
+}
+
+/// The lock of a [`SimDisk`].
+#[derive(Debug)]
+pub struct SimLock(SimDisk);
+
+#[derive(Debug, Default)]
+struct State {
+    inodes: Vec<Inode>,
+    names: BTreeMap<String, usize>,
+    durable_names: BTreeMap<String, usize>,
+    start: u64,
+    is_locked: bool,
+    /// Writes, syncs and changes of names since the last start.
+    operations: u64,
+    stop_at: Option<u64>,
+    failing_sync: Option<u64>,
+    space: Option<u64>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Inode {
+    current: Vec<u8>,
+    durable: Vec<u8>,
+    unsynced: Vec<Change>,
+    /// What a failed sync has dropped: no later sync makes it durable.
+    dropped: Vec<Change>,
+}
+
+#[derive(Clone, Debug)]
+enum Change {
+    Write { at: usize, bytes: Vec<u8> },
+    Length(usize),
+}
+
+impl SimDisk {
+    /// Starts the machine anew after an outage. Handles from before get errors.
+    #[must_use]
+    pub fn restart(&self, outage: Outage) -> SimDisk {
+        let mut state = self.locked_state();
+        if let Outage::PowerCut(seed) = outage {
+            state.cut_power(&mut Random(seed));
+        }
+        state.start += 1;
+        state.is_locked = false;
+        state.operations = 0;
+        state.stop_at = None;
+        state.failing_sync = None;
+        SimDisk { state: Arc::clone(&self.state), start: state.start }
+    }
+
+    /// The writes, syncs and changes of names since the machine was started.
+    #[must_use]
+    pub fn operations(&self) -> u64 {
+        self.locked_state().operations
+    }
+
+    /// Stops the machine during the operation of this number, counted from the start: a write then
+    /// is cut short, and everything after it fails.
+    pub fn stop_at(&self, operation: u64) {
+        self.locked_state().stop_at = Some(operation);
+    }
+
+    /// Lets the sync after `others` others fail, and drops what it should have made durable.
+    pub fn fail_sync_after(&self, others: u64) {
+        self.locked_state().failing_sync = Some(others);
+    }
+
+    /// How many bytes all files may take together; without limit at first.
+    pub fn set_space(&self, bytes: Option<u64>) {
+        self.locked_state().space = bytes;
+    }
+
+    /// The bytes of a file, as a process sees them.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn contents(&self, name: &str) -> io::Result<Vec<u8>> {
+        let state = self.locked_state();
+        let inode = state.names.get(name).ok_or(io::ErrorKind::NotFound)?;
+        Ok(state.inodes[*inode].current.clone())
+    }
+
+    /// Puts a file with these bytes on the disk, as if it had always been there.
+    pub fn put(&self, name: &str, bytes: Vec<u8>) {
+        let mut state = self.locked_state();
+        let inode = state.inodes.len();
+        state.inodes.push(Inode { current: bytes.clone(), durable: bytes, ..Inode::default() });
+        state.names.insert(name.to_owned(), inode);
+        state.durable_names.insert(name.to_owned(), inode);
+    }
+
+    fn locked_state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The state, if this handle's machine still runs.
+    fn state(&self) -> io::Result<MutexGuard<'_, State>> {
+        let state = self.locked_state();
+        if state.start != self.start || state.has_stopped() { Err(stopped()) } else { Ok(state) }
+    }
+}
+
+fn stopped() -> io::Error {
+    io::Error::other("the machine has stopped")
+}
+
+impl State {
+    fn has_stopped(&self) -> bool {
+        self.stop_at.is_some_and(|stop_at| self.operations >= stop_at)
+    }
+
+    /// Counts an operation. The one that is cut short still has its effect on what is unsynced.
+    fn count(&mut self) -> io::Result<()> {
+        self.operations += 1;
+        if self.has_stopped() { Err(stopped()) } else { Ok(()) }
+    }
+
+    fn used(&self) -> u64 {
+        let linked: BTreeSet<usize> = self.names.values().copied().collect();
+        linked.into_iter().map(|inode| self.inodes[inode].current.len() as u64).sum()
+    }
+
+    fn cut_power(&mut self, random: &mut Random) {
+        for inode in &mut self.inodes {
+            for change in inode.dropped.drain(..).chain(inode.unsynced.drain(..)) {
+                survive(&mut inode.durable, change, random);
+            }
+            inode.current.clone_from(&inode.durable);
+        }
+        let names: BTreeSet<String> = self.names.keys().chain(self.durable_names.keys()).cloned().collect();
+        for name in names {
+            if random.below(2) == 0 {
+                match self.names.get(&name) {
+                    Some(&inode) => self.durable_names.insert(name, inode),
+                    None => self.durable_names.remove(&name),
+                };
+            }
+        }
+        self.names.clone_from(&self.durable_names);
+    }
+}
+
+impl Change {
+    fn apply(&self, bytes: &mut Vec<u8>) {
+        match self {
+            Change::Write { at, bytes: written } => {
+                let end = at + written.len();
+                if bytes.len() < end {
+                    bytes.resize(end, 0);
+                }
+                bytes[*at..end].copy_from_slice(written);
+            }
+            Change::Length(length) => bytes.resize(*length, 0),
+        }
+    }
+}
+
+/// What a power cut leaves of an unsynced change.
+fn survive(durable: &mut Vec<u8>, change: Change, random: &mut Random) {
+    let (at, mut bytes) = match change {
+        Change::Write { at, bytes } => (at, bytes),
+        Change::Length(_) => {
+            if random.below(2) == 0 {
+                change.apply(durable);
+            }
+            return;
+        }
+    };
+    match random.below(4) {
+        0 => {}
+        1 => Change::Write { at, bytes }.apply(durable),
+        2 => {
+            bytes.truncate(random.below(bytes.len() + 1));
+            Change::Write { at, bytes }.apply(durable);
+        }
+        _ => {
+            // Sectors begin where the file begins.
+            let mut from = 0;
+            while from < bytes.len() {
+                let to = (from + SECTOR - (at + from) % SECTOR).min(bytes.len());
+                if random.below(2) == 0 {
+                    Change::Write { at: at + from, bytes: bytes[from..to].to_vec() }.apply(durable);
+                }
+                from = to;
+            }
+        }
+    }
+}
+
+impl Disk for SimDisk {
+    type File = SimFile;
+    type Lock = SimLock;
+
+    fn lock(&self) -> io::Result<Option<SimLock>> {
+        let mut state = self.state()?;
+        if state.is_locked {
+            return Ok(None);
+        }
+        state.is_locked = true;
+        Ok(Some(SimLock(self.clone())))
+    }
+
+    fn open(&self, name: &str) -> io::Result<SimFile> {
+        let inode = *self.state()?.names.get(name).ok_or(io::ErrorKind::NotFound)?;
+        Ok(SimFile { disk: self.clone(), inode })
+    }
+
+    fn create(&self, name: &str) -> io::Result<SimFile> {
+        let mut state = self.state()?;
+        let inode = state.inodes.len();
+        state.inodes.push(Inode::default());
+        state.names.insert(name.to_owned(), inode);
+        state.count()?;
+        Ok(SimFile { disk: self.clone(), inode })
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        Ok(self.state()?.names.keys().cloned().collect())
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut state = self.state()?;
+        let inode = state.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        state.names.insert(to.to_owned(), inode);
+        state.count()
+    }
+
+    fn unlink(&self, name: &str) -> io::Result<()> {
+        let mut state = self.state()?;
+        state.names.remove(name).ok_or(io::ErrorKind::NotFound)?;
+        state.count()
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        let mut state = self.state()?;
+        state.count()?;
+        state.durable_names = state.names.clone();
+        Ok(())
+    }
+}
+
+impl DiskFile for SimFile {
+    fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<()> {
+        let state = self.disk.state()?;
+        let at = usize::try_from(at).map_err(io::Error::other)?;
+        let bytes = state.inodes[self.inode].current.get(at..at + buffer.len());
+        buffer.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+        let mut state = self.disk.state()?;
+        let at = usize::try_from(at).map_err(io::Error::other)?;
+        let length = state.inodes[self.inode].current.len();
+        let more = (at + bytes.len()).saturating_sub(length) as u64;
+        let is_full = more > 0 && state.space.is_some_and(|space| state.used() + more > space);
+        let counted = state.count();
+        // A write that fails has got somewhere.
+        let written = if is_full || counted.is_err() { bytes.len() / 2 } else { bytes.len() };
+        let change = Change::Write { at, bytes: bytes[..written].to_vec() };
+        let inode = &mut state.inodes[self.inode];
+        change.apply(&mut inode.current);
+        inode.unsynced.push(change);
+        counted?;
+        if is_full { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut state = self.disk.state()?;
+        state.count()?;
+        let fails = match &mut state.failing_sync {
+            Some(0) => true,
+            Some(others) => {
+                *others -= 1;
+                false
+            }
+            None => false,
+        };
+        let inode = &mut state.inodes[self.inode];
+        if fails {
+            inode.dropped.append(&mut inode.unsynced);
+            state.failing_sync = None;
+            return Err(io::Error::other("input/output error"));
+        }
+        for change in inode.unsynced.drain(..) {
+            change.apply(&mut inode.durable);
+        }
+        Ok(())
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.disk.state()?.inodes[self.inode].current.len() as u64)
+    }
+
+    fn truncate(&self, length: u64) -> io::Result<()> {
+        let mut state = self.disk.state()?;
+        let change = Change::Length(usize::try_from(length).map_err(io::Error::other)?);
+        let inode = &mut state.inodes[self.inode];
+        change.apply(&mut inode.current);
+        inode.unsynced.push(change);
+        state.count()
+    }
+}
+
+impl Drop for SimLock {
+    fn drop(&mut self) {
+        let mut state = self.0.locked_state();
+        if state.start == self.0.start {
+            state.is_locked = false;
+        }
+    }
+}
+
+/// A small generator (splitmix64): enough to scatter losses, and the same everywhere.
+#[derive(Debug)]
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % bound as u64) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(disk: &SimDisk, name: &str, bytes: &[u8]) -> SimFile {
+        let file = disk.create(name).expect("made");
+        file.write_at(bytes, 0).expect("written");
+        file
+    }
+
+    #[test]
+    fn what_was_synced_survives_every_power_cut() {
+        for seed in 0..50 {
+            let disk = SimDisk::default();
+            let file = write(&disk, "a", b"hello");
+            file.sync().expect("synced");
+            disk.sync_names().expect("synced");
+            file.write_at(b"HE", 0).expect("written");
+            let disk = disk.restart(Outage::PowerCut(seed));
+            let bytes = disk.contents("a").expect("there");
+            assert_eq!(&bytes[2..], b"llo", "seed {seed}");
+            assert!(file.sync().is_err(), "a handle from before");
+        }
+    }
+
+    #[test]
+    fn what_was_not_synced_is_sometimes_whole_sometimes_torn_and_sometimes_gone() {
+        let outcomes: BTreeSet<Option<Vec<u8>>> = (0..200)
+            .map(|seed| {
+                let disk = SimDisk::default();
+                write(&disk, "a", b"xyz");
+                disk.restart(Outage::PowerCut(seed)).contents("a").ok()
+            })
+            .collect();
+        for expected in [None, Some(vec![]), Some(b"x".to_vec()), Some(b"xy".to_vec()), Some(b"xyz".to_vec())] {
+            assert!(outcomes.contains(&expected), "{expected:?} in {outcomes:?}");
+        }
+    }
+
+    #[test]
+    fn a_killed_process_loses_nothing_it_had_written() {
+        let disk = SimDisk::default();
+        write(&disk, "a", b"xyz");
+        assert_eq!(disk.restart(Outage::Kill).contents("a").expect("there"), b"xyz");
+    }
+
+    #[test]
+    fn after_a_failed_sync_another_one_makes_nothing_of_it_durable() {
+        let mut lost = false;
+        for seed in 0..20 {
+            let disk = SimDisk::default();
+            let file = write(&disk, "a", b"xyz");
+            disk.sync_names().expect("synced");
+            disk.fail_sync_after(0);
+            assert!(file.sync().is_err());
+            file.sync().expect("says nothing");
+            lost |= disk.restart(Outage::PowerCut(seed)).contents("a").expect("there").is_empty();
+        }
+        assert!(lost);
+    }
+
+    #[test]
+    fn a_full_disk_refuses_what_makes_files_longer_and_nothing_else() {
+        let disk = SimDisk::default();
+        disk.set_space(Some(4));
+        let file = write(&disk, "a", b"xyz");
+        assert_eq!(file.write_at(b"12", 3).map_err(|error| error.kind()), Err(io::ErrorKind::StorageFull));
+        file.write_at(b"XYZ", 0).expect("in place");
+    }
+
+    #[test]
+    fn the_machine_stops_at_the_operation_asked_for() {
+        let disk = SimDisk::default();
+        disk.stop_at(2);
+        let file = disk.create("a").expect("the first");
+        assert!(file.write_at(b"xy", 0).is_err(), "the second");
+        assert!(disk.list().is_err(), "and everything after");
+        assert_eq!(disk.restart(Outage::Kill).contents("a").expect("there"), b"x", "cut short");
+    }
+}

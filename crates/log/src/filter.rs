@@ -1,0 +1,58 @@
+use std::sync::Arc;
+
+use tidewire_topic::MatcherSet;
+
+/// Which event types a subscriber asked for. The hub's own events are not asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Types {
+    /// Every type.
+    #[default]
+    All,
+    /// These types, sorted.
+    Only(Box<[Arc<str>]>),
+}
+
+impl Types {
+    /// The types named; all of them if none is named.
+    #[must_use]
+    pub fn new(mut types: Vec<Arc<str>>) -> Types {
+        types.sort();
+        types.dedup();
+        if types.is_empty() { Types::All } else { Types::Only(types.into()) }
+    }
+
+    fn admit(&self, event_type: &str) -> bool {
+        match self {
+            Types::All => true,
+            Types::Only(types) => types.iter().any(|t| &**t == event_type),
+        }
+    }
+}
+
+/// What a subscriber asked for and what it may read. Subscribers with equal filters are owed
+/// the same events, and are served as one group.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Filter {
+    /// The topics asked for.
+    pub topics: MatcherSet,
+    /// The types asked for.
+    pub types: Types,
+    /// The topics whose private events may be read: a grant on any one of an event's topics is
+    /// enough. `None`: public events only.
+    pub grants: Option<MatcherSet>,
+}
+
+impl Filter {
+    /// Whether an event matches and may be read.
+    pub fn admits<'a, T>(&self, topics: T, event_type: &str, private: bool) -> bool
+    where
+        T: Iterator<Item = &'a str> + Clone,
+    {
+        self.types.admit(event_type) && self.topics.matches(topics.clone()) && self.may_read(topics, private)
+    }
+
+    /// Whether an event may be read, asked for or not.
+    pub fn may_read<'a>(&self, topics: impl Iterator<Item = &'a str>, private: bool) -> bool {
+        !private || self.grants.as_ref().is_some_and(|grants| grants.matches(topics))
+    }
+}

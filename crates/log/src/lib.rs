@@ -1,0 +1,39 @@
+//! The event log: what is stored, in which order, and what lies in memory.
+//!
+//! [`EventLog`] is the only seam between the hub and storage. The hub delivers what
+//! [`EventLog::follow`] yields, never what it has just appended: order and ids are the log's.
+//! What was followed lies in the [`Tail`], which all logs share; whoever is older than the
+//! tail reads from the log by place until it meets it.
+//!
+//! Words: a *sequence* is a record's number in the log; a *place* is a [`HubId`] seen as a
+//! point in the order; a [`Position`] is a record's number in the tail.
+
+mod clock;
+mod cursor;
+mod event;
+mod event_log;
+mod file;
+mod filter;
+mod id;
+mod idempotence;
+mod memory;
+mod record;
+mod sequencer;
+mod stats;
+mod tail;
+
+pub use clock::{Clock, SystemClock};
+pub use event::{
+    ATTRIBUTES_BYTES_MAX, Data, EVENT_BYTES, EVENT_TYPE_BYTES_MAX, EventType, EventTypeError, NewEvent, NewEventError,
+    PUBLISHER_ID_BYTES_MAX, PublisherId, PublisherIdError, TOPICS_MAX,
+};
+pub use event_log::{AppendError, Done, EventLog, Follower, ReadEnd, ReadError, TopicSummary};
+pub use file::{
+    Disk, DiskFile, FileLog, FileLogConfig, OpenError, Outage, RealDisk, Recovery, SimDisk, SimFile, SimLock,
+};
+pub use filter::{Filter, Types};
+pub use id::{HubId, ParseHubIdError};
+pub use memory::{MemoryLog, MemoryLogConfig};
+pub use record::{Attributes, RecordView, Topics};
+pub use stats::{COMMIT_MICROS_BUCKETS, LogStats};
+pub use tail::{LOOK_BACK_RECORDS_MAX, Position, Tail, TailReader, TailRecord};

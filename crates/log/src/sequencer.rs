@@ -1,0 +1,148 @@
+use std::collections::HashMap;
+
+use crate::idempotence::{Fingerprint, Fingerprints, Idempotence};
+use crate::record::Draft;
+use crate::{AppendError, HubId, NewEvent};
+
+/// What a publisher sent in one request, encoded.
+#[derive(Clone, Debug)]
+pub(crate) struct Array {
+    events: Vec<(Draft, Option<Fingerprint>)>,
+    bytes_max: usize,
+}
+
+impl Array {
+    /// Encodes the events: the publisher's thread pays for it, not the log's.
+    pub(crate) fn new(events: Vec<NewEvent>, fingerprints: &Fingerprints) -> Array {
+        let mut bytes_max = 0;
+        let encode = |event: NewEvent| {
+            let draft = Draft::new(&event);
+            bytes_max += draft.bytes_max();
+            let fingerprint = fingerprints.of_event(&event, &draft);
+            (draft, fingerprint)
+        };
+        Array { events: events.into_iter().map(encode).collect(), bytes_max }
+    }
+
+    /// The most bytes that its records can take.
+    pub(crate) fn bytes_max(&self) -> usize {
+        self.bytes_max
+    }
+}
+
+/// What is to become of an array, looked at alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Plan {
+    /// Nothing is to be written: all of it was published before.
+    Repeated(Vec<HubId>),
+    /// It cannot be appended.
+    Refused(AppendError),
+    /// These events are to be written, or were before.
+    Append(Vec<Planned>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Planned {
+    New,
+    /// Published before, under this id.
+    Known(HubId),
+    /// The same as an event of this array, by index.
+    SameAs(usize),
+}
+
+/// Gives out sequences and ids, and knows what was published before. It does no I/O: both logs
+/// run it, each under its own lock or on its own thread.
+#[derive(Debug)]
+pub(crate) struct Sequencer {
+    pub(crate) idempotence: Idempotence,
+    last_sequence: u64,
+    last_id: HubId,
+    pub(crate) repeated: u64,
+}
+
+impl Sequencer {
+    /// Goes on after the record with this sequence and the place of this id.
+    pub(crate) fn new(last_sequence: u64, last_id: HubId, idempotence: Idempotence) -> Sequencer {
+        Sequencer { idempotence, last_sequence, last_id, repeated: 0 }
+    }
+
+    /// The last id given out.
+    pub(crate) fn last_id(&self) -> HubId {
+        self.last_id
+    }
+
+    /// Looks at an array and changes nothing.
+    pub(crate) fn plan(&self, array: &Array, now_ms: u64) -> Plan {
+        let mut here: HashMap<u128, usize> = HashMap::new();
+        let mut planned = Vec::with_capacity(array.events.len());
+        for (index, (_, fingerprint)) in array.events.iter().enumerate() {
+            let Some(fingerprint) = fingerprint else {
+                planned.push(Planned::New);
+                continue;
+            };
+            let (content, first, plan) = if let Some(entry) = self.idempotence.find(fingerprint.key, now_ms) {
+                (entry.content, entry.id, Planned::Known(entry.id))
+            } else if let Some(&same) = here.get(&fingerprint.key) {
+                let content = array.events[same].1.map_or(0, |earlier| earlier.content);
+                (content, HubId::ZERO, Planned::SameAs(same))
+            } else {
+                here.insert(fingerprint.key, index);
+                planned.push(Planned::New);
+                continue;
+            };
+            if content != fingerprint.content {
+                return Plan::Refused(AppendError::IdConflict { index, first });
+            }
+            planned.push(plan);
+        }
+        let known: Option<Vec<HubId>> = planned
+            .iter()
+            .map(|plan| match plan {
+                Planned::Known(id) => Some(*id),
+                Planned::New | Planned::SameAs(_) => None,
+            })
+            .collect();
+        known.map_or(Plan::Append(planned), Plan::Repeated)
+    }
+
+    /// Notes that an array was answered without being written.
+    pub(crate) fn note_repeated(&mut self, events: usize) {
+        self.repeated += events as u64;
+    }
+
+    /// Gives ids to what is new in an array, in its order, and hands each to `write` with its
+    /// sequence and id. Returns the ids to answer.
+    pub(crate) fn assign(
+        &mut self,
+        array: &Array,
+        planned: &[Planned],
+        now_ms: u64,
+        mut write: impl FnMut(&Draft, u64, HubId),
+    ) -> Vec<HubId> {
+        self.idempotence.expire(now_ms);
+        let mut ids = Vec::with_capacity(planned.len());
+        for ((draft, fingerprint), plan) in array.events.iter().zip(planned) {
+            let id = match *plan {
+                Planned::New => {
+                    self.last_id = self.last_id.next(now_ms);
+                    self.last_sequence += 1;
+                    write(draft, self.last_sequence, self.last_id);
+                    if let Some(fingerprint) = fingerprint {
+                        self.idempotence.insert(*fingerprint, self.last_id, now_ms);
+                    }
+                    self.last_id
+                }
+                Planned::Known(id) => {
+                    self.repeated += 1;
+                    id
+                }
+                Planned::SameAs(index) => {
+                    self.repeated += 1;
+                    ids[index]
+                }
+            };
+            ids.push(id);
+        }
+        ids
+    }
+}

@@ -1,0 +1,43 @@
+/// The upper bounds of the buckets in which commits are counted by how long they took, in
+/// microseconds; one more bucket holds the rest.
+pub const COMMIT_MICROS_BUCKETS: [u64; 12] =
+    [100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 1_000_000];
+
+/// What a log holds and has done since it was opened, as plain numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogStats {
+    /// Events retained.
+    pub records: u64,
+    /// Bytes retained: of the segments' files, or of the records in memory.
+    pub bytes: u64,
+    /// Segments; none in memory.
+    pub segments: u64,
+    /// Events appended.
+    pub appended: u64,
+    /// Groups committed.
+    pub commits: u64,
+    /// How long writing and syncing them took, in microseconds.
+    pub commit_micros: u64,
+    /// How many took at most as long as the bound of the same index in
+    /// [`COMMIT_MICROS_BUCKETS`] and longer than the one before; the last one has no bound.
+    pub commit_buckets: [u64; COMMIT_MICROS_BUCKETS.len() + 1],
+    /// Bytes that wait to be committed (`append_queue_bytes` at most).
+    pub waiting_bytes: u64,
+    /// Events answered with the id of an earlier one.
+    pub repeated: u64,
+    /// Publishers' ids held for idempotence (`idempotence_entries` at most).
+    pub idempotence_entries: u64,
+    /// Publishers' ids let go before `idempotence_window` had passed, for want of room.
+    pub idempotence_evictions: u64,
+    /// How often old segments could not be removed.
+    pub trim_failures: u64,
+}
+
+impl LogStats {
+    pub(crate) fn count_commit(&mut self, micros: u64) {
+        self.commits += 1;
+        self.commit_micros += micros;
+        let bucket = COMMIT_MICROS_BUCKETS.iter().position(|&bound| micros <= bound);
+        self.commit_buckets[bucket.unwrap_or(COMMIT_MICROS_BUCKETS.len())] += 1;
+    }
+}

@@ -1,0 +1,380 @@
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+
+use crate::{Filter, Follower, HubId, RecordView};
+
+/// A block of frames is at least this long, in bytes, unless one frame is longer.
+const BLOCK_BYTES: usize = 256 * 1024;
+
+/// How many records are looked at for the last few of a filter, before the search is left to
+/// those who may wait.
+pub const LOOK_BACK_RECORDS_MAX: usize = 4096;
+
+/// A record's number in the tail; the first is 1. `Position::default()` lies before all of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position(pub u64);
+
+impl Position {
+    /// The position after this one.
+    #[must_use]
+    pub fn next(self) -> Position {
+        Position(self.0 + 1)
+    }
+}
+
+/// The newest followed records, in memory: their frames lie back to back in blocks, and each
+/// record points back to the one before it on each of its topics.
+///
+/// One log thread pushes; any number of readers look. The watermark is moved after a whole
+/// group has been pushed, and then every watcher is called.
+pub struct Tail {
+    inner: RwLock<Inner>,
+    watermark: AtomicU64,
+    watchers: Mutex<Vec<Watcher>>,
+    bytes_max: usize,
+}
+
+type Watcher = Box<dyn Fn() + Send + Sync>;
+
+impl Tail {
+    /// An empty tail which keeps at most `bytes_max` bytes (`tail_bytes`), frames and what is
+    /// kept about them, and always the newest block.
+    #[must_use]
+    pub fn new(bytes_max: usize) -> Tail {
+        Tail {
+            inner: RwLock::new(Inner::default()),
+            watermark: AtomicU64::new(0),
+            watchers: Mutex::new(Vec::new()),
+            bytes_max,
+        }
+    }
+
+    /// The position up to which events are committed and may be shown.
+    pub fn watermark(&self) -> Position {
+        Position(self.watermark.load(Ordering::Acquire))
+    }
+
+    /// Calls `watcher` after each move of the watermark, on the log's thread. It must not block.
+    pub fn watch(&self, watcher: impl Fn() + Send + Sync + 'static) {
+        self.watchers.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(watcher));
+    }
+
+    /// Looks at the tail. Nothing can be pushed while the reader lives: copy and let go.
+    pub fn read(&self) -> TailReader<'_> {
+        TailReader { inner: self.inner.read().unwrap_or_else(PoisonError::into_inner) }
+    }
+
+    /// The follower that fills this tail from a log.
+    pub fn follower(self: &Arc<Tail>) -> Box<dyn Follower> {
+        Box::new(TailFollower(Arc::clone(self)))
+    }
+
+    fn push(&self, group: &[RecordView<'_>]) {
+        let newest = {
+            let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+            for record in group {
+                inner.push(record);
+            }
+            inner.evict(self.bytes_max);
+            inner.newest().0
+        };
+        self.watermark.store(newest, Ordering::Release);
+        for watcher in self.watchers.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            watcher();
+        }
+    }
+}
+
+struct TailFollower(Arc<Tail>);
+
+impl Follower for TailFollower {
+    fn begin(&mut self, after: HubId) {
+        self.0.inner.write().unwrap_or_else(PoisonError::into_inner).before = after;
+    }
+
+    fn committed(&mut self, group: &[RecordView<'_>]) {
+        self.0.push(group);
+    }
+}
+
+#[derive(Default)]
+struct Inner {
+    blocks: VecDeque<Block>,
+    /// Number of the first block that is kept.
+    first_block: u64,
+    records: VecDeque<Entry>,
+    /// How many records have been dropped: the position before the first that is kept.
+    dropped: u64,
+    /// The place before the first record that is kept.
+    before: HubId,
+    newest_on: HashMap<Arc<str>, Position>,
+    bytes: usize,
+}
+
+struct Block {
+    frames: Vec<u8>,
+    records: usize,
+}
+
+struct Entry {
+    id: HubId,
+    block: u64,
+    start: u32,
+    length: u32,
+    private: bool,
+    event_type: Arc<str>,
+    links: Box<[Link]>,
+}
+
+struct Link {
+    topic: Arc<str>,
+    previous: Position,
+}
+
+impl Entry {
+    fn topics(&self) -> impl Iterator<Item = &str> + Clone {
+        self.links.iter().map(|link| &*link.topic)
+    }
+
+    /// What the entry takes beside its frame, in bytes. A topic's name is counted for every
+    /// record that bears it, although they share it: an upper bound.
+    fn overhead(&self) -> usize {
+        let links: usize = self.links.iter().map(|link| size_of::<Link>() + link.topic.len()).sum();
+        size_of::<Entry>() + links
+    }
+}
+
+impl Inner {
+    fn newest(&self) -> Position {
+        Position(self.dropped + self.records.len() as u64)
+    }
+
+    fn push(&mut self, record: &RecordView<'_>) {
+        let position = self.newest().next();
+        let links = record.topics().map(|topic| self.link(topic, position)).collect();
+        let event_type = match self.records.back() {
+            Some(last) if *last.event_type == *record.event_type => Arc::clone(&last.event_type),
+            _ => Arc::from(record.event_type),
+        };
+        let (block, start) = self.place_frame(record.frame);
+        let length = u32::try_from(record.frame.len()).expect("a record's length is a u32 in its format");
+        let private = record.is_private();
+        let entry = Entry { id: record.id, block, start, length, private, event_type, links };
+        self.bytes += entry.overhead();
+        self.records.push_back(entry);
+    }
+
+    fn link(&mut self, topic: &str, position: Position) -> Link {
+        match self.newest_on.get_key_value(topic) {
+            Some((topic, &previous)) => {
+                let topic = Arc::clone(topic);
+                self.newest_on.insert(Arc::clone(&topic), position);
+                Link { topic, previous }
+            }
+            None => {
+                let topic: Arc<str> = Arc::from(topic);
+                self.newest_on.insert(Arc::clone(&topic), position);
+                Link { topic, previous: Position::default() }
+            }
+        }
+    }
+
+    fn place_frame(&mut self, frame: &[u8]) -> (u64, u32) {
+        let has_room = self.blocks.back().is_some_and(|b| b.frames.capacity() - b.frames.len() >= frame.len());
+        if !has_room {
+            let frames = Vec::with_capacity(frame.len().max(BLOCK_BYTES));
+            self.bytes += frames.capacity();
+            self.blocks.push_back(Block { frames, records: 0 });
+        }
+        let number = self.first_block + self.blocks.len() as u64 - 1;
+        let block = self.blocks.back_mut().expect("a block was pushed if there was none");
+        let start = u32::try_from(block.frames.len()).expect("only a block's first frame may be longer than a block");
+        block.frames.extend_from_slice(frame);
+        block.records += 1;
+        (number, start)
+    }
+
+    fn evict(&mut self, bytes_max: usize) {
+        while self.bytes > bytes_max && self.blocks.len() > 1 {
+            let block = self.blocks.pop_front().expect("there is more than one");
+            self.first_block += 1;
+            self.bytes -= block.frames.capacity();
+            for _ in 0..block.records {
+                let entry = self.records.pop_front().expect("a block counts the records it holds");
+                self.dropped += 1;
+                self.before = entry.id;
+                self.bytes -= entry.overhead();
+                for link in &entry.links {
+                    if self.newest_on.get(&link.topic) == Some(&Position(self.dropped)) {
+                        self.newest_on.remove(&link.topic);
+                    }
+                }
+            }
+        }
+    }
+
+    fn entry(&self, position: Position) -> Option<&Entry> {
+        let index = position.0.checked_sub(self.dropped + 1)?;
+        self.records.get(usize::try_from(index).ok()?)
+    }
+
+    fn frame(&self, entry: &Entry) -> &[u8] {
+        let index = usize::try_from(entry.block - self.first_block).expect("a block is kept while its records are");
+        &self.blocks[index].frames[entry.start as usize..][..entry.length as usize]
+    }
+}
+
+/// A look at the tail.
+pub struct TailReader<'a> {
+    inner: RwLockReadGuard<'a, Inner>,
+}
+
+/// A record in the tail.
+#[derive(Clone, Copy)]
+pub struct TailRecord<'a> {
+    entry: &'a Entry,
+    /// The record's id.
+    pub id: HubId,
+    /// The record's chunked HTTP/1.1 frame.
+    pub frame: &'a [u8],
+}
+
+impl<'a> TailRecord<'a> {
+    /// The record's topics.
+    pub fn topics(&self) -> impl Iterator<Item = &'a str> + Clone + use<'a> {
+        self.entry.topics()
+    }
+
+    /// Whether `filter` admits the record.
+    #[must_use]
+    pub fn is_admitted_by(&self, filter: &Filter) -> bool {
+        filter.admits(self.topics(), &self.entry.event_type, self.entry.private)
+    }
+}
+
+impl TailReader<'_> {
+    /// The newest record's position and place; where there is none, those of `before`.
+    #[must_use]
+    pub fn head(&self) -> (Position, HubId) {
+        let id = self.inner.records.back().map_or(self.inner.before, |entry| entry.id);
+        (self.inner.newest(), id)
+    }
+
+    /// The position and place before the first record: of nothing at or below it is anything
+    /// known here.
+    #[must_use]
+    pub fn before(&self) -> (Position, HubId) {
+        (Position(self.inner.dropped), self.inner.before)
+    }
+
+    /// The position that stands for a place: everything after the place lies after it. `None`
+    /// if the place is older than the tail. A place after the head stands for the head.
+    #[must_use]
+    pub fn position_of(&self, place: HubId) -> Option<Position> {
+        if place < self.inner.before {
+            return None;
+        }
+        let index = self.inner.records.partition_point(|entry| entry.id <= place);
+        Some(Position(self.inner.dropped + index as u64))
+    }
+
+    /// The id at a position that the tail holds, or of the position before its first record.
+    #[must_use]
+    pub fn id_at(&self, position: Position) -> Option<HubId> {
+        if position.0 == self.inner.dropped {
+            return Some(self.inner.before);
+        }
+        self.inner.entry(position).map(|entry| entry.id)
+    }
+
+    /// The record at a position, if the tail still holds it.
+    #[must_use]
+    pub fn record(&self, position: Position) -> Option<TailRecord<'_>> {
+        let entry = self.inner.entry(position)?;
+        Some(TailRecord { entry, id: entry.id, frame: self.inner.frame(entry) })
+    }
+
+    /// The positions in `(from, to]` of the records that `filter` admits, ascending, appended to
+    /// `out`. It costs what lies between for a filter on every topic, else what lies on the
+    /// filter's topics after `from`.
+    pub fn matches(&self, filter: &Filter, from: Position, to: Position, out: &mut Vec<Position>) {
+        if filter.topics.is_any() {
+            let first = from.0.max(self.inner.dropped) + 1;
+            out.extend((first..=to.0).map(Position).filter(|&p| self.admits(filter, p)));
+            return;
+        }
+        let begin = out.len();
+        for topic in filter.topics.exact() {
+            let newer = self.chain(topic.as_str()).take_while(|(position, _)| *position > from);
+            let owed = newer.filter(|(position, _)| *position <= to);
+            let admitted = owed.filter(|(_, e)| filter.admits(e.topics(), &e.event_type, e.private));
+            out.extend(admitted.map(|(position, _)| position));
+        }
+        out[begin..].sort_unstable();
+        let mut last = None;
+        let mut kept = begin;
+        for index in begin..out.len() {
+            if last != Some(out[index]) {
+                last = Some(out[index]);
+                out[kept] = out[index];
+                kept += 1;
+            }
+        }
+        out.truncate(kept);
+    }
+
+    fn admits(&self, filter: &Filter, position: Position) -> bool {
+        self.record(position).is_some_and(|record| record.is_admitted_by(filter))
+    }
+
+    /// The position after which the last `count` records that `filter` admits lie. `None` if the
+    /// tail holds fewer, or if more than [`LOOK_BACK_RECORDS_MAX`] would have to be looked at.
+    #[must_use]
+    pub fn position_before_last(&self, count: u64, filter: &Filter) -> Option<Position> {
+        let (head, _) = self.head();
+        let Some(back) = count.checked_sub(1) else { return Some(head) };
+        let back = usize::try_from(back).ok().filter(|&back| back < LOOK_BACK_RECORDS_MAX)?;
+        let mut budget = LOOK_BACK_RECORDS_MAX;
+        let mut found = Vec::new();
+        if filter.topics.is_any() {
+            let mut next = head;
+            while found.len() <= back {
+                budget = budget.checked_sub(1)?;
+                if self.record(next)?.is_admitted_by(filter) {
+                    found.push(next);
+                }
+                next = Position(next.0 - 1);
+            }
+        } else {
+            for topic in filter.topics.exact() {
+                let mut of_topic = 0;
+                for (position, entry) in self.chain(topic.as_str()).take(LOOK_BACK_RECORDS_MAX + 1) {
+                    budget = budget.checked_sub(1)?;
+                    if filter.admits(entry.topics(), &entry.event_type, entry.private) {
+                        found.push(position);
+                        of_topic += 1;
+                    }
+                    if of_topic > back {
+                        break;
+                    }
+                }
+            }
+            found.sort_unstable_by(|a, b| b.cmp(a));
+            found.dedup();
+        }
+        found.get(back).map(|position| Position(position.0 - 1))
+    }
+
+    /// A topic's records in the tail, newest first.
+    fn chain<'r>(&'r self, topic: &'r str) -> impl Iterator<Item = (Position, &'r Entry)> {
+        let first = self.inner.newest_on.get(topic).copied();
+        std::iter::successors(first.and_then(|p| Some((p, self.inner.entry(p)?))), move |(_, entry)| {
+            let previous = entry.links.iter().find(|link| *link.topic == *topic)?.previous;
+            Some((previous, self.inner.entry(previous)?))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,85 @@
+use super::*;
+use crate::Types;
+use tidewire_topic::{Matcher, MatcherSet};
+
+fn filter(topics: &[&str]) -> Filter {
+    let matchers = topics.iter().map(|topic| Matcher::parse(topic).expect("a matcher"));
+    let topics = MatcherSet::new(matchers.collect::<Vec<_>>()).expect("a set");
+    Filter { topics, types: Types::All, grants: None }
+}
+
+fn push(tail: &Tail, seq: u64, topics: &[&str], frame: &[u8]) {
+    let mut inner = tail.inner.write().expect("no test panics with it");
+    let position = inner.newest().next();
+    let links = topics.iter().map(|topic| inner.link(topic, position)).collect();
+    let (block, start) = inner.place_frame(frame);
+    let length = u32::try_from(frame.len()).expect("short");
+    let id = HubId { ms: 1, seq };
+    inner.records.push_back(Entry { id, block, start, length, private: false, event_type: "message".into(), links });
+    inner.evict(tail.bytes_max);
+}
+
+#[test]
+fn places_become_positions_and_back() {
+    let tail = Tail::new(1 << 20);
+    for seq in [2, 4, 6] {
+        push(&tail, seq, &["a"], b"x");
+    }
+    let reader = tail.read();
+    for (seq, position) in [(0, 0), (2, 1), (3, 1), (4, 2), (6, 3), (9, 3)] {
+        assert_eq!(reader.position_of(HubId { ms: 1, seq }), Some(Position(position)), "place {seq}");
+    }
+    assert_eq!(reader.id_at(Position(2)), Some(HubId { ms: 1, seq: 4 }));
+    assert_eq!(reader.head(), (Position(3), HubId { ms: 1, seq: 6 }));
+}
+
+#[test]
+fn matches_of_several_topics_come_once_and_in_order() {
+    let tail = Tail::new(1 << 20);
+    for (seq, topics) in [["a", "b"], ["b", "c"], ["c", "d"], ["a", "c"]].iter().enumerate() {
+        push(&tail, seq as u64, topics, b"x");
+    }
+    let matches = |filter: &Filter, from, to| {
+        let mut out = Vec::new();
+        tail.read().matches(filter, Position(from), Position(to), &mut out);
+        out.iter().map(|position| position.0).collect::<Vec<_>>()
+    };
+    assert_eq!(matches(&filter(&["a", "b"]), 0, 4), [1, 2, 4]);
+    assert_eq!(matches(&filter(&["c"]), 2, 3), [3]);
+    assert_eq!(matches(&filter(&["*"]), 1, 3), [2, 3]);
+    assert_eq!(matches(&filter(&["nobody"]), 0, 4), [] as [u64; 0]);
+}
+
+#[test]
+fn the_last_few_are_found_without_looking_at_everything() {
+    let tail = Tail::new(1 << 26);
+    push(&tail, 0, &["rare"], b"x");
+    for seq in 1..=LOOK_BACK_RECORDS_MAX as u64 {
+        push(&tail, seq, &["often"], b"x");
+    }
+    let before_last = |count, topics: &[&str]| tail.read().position_before_last(count, &filter(topics)).map(|p| p.0);
+    let head = 1 + LOOK_BACK_RECORDS_MAX as u64;
+    assert_eq!(before_last(0, &["rare"]), Some(head));
+    assert_eq!(before_last(1, &["rare"]), Some(0));
+    assert_eq!(before_last(2, &["rare"]), None);
+    assert_eq!(before_last(3, &["*"]), Some(head - 3));
+    assert_eq!(before_last(3, &["often", "rare"]), Some(head - 3));
+    assert_eq!(before_last(LOOK_BACK_RECORDS_MAX as u64, &["*"]), Some(1));
+    assert_eq!(before_last(LOOK_BACK_RECORDS_MAX as u64 + 1, &["*"]), None, "one more than the limit");
+}
+
+#[test]
+fn an_evicted_tail_keeps_its_edge_and_forgets_topics_that_left() {
+    let tail = Tail::new(1);
+    let frame = vec![0; BLOCK_BYTES];
+    for seq in 1..=3 {
+        push(&tail, seq, &["old", "kept"][(seq == 3) as usize..][..1], &frame);
+    }
+    let reader = tail.read();
+    assert_eq!(reader.before(), (Position(2), HubId { ms: 1, seq: 2 }));
+    assert_eq!(reader.position_of(HubId { ms: 1, seq: 1 }), None);
+    assert_eq!(reader.position_of(HubId { ms: 1, seq: 2 }), Some(Position(2)));
+    assert!(reader.record(Position(2)).is_none());
+    assert_eq!(reader.record(Position(3)).map(|record| record.frame.len()), Some(BLOCK_BYTES));
+    assert_eq!(reader.inner.newest_on.keys().map(|topic| &**topic).collect::<Vec<_>>(), ["kept"]);
+}

@@ -1,0 +1,75 @@
+//! The admin listener: health and metrics.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Request, Response};
+use http_body_util::Full;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+use crate::api::Answer;
+use crate::connection;
+use crate::hub::Hub;
+use crate::metrics;
+use crate::problem::{Kind, Problem};
+use crate::shutdown::Shutdown;
+
+/// Connections to the admin listener at a time.
+const CONNECTIONS_MAX: usize = 64;
+
+/// How long to wait when a connection cannot be accepted, for want of descriptors above all.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Accepts connections until the shutdown begins.
+pub(crate) async fn run(hub: Arc<Hub>, listener: TcpListener, shutdown: Shutdown) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
+        let accepted: std::io::Result<(TcpStream, SocketAddr)> = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = shutdown.begun() => return,
+        };
+        match accepted {
+            Ok((socket, _)) => {
+                let (hub, shutdown) = (Arc::clone(&hub), shutdown.clone());
+                tokio::spawn(async move {
+                    let answer = |request: Request<_>| std::future::ready(answer(&hub, &request));
+                    connection::serve_plain(socket, &shutdown, answer).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the admin listener could not accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn answer<B>(hub: &Hub, request: &Request<B>) -> Answer {
+    let path = request.uri().path();
+    if !matches!(path, "/health/live" | "/health/ready" | "/metrics") {
+        return Problem::new(Kind::NotFound, format!("nothing is at {path}")).to_response();
+    }
+    if !matches!(request.method().as_str(), "GET" | "HEAD") {
+        let detail = format!("{path} takes GET, HEAD, not {}", request.method());
+        return Problem::new(Kind::Method, detail).allowing("GET, HEAD").to_response();
+    }
+    match (path, hub.unready()) {
+        ("/metrics", _) => {
+            text("application/openmetrics-text; version=1.0.0; charset=utf-8", Bytes::from(metrics::render(hub)))
+        }
+        ("/health/ready", Some(reason)) => Problem::new(Kind::NotReady, reason).to_response(),
+        _ => text("text/plain; charset=utf-8", Bytes::from_static(b"ok\n")),
+    }
+}
+
+fn text(media_type: &'static str, body: Bytes) -> Answer {
+    let mut answer = Response::new(Full::new(body));
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    answer
+}

@@ -1,0 +1,154 @@
+//! The API: which handler a request is for, and how it is answered.
+
+mod body;
+mod event;
+mod page;
+pub(crate) mod publish;
+mod topics;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::request::Parts;
+use http::{Request, Response};
+use http_body_util::Full;
+use serde::Serialize;
+use tidewire_topic::MatcherSet;
+
+pub(crate) use body::RequestBody;
+
+use crate::decide::{EVENTS_PATH, RequestHead};
+use crate::hub::Hub;
+use crate::problem::{Kind, Problem};
+use crate::time;
+
+/// An answer that has its end.
+pub(crate) type Answer = Response<Full<Bytes>>;
+
+/// Why a request has no ordinary answer.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// It is answered with this.
+    Problem(Problem),
+    /// The connection is closed without an answer: what became of the request is not known.
+    Unanswered,
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Failure {
+        Failure::Problem(problem)
+    }
+}
+
+/// The connection is to be closed without an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the request's fate is not known")]
+pub(crate) struct Unanswered;
+
+/// Answers any request but one for a stream that is admitted.
+pub(crate) async fn answer<B: RequestBody>(hub: Arc<Hub>, request: Request<B>) -> Result<Answer, Unanswered> {
+    let (parts, body) = request.into_parts();
+    let answer = match route(&hub, &parts, body).await {
+        Ok(answer) => answer,
+        Err(Failure::Problem(problem)) => {
+            hub.metrics.count_problem(&problem);
+            problem.to_response()
+        }
+        Err(Failure::Unanswered) => return Err(Unanswered),
+    };
+    hub.metrics.count_answer(answer.status());
+    Ok(answer)
+}
+
+async fn route<B: RequestBody>(hub: &Arc<Hub>, parts: &Parts, body: B) -> Result<Answer, Failure> {
+    let path = parts.uri.path();
+    let method = parts.method.as_str();
+    if path == EVENTS_PATH && method == "POST" {
+        return publish::publish(hub, parts, body).await;
+    }
+    body::discard(body);
+    if path == EVENTS_PATH {
+        return Err(no_stream(hub, parts, method).into());
+    }
+    let asset = page::asset(path);
+    let event = path.strip_prefix(EVENTS_PATH).and_then(|rest| rest.strip_prefix('/')).filter(|id| !id.is_empty());
+    if asset.is_none() && event.is_none() && path != topics::PATH {
+        return Err(Problem::new(Kind::NotFound, format!("nothing is at {path}")).into());
+    }
+    if !matches!(method, "GET" | "HEAD") {
+        return Err(refuse_method(method, path, "GET, HEAD").into());
+    }
+    match (asset, event) {
+        (Some(asset), _) => Ok(asset.to_response()),
+        (None, Some(id)) => Ok(event::event(hub, parts, id).await?),
+        (None, None) => Ok(topics::topics(hub, parts).await?),
+    }
+}
+
+/// Why this request for the events gets no stream.
+fn no_stream(hub: &Hub, parts: &Parts, method: &str) -> Problem {
+    if method != "GET" {
+        return refuse_method(method, EVENTS_PATH, "GET, POST");
+    }
+    match crate::decide::decide(&head_of(parts), &hub.access, time::now_ms() / 1_000) {
+        Err(problem) => problem,
+        // The connection's driver takes those that are admitted; only one that is not plain
+        // HTTP/1.1 over TCP comes here.
+        Ok(_) => Problem::new(Kind::NotReady, "streams are not served on this connection"),
+    }
+}
+
+fn refuse_method(method: &str, path: &str, allowed: &'static str) -> Problem {
+    Problem::new(Kind::Method, format!("{path} takes {allowed}, not {method}")).allowing(allowed)
+}
+
+/// What admission looks at in a request that an HTTP library has parsed.
+pub(crate) fn head_of(parts: &Parts) -> RequestHead<'_> {
+    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+    let version_minor = u8::from(parts.version >= http::Version::HTTP_11);
+    let headers = parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+    RequestHead::new(parts.method.as_str(), target, version_minor, headers)
+}
+
+/// The topics whose private events the caller may read.
+fn grants(hub: &Hub, parts: &Parts) -> Result<Option<MatcherSet>, Problem> {
+    let caller = hub.access.caller(head_of(parts).authorization(), time::now_ms() / 1_000)?;
+    hub.access.reading(&caller)
+}
+
+/// Reads the log on a thread that may wait.
+async fn read_log<T: Send + 'static>(
+    hub: &Arc<Hub>,
+    read: impl FnOnce(&Hub) -> Result<T, tidewire_log::ReadError> + Send + 'static,
+) -> Result<T, Problem> {
+    let place = Arc::clone(&hub.reads).acquire_owned().await.expect("the semaphore is never closed");
+    let worker = Arc::clone(hub);
+    let done = tokio::task::spawn_blocking(move || {
+        let _place = place;
+        read(&worker)
+    });
+    match done.await {
+        Ok(Ok(found)) => Ok(found),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "the log could not be read for a request");
+            Err(Problem::new(Kind::LogFailed, "the log could not be read"))
+        }
+        Err(error) => {
+            tracing::error!(%error, "a read of the log did not come back");
+            Err(Problem::new(Kind::Internal, "a read of the log did not come back"))
+        }
+    }
+}
+
+fn json(value: &impl Serialize) -> Answer {
+    let text = serde_json::to_vec(value).expect("strings and numbers are always JSON");
+    let mut answer = Response::new(Full::new(Bytes::from(text)));
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,120 @@
+//! `POST /api/v1/events`.
+
+mod json;
+mod parse;
+
+use std::sync::Arc;
+
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+use http::request::Parts;
+use serde::Serialize;
+use tidewire_log::{AppendError, HubId};
+use tokio::sync::oneshot;
+
+pub(crate) use parse::Limits;
+
+use super::body::{self, RequestBody};
+use super::{Answer, Failure, head_of};
+use crate::access::Caller;
+use crate::hub::Hub;
+use crate::problem::{Kind, Problem};
+use crate::time;
+
+/// What a publisher is answered.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Published {
+    One { id: String },
+    Array { ids: Vec<String> },
+}
+
+pub(super) async fn publish<B: RequestBody>(hub: &Arc<Hub>, parts: &Parts, body: B) -> Result<Answer, Failure> {
+    let caller = match check_head(hub, parts) {
+        Ok(caller) => caller,
+        Err(problem) => {
+            // Who waits for `100 Continue` sends nothing after an error.
+            if !parts.headers.contains_key(EXPECT) {
+                body::discard(body);
+            }
+            return Err(problem.into());
+        }
+    };
+    let body = body::read(body, hub.body_bytes, hub.body_timeout).await?;
+    let publication = parse::parse(&body, hub.limits)?;
+    drop(body);
+    for (index, event) in publication.events.iter().enumerate() {
+        hub.access
+            .publishing(&caller, event.topics().iter().map(tidewire_topic::Topic::as_str))
+            .map_err(|problem| if publication.is_array { problem.at_index(index) } else { problem })?;
+    }
+    let is_array = publication.is_array;
+    let (done, fate) = oneshot::channel();
+    hub.log.append(
+        publication.events,
+        Box::new(move |fate| {
+            // The publisher may be gone by now.
+            let _ = done.send(fate);
+        }),
+    );
+    // A log that forgets to tell has failed: nobody knows.
+    let ids = fate.await.unwrap_or(Err(AppendError::Unknown)).map_err(|error| failure(error, is_array))?;
+    hub.metrics.count_published(ids.len());
+    Ok(super::json(&published(&ids, is_array)))
+}
+
+fn published(ids: &[HubId], is_array: bool) -> Published {
+    match ids {
+        [id] if !is_array => Published::One { id: id.to_string() },
+        ids => Published::Array { ids: ids.iter().map(HubId::to_string).collect() },
+    }
+}
+
+/// Everything that can be refused before the body is read.
+fn check_head(hub: &Hub, parts: &Parts) -> Result<Caller, Problem> {
+    let caller = hub.access.caller(head_of(parts).authorization(), time::now_ms() / 1_000)?;
+    hub.access.publishing(&caller, std::iter::empty())?;
+    check_media_type(parts)?;
+    let encoding = parts.headers.get(CONTENT_ENCODING).map(|value| value.as_bytes().trim_ascii());
+    if encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case(b"identity")) {
+        return Err(Problem::new(Kind::ContentEncoding, "the body must not be compressed"));
+    }
+    let length = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|bytes| bytes > hub.body_bytes as u64) {
+        return Err(body::too_large(hub.body_bytes));
+    }
+    Ok(caller)
+}
+
+fn check_media_type(parts: &Parts) -> Result<(), Problem> {
+    let value = parts.headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
+    let media_type = value.split(|&b| b == b';').next().unwrap_or_default().trim_ascii();
+    if media_type.eq_ignore_ascii_case(b"application/json") {
+        return Ok(());
+    }
+    let came = String::from_utf8_lossy(media_type);
+    let detail = if came.is_empty() {
+        "send `Content-Type: application/json`".to_owned()
+    } else {
+        format!("send `Content-Type: application/json`, not {came:?}")
+    };
+    Err(Problem::new(Kind::MediaType, detail))
+}
+
+fn failure(error: AppendError, is_array: bool) -> Failure {
+    let text = error.to_string();
+    let problem = match error {
+        AppendError::IdConflict { index, first } => {
+            let problem = Problem::new(Kind::IdConflict, text).with_first_id(first.to_string());
+            if is_array { problem.at_index(index) } else { problem }
+        }
+        AppendError::TooLarge { .. } => Problem::new(Kind::SegmentBytes, text),
+        AppendError::Busy => Problem::new(Kind::Busy, text),
+        AppendError::NoSpace => Problem::new(Kind::NoSpace, text),
+        AppendError::Failed { .. } => {
+            Problem::new(Kind::LogFailed, "the log cannot be written; the hub must be started anew")
+        }
+        AppendError::Closed => Problem::new(Kind::NotReady, "the hub is stopping"),
+        AppendError::Unknown => return Failure::Unanswered,
+    };
+    Failure::Problem(problem)
+}

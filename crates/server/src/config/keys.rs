@@ -1,0 +1,179 @@
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::value::{Size, Value};
+use super::{Durability, LogLevel, PublicUrl};
+
+/// A key of the configuration. The same key is `name` in the file, `TIDEWIRE_<NAME>` in the
+/// environment, and `--<name>` with hyphens as a flag.
+#[derive(Debug)]
+pub struct Key {
+    /// The name in the file.
+    pub name: &'static str,
+    /// The kind of value, for a usage line.
+    pub value: &'static str,
+    /// The default as text; `None` where it is worked out, as `help` says.
+    pub default: Option<&'static str>,
+    /// What it does, its unit and what it costs.
+    pub help: &'static str,
+    pub(super) set: fn(&mut Settings, &str) -> Result<(), String>,
+}
+
+impl Key {
+    /// The key with this name in the file.
+    #[must_use]
+    pub fn named(name: &str) -> Option<&'static Key> {
+        KEYS.iter().find(|key| key.name == name)
+    }
+
+    /// The flag, without the two hyphens before it.
+    #[must_use]
+    pub fn flag(&self) -> String {
+        self.name.replace('_', "-")
+    }
+}
+
+/// What the sources said, typed, and not yet checked as a whole.
+#[derive(Debug, Default)]
+pub(super) struct Settings {
+    pub(super) listen: Option<SocketAddr>,
+    pub(super) admin_listen: Option<SocketAddr>,
+    pub(super) data_dir: Option<PathBuf>,
+    pub(super) public_url: Option<PublicUrl>,
+    pub(super) key_file: Option<PathBuf>,
+    pub(super) anonymous: Option<bool>,
+    pub(super) durability: Option<Durability>,
+    pub(super) memory_bytes: Option<Size>,
+    pub(super) shards: Option<usize>,
+    pub(super) heartbeat: Option<Duration>,
+    pub(super) stall_timeout: Option<Duration>,
+    pub(super) head_timeout: Option<Duration>,
+    pub(super) retry: Option<Duration>,
+    pub(super) max_streams: Option<usize>,
+    pub(super) max_connections: Option<usize>,
+    pub(super) event_bytes: Option<Size>,
+    pub(super) body_bytes: Option<Size>,
+    pub(super) batch_events: Option<usize>,
+    pub(super) tail_bytes: Option<Size>,
+    pub(super) segment_bytes: Option<Size>,
+    pub(super) retention_bytes: Option<Size>,
+    pub(super) append_queue_bytes: Option<Size>,
+    pub(super) idempotence_window: Option<Duration>,
+    pub(super) idempotence_entries: Option<usize>,
+    pub(super) log_level: Option<LogLevel>,
+}
+
+fn put<V: Value>(slot: &mut Option<V>, text: &str) -> Result<(), String> {
+    *slot = Some(V::parse(text)?);
+    Ok(())
+}
+
+/// A row of the table: the field of [`Settings`] and the key have one name.
+macro_rules! key {
+    ($field:ident, $value:literal, $default:expr, $help:literal) => {
+        Key {
+            name: stringify!($field),
+            value: $value,
+            default: $default,
+            help: $help,
+            set: |settings, text| put(&mut settings.$field, text),
+        }
+    };
+}
+
+/// Every key.
+pub const KEYS: &[Key] = &[
+    key!(listen, "ADDRESS", Some("127.0.0.1:7788"), "Where clients connect; port 0 takes a free one"),
+    key!(admin_listen, "ADDRESS", Some("127.0.0.1:7789"), "Where health and metrics are"),
+    key!(data_dir, "FOLDER", Some("./tidewire-data"), "The log's folder; one hub at a time has it"),
+    key!(
+        public_url,
+        "URL",
+        None,
+        "The URL by which clients know the hub, and the audience of tokens that name one; required without --dev, where it is http://<listen>"
+    ),
+    key!(
+        key_file,
+        "FILE",
+        None,
+        "The secret that tokens are signed with (HS256), as `tidewire token new-key FILE` makes it; required without --dev"
+    ),
+    key!(anonymous, "BOOL", None, "Whether public events may be read without a token; false, and true with --dev"),
+    key!(
+        durability,
+        "commit|memory",
+        Some("commit"),
+        "What an event is before it is shown: synced to disk, or in memory only"
+    ),
+    key!(memory_bytes, "SIZE", Some("256MiB"), "What the log keeps with durability = \"memory\""),
+    key!(shards, "NUMBER", Some("1"), "Threads that serve streams"),
+    key!(heartbeat, "DURATION", Some("20s"), "No stream is silent for longer; 2s to 10min"),
+    key!(stall_timeout, "DURATION", Some("2min"), "A stream whose client takes nothing for so long is closed"),
+    key!(head_timeout, "DURATION", Some("10s"), "How long a request's head may take, and each part of its body"),
+    key!(
+        retry,
+        "DURATION",
+        Some("2s"),
+        "After how long clients are told to reconnect, each up to a quarter more or less"
+    ),
+    key!(max_streams, "NUMBER", None, "Streams at a time, at most; as many as open files allow"),
+    key!(max_connections, "NUMBER", Some("1024"), "Connections at a time that are not streams, at most"),
+    key!(event_bytes, "SIZE", Some("1MiB"), "An event's data, at most"),
+    key!(body_bytes, "SIZE", Some("8MiB"), "A request's body, at most; each one under way takes so much memory"),
+    key!(batch_events, "NUMBER", Some("1000"), "Events in one request, at most"),
+    key!(tail_bytes, "SIZE", Some("64MiB"), "The newest events, kept in memory for streams"),
+    key!(segment_bytes, "SIZE", Some("64MiB"), "A file of the log; retention removes whole files"),
+    key!(
+        retention_bytes,
+        "SIZE",
+        None,
+        "What the log keeps on disk; 10 GiB, or 80 % of the file system if that is less"
+    ),
+    key!(
+        append_queue_bytes,
+        "SIZE",
+        Some("64MiB"),
+        "What may wait to be committed before publishers are told to come later"
+    ),
+    key!(
+        idempotence_window,
+        "DURATION",
+        Some("10min"),
+        "For how long a publisher's id stands for the event first published with it"
+    ),
+    key!(
+        idempotence_entries,
+        "NUMBER",
+        Some("1000000"),
+        "Publishers' ids held for that window, at most, of about 100 bytes each"
+    ),
+    key!(log_level, "error|warn|info|debug", Some("info"), "What is told on standard error"),
+];
+
+impl Settings {
+    /// The defaults, for what no source set.
+    pub(super) fn defaults() -> Settings {
+        let mut settings = Settings::default();
+        for key in KEYS {
+            if let Some(default) = key.default {
+                (key.set)(&mut settings, default).expect("a test parses every default");
+            }
+        }
+        settings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_parses_and_names_are_unique() {
+        Settings::defaults();
+        for (index, key) in KEYS.iter().enumerate() {
+            assert!(KEYS[..index].iter().all(|other| other.name != key.name), "{}", key.name);
+            assert!(!key.help.ends_with('.'), "{}", key.name);
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The configuration: one typed structure, from a file, then the environment, then flags.
+//! Everything is checked before a port is bound.
+
+mod keys;
+mod load;
+mod suggest;
+mod value;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tidewire_auth::Secret;
+
+pub use keys::{KEYS, Key};
+pub use load::{ConfigError, ENVIRONMENT_PREFIX, Sources};
+pub(crate) use suggest::nearest;
+
+/// What the hub is told at start. Made by [`Config::load`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Whether this is a hub for development: loopback only, anonymous reading and publishing.
+    pub dev: bool,
+    /// Where clients connect.
+    pub listen: SocketAddr,
+    /// Where health and metrics are.
+    pub admin_listen: SocketAddr,
+    /// The log's folder.
+    pub data_dir: PathBuf,
+    /// The URL by which clients know the hub. `None` only with `dev`: then `http://<listen>`.
+    pub public_url: Option<PublicUrl>,
+    /// The secret of the tokens (HS256). `None` only with `dev`: then no token is valid.
+    pub key: Option<Secret>,
+    /// Whether public events may be read without a token.
+    pub anonymous: bool,
+    /// What an event is before it is shown.
+    pub durability: Durability,
+    /// What the log keeps with [`Durability::Memory`], in bytes.
+    pub memory_bytes: usize,
+    /// Threads that serve streams.
+    pub shards: usize,
+    /// No stream is silent for longer.
+    pub heartbeat: Duration,
+    /// How long a stream may make no progress before it is closed.
+    pub stall_timeout: Duration,
+    /// How long a request's head may take.
+    pub head_timeout: Duration,
+    /// After how long a client is told to reconnect; each is told up to a quarter more or less.
+    pub retry: Duration,
+    /// Streams at a time. `None`: as many as open files allow.
+    pub max_streams: Option<usize>,
+    /// Connections at a time that are not streams.
+    pub max_connections: usize,
+    /// An event's data, in bytes.
+    pub event_bytes: usize,
+    /// A request's body, in bytes.
+    pub body_bytes: usize,
+    /// Events in one request.
+    pub batch_events: usize,
+    /// What the tail keeps in memory, in bytes.
+    pub tail_bytes: usize,
+    /// A file of the log, in bytes.
+    pub segment_bytes: u64,
+    /// What the log keeps on disk, in bytes. `None`: 10 GiB, or 80 % of the file system if that is less.
+    pub retention_bytes: Option<u64>,
+    /// What may wait to be committed, in bytes.
+    pub append_queue_bytes: usize,
+    /// For how long a publisher's id stands for the event first published with it.
+    pub idempotence_window: Duration,
+    /// Publishers' ids held for that window.
+    pub idempotence_entries: usize,
+    /// What is told on standard error.
+    pub log_level: LogLevel,
+}
+
+/// What an event is before subscribers see it and its publisher is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Synced to disk.
+    Commit,
+    /// In memory. A restart forgets everything.
+    Memory,
+}
+
+/// What is told on standard error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    /// What stops the hub.
+    Error,
+    /// And what somebody should look at.
+    Warn,
+    /// And what the hub does.
+    Info,
+    /// And what is of use to the hub's developers.
+    Debug,
+}
+
+/// An absolute `http` or `https` URL, without a slash at the end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicUrl(String);
+
+impl PublicUrl {
+    /// `http://<address>`.
+    #[must_use]
+    pub fn of_address(address: SocketAddr) -> PublicUrl {
+        PublicUrl(format!("http://{address}"))
+    }
+
+    /// The URL as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}

@@ -1,0 +1,159 @@
+//! Connections that the shards handed over, and their way back.
+
+mod way_back;
+mod wire;
+
+use std::convert::Infallible;
+use std::future::{Future, pending, poll_fn};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioTimer;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use crate::api::{self, Answer, Unanswered};
+use crate::decide::decide;
+use crate::hub::Hub;
+use crate::problem::{Kind, Problem};
+use crate::shutdown::Shutdown;
+use crate::time;
+use way_back::{WayBack, head_bytes};
+use wire::Wire;
+
+/// How long a connection may stand idle between two requests, the next one's head included.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// What hyper may hold of a request's head, in bytes; the shards' limit on the first one.
+pub(crate) const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// A connection that has turned into a stream.
+pub(crate) struct Returned {
+    pub(crate) socket: std::net::TcpStream,
+    /// The request's head, and what was read after it.
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Takes a connection from a shard, with the bytes read from it. Called on the shard's thread.
+pub(crate) fn take_over(
+    hub: &Arc<Hub>,
+    shutdown: &Shutdown,
+    runtime: &tokio::runtime::Handle,
+    socket: std::net::TcpStream,
+    bytes: Vec<u8>,
+    peer: SocketAddr,
+) {
+    let Ok(place) = Arc::clone(&hub.connections).try_acquire_owned() else {
+        let problem =
+            Problem::new(Kind::Connections, "there are as many connections as the hub takes (max_connections)");
+        hub.metrics.count_problem(&problem);
+        // What the socket does not take at once is not worth a thread's time.
+        let _ = std::io::Write::write(&mut &socket, &problem.to_bytes());
+        return;
+    };
+    let hub = Arc::clone(hub);
+    let shutdown = shutdown.clone();
+    runtime.spawn(async move {
+        match TcpStream::from_std(socket) {
+            Ok(socket) => {
+                let returned = serve(Arc::clone(&hub), socket, bytes, &shutdown).await;
+                drop(place);
+                if let (Some(Returned { socket, bytes }), Some(engine)) = (returned, hub.engine.get()) {
+                    engine.adopt(socket, bytes, peer);
+                }
+            }
+            Err(error) => tracing::debug!(%error, "a connection could not be taken over"),
+        }
+    });
+}
+
+/// Serves the requests on a connection until it ends, or turns into a stream.
+pub(crate) async fn serve(hub: Arc<Hub>, socket: TcpStream, bytes: Vec<u8>, shutdown: &Shutdown) -> Option<Returned> {
+    let way_back = Arc::new(WayBack::default());
+    let wire = Wire::new(socket, bytes, Arc::clone(&way_back));
+    let asked = Arc::clone(&way_back);
+    let service = service_fn(move |request| handle(&hub, &asked, request));
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(IDLE_TIMEOUT)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(wire, service);
+    let mut stopping = Box::pin(shutdown.begun());
+    let mut is_stopping = false;
+    let ended = poll_fn(|cx| {
+        if !is_stopping && stopping.as_mut().poll(cx).is_ready() {
+            is_stopping = true;
+            Pin::new(&mut connection).graceful_shutdown();
+        }
+        if let Poll::Ready(served) = connection.poll_without_shutdown(cx) {
+            return Poll::Ready(Err(served));
+        }
+        way_back.take().map_or(Poll::Pending, |head| Poll::Ready(Ok(head)))
+    });
+    let ended = ended.await;
+    let parts = connection.into_parts();
+    let (mut socket, unread) = parts.io.into_parts();
+    match ended {
+        Ok(mut bytes) => {
+            bytes.extend_from_slice(&parts.read_buf);
+            bytes.extend_from_slice(&unread);
+            let socket = socket.into_std().inspect_err(|error| tracing::debug!(%error, "a socket could not go back"));
+            Some(Returned { socket: socket.ok()?, bytes })
+        }
+        Err(Ok(())) => {
+            // The peer may be gone; the socket is closed in either case.
+            let _ = socket.shutdown().await;
+            None
+        }
+        Err(Err(error)) => {
+            tracing::debug!(%error, "a connection ended early");
+            None
+        }
+    }
+}
+
+type Handling = Pin<Box<dyn Future<Output = Result<Answer, Unanswered>> + Send>>;
+
+fn handle(hub: &Arc<Hub>, way_back: &WayBack, request: Request<Incoming>) -> Handling {
+    let (parts, body) = request.into_parts();
+    let head = api::head_of(&parts);
+    if head.asks_for_events() && decide(&head, &hub.access, time::now_ms() / 1_000).is_ok() {
+        way_back.ask(head_bytes(&parts));
+        // The driver takes the connection apart and drops this.
+        return Box::pin(pending());
+    }
+    Box::pin(api::answer(Arc::clone(hub), Request::from_parts(parts, body)))
+}
+
+/// Serves a connection whose every request has an ordinary answer.
+pub(crate) async fn serve_plain<F>(socket: TcpStream, shutdown: &Shutdown, handle: impl Fn(Request<Incoming>) -> F)
+where
+    F: Future<Output = Answer>,
+{
+    let service = service_fn(|request| {
+        let answer = handle(request);
+        async { Ok::<_, Infallible>(answer.await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(IDLE_TIMEOUT)
+        .serve_connection(hyper_util::rt::TokioIo::new(socket), service);
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = shutdown.begun() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection of the admin listener ended early");
+    }
+}

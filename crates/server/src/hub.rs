@@ -1,0 +1,88 @@
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tidewire_engine::EngineHandle;
+use tidewire_log::{EventLog, Tail};
+use tokio::sync::Semaphore;
+
+use crate::access::Access;
+use crate::api::publish;
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::stream::StreamHeads;
+
+/// Reads of the log that may go on at a time, each on a thread that may wait.
+const READS_MAX: usize = 4;
+
+/// What every request needs.
+pub(crate) struct Hub {
+    pub(crate) access: Access,
+    pub(crate) limits: publish::Limits,
+    /// A request's body, in bytes.
+    pub(crate) body_bytes: usize,
+    /// How long a part of a request's body may take.
+    pub(crate) body_timeout: Duration,
+    pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) tail: Arc<Tail>,
+    pub(crate) streams: StreamHeads,
+    pub(crate) metrics: Metrics,
+    pub(crate) reads: Arc<Semaphore>,
+    /// Places for connections that are not streams.
+    pub(crate) connections: Arc<Semaphore>,
+    /// Empty until the shards run.
+    pub(crate) engine: OnceLock<EngineHandle>,
+    phase: AtomicU8,
+}
+
+/// Where the hub is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Phase {
+    Starting,
+    Serving,
+    Stopping,
+}
+
+impl Hub {
+    pub(crate) fn new(
+        config: &Config,
+        log: Arc<dyn EventLog>,
+        tail: Arc<Tail>,
+        connections_max: usize,
+        jitter_seed: u64,
+    ) -> Hub {
+        Hub {
+            access: Access {
+                anonymous_reading: config.anonymous,
+                anonymous_publishing: config.dev,
+                verifier: OnceLock::new(),
+            },
+            limits: publish::Limits { event_bytes: config.event_bytes, batch_events: config.batch_events },
+            body_bytes: config.body_bytes,
+            body_timeout: config.head_timeout,
+            log,
+            tail,
+            streams: StreamHeads::new(config.heartbeat, config.retry, jitter_seed),
+            metrics: Metrics::default(),
+            reads: Arc::new(Semaphore::new(READS_MAX)),
+            connections: Arc::new(Semaphore::new(connections_max)),
+            engine: OnceLock::new(),
+            phase: AtomicU8::new(Phase::Starting as u8),
+        }
+    }
+
+    pub(crate) fn enter(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Relaxed);
+    }
+
+    /// Why the hub is not to be given requests, if it is not.
+    pub(crate) fn unready(&self) -> Option<&'static str> {
+        match self.phase.load(Ordering::Relaxed) {
+            phase if phase == Phase::Starting as u8 => Some("the hub is starting"),
+            phase if phase == Phase::Stopping as u8 => Some("the hub is stopping"),
+            _ if !self.log.is_writable() => Some("the log cannot be written; the hub must be started anew"),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! HTTP: the API, configuration, telemetry.
+//!
+//! The shards of [`tidewire_engine`] ask this crate what becomes of a request head. A plain
+//! HTTP/1.1 event stream is theirs; every other connection comes here with the bytes already
+//! read, is served by hyper, and goes back when it turns into a stream. All of them are admitted
+//! by one pure decision.
+
+mod accept;
+mod access;
+mod admin;
+mod api;
+mod config;
+mod connection;
+mod decide;
+mod hub;
+mod metrics;
+mod problem;
+mod query;
+mod serve;
+mod shutdown;
+mod stream;
+mod system;
+mod time;
+
+pub use config::{Config, ConfigError, Durability, ENVIRONMENT_PREFIX, KEYS, Key, LogLevel, PublicUrl, Sources};
+pub use serve::{ServeError, serve};

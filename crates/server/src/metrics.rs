@@ -1,0 +1,156 @@
+use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Registry, Unit};
+use tidewire_core::GapReason;
+use tidewire_engine::EngineStats;
+use tidewire_log::{COMMIT_MICROS_BUCKETS, LogStats};
+
+use crate::hub::Hub;
+use crate::problem::Problem;
+
+/// One label.
+type Label = [(&'static str, String); 1];
+
+/// What HTTP counts itself. The engine and the log count their own.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    requests: Family<Label, Counter>,
+    problems: Family<Label, Counter>,
+    tokens_refused: Family<Label, Counter>,
+    published: Counter,
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        let mut registry = Registry::with_prefix("tidewire");
+        let requests: Family<Label, Counter> = Family::default();
+        let problems: Family<Label, Counter> = Family::default();
+        let tokens_refused: Family<Label, Counter> = Family::default();
+        let published = Counter::default();
+        registry.register("http_requests", "Requests answered, streams aside", requests.clone());
+        registry.register("problems", "Requests refused, by the problem's name", problems.clone());
+        registry.register("tokens_refused", "Tokens refused", tokens_refused.clone());
+        registry.register("published_events", "Events committed for publishers, repeats included", published.clone());
+        Metrics { registry, requests, problems, tokens_refused, published }
+    }
+}
+
+impl Metrics {
+    pub(crate) fn count_answer(&self, status: http::StatusCode) {
+        self.requests.get_or_create(&[("status", status.as_str().to_owned())]).inc();
+    }
+
+    pub(crate) fn count_problem(&self, problem: &Problem) {
+        self.problems.get_or_create(&[("problem", problem.kind().name().to_owned())]).inc();
+        if let Some(reason) = problem.token_reason() {
+            self.tokens_refused.get_or_create(&[("reason", reason.to_owned())]).inc();
+        }
+    }
+
+    pub(crate) fn count_published(&self, events: usize) {
+        self.published.inc_by(events as u64);
+    }
+}
+
+/// The hub's figures in the OpenMetrics text format.
+pub(crate) fn render(hub: &Hub) -> String {
+    let mut registry = Registry::with_prefix("tidewire");
+    add_hub(&mut registry, hub);
+    add_log(&mut registry, &hub.log.stats());
+    if let Some(engine) = hub.engine.get() {
+        add_engine(&mut registry, &engine.stats());
+    }
+    let mut out = String::new();
+    let written = text::encode_registry(&mut out, &hub.metrics.registry)
+        .and_then(|()| text::encode_registry(&mut out, &registry))
+        .and_then(|()| text::encode_eof(&mut out));
+    written.expect("a String takes everything that is written to it");
+    out
+}
+
+fn add_hub(registry: &mut Registry, hub: &Hub) {
+    let (first, head) = {
+        let tail = hub.tail.read();
+        (tail.before().0, tail.head().0)
+    };
+    gauge(registry, "tail_events", "Events in memory for streams", head.0 - first.0);
+    let free = hub.connections.available_permits() as u64;
+    gauge(registry, "connection_places_free", "Connections that may still come, streams aside", free);
+    gauge(registry, "ready", "Whether the hub is ready for requests: 1 or 0", u64::from(hub.unready().is_none()));
+    gauge(registry, "log_writable", "Whether events can be appended: 1 or 0", u64::from(hub.log.is_writable()));
+}
+
+fn add_engine(registry: &mut Registry, stats: &EngineStats) {
+    gauge(registry, "streams", "Streams open", stats.streams);
+    counter(registry, "streams_begun", "Streams begun", stats.streams_begun);
+    counter(registry, "deliveries", "Events written whole to a stream", stats.deliveries);
+    let sent = ConstCounter::new(stats.sent_bytes);
+    registry.register_with_unit("sent", "Bytes written to streams", Unit::Bytes, sent);
+    counter(registry, "writes", "Writes to streams", stats.writes);
+    counter(registry, "short_writes", "Writes to streams that were not taken whole", stats.short_writes);
+    counter(registry, "heartbeats", "Heartbeats written to silent streams", stats.heartbeats);
+    counter(registry, "stalls", "Streams closed because their client took nothing", stats.stalls);
+    counter(registry, "catch_up_reads", "Reads from the log for streams older than the tail", stats.catch_up_reads);
+    counter(registry, "read_failures", "Reads from the log for streams that failed", stats.read_failures);
+    counter(registry, "connections_accepted", "Connections accepted", stats.accepted);
+    counter(registry, "accept_failures", "Connections that could not be accepted", stats.accept_failures);
+    counter(registry, "connections_handed_over", "Connections that were not streams at first", stats.handed_over);
+    counter(registry, "connections_adopted", "Connections that turned into streams later", stats.adopted);
+    counter(registry, "connections_refused", "Connections closed with an answer", stats.refused);
+    let gaps: Family<Label, Counter> = Family::default();
+    for reason in GapReason::ALL {
+        let label = [("reason", reason.as_str().to_owned())];
+        gaps.get_or_create(&label).inc_by(stats.gaps[reason.index()]);
+    }
+    registry.register("gaps", "Gaps told to subscribers", gaps);
+}
+
+fn add_log(registry: &mut Registry, stats: &LogStats) {
+    gauge(registry, "log_events", "Events retained", stats.records);
+    let bytes = |value: u64| ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+    registry.register_with_unit("log", "Bytes retained", Unit::Bytes, bytes(stats.bytes));
+    let waiting = bytes(stats.waiting_bytes);
+    registry.register_with_unit("append_queue", "Bytes that wait to be committed", Unit::Bytes, waiting);
+    gauge(registry, "log_segments", "Files of the log", stats.segments);
+    counter(registry, "appended_events", "Events appended", stats.appended);
+    counter(registry, "repeated_events", "Events answered with the id of an earlier one", stats.repeated);
+    gauge(registry, "idempotence_entries", "Publishers' ids held", stats.idempotence_entries);
+    counter(registry, "idempotence_evictions", "Publishers' ids let go for want of room", stats.idempotence_evictions);
+    counter(registry, "trim_failures", "Old files of the log that could not be removed", stats.trim_failures);
+    let commits = Commits { stats: stats.clone() };
+    registry.register_with_unit("commit", "How long writing and syncing a group took", Unit::Seconds, commits);
+}
+
+fn gauge(registry: &mut Registry, name: &str, help: &str, value: u64) {
+    registry.register(name, help, ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)));
+}
+
+fn counter(registry: &mut Registry, name: &str, help: &str, value: u64) {
+    registry.register(name, help, ConstCounter::new(value));
+}
+
+/// The log's commits, as a histogram.
+#[derive(Debug)]
+struct Commits {
+    stats: LogStats,
+}
+
+impl EncodeMetric for Commits {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let bounds = COMMIT_MICROS_BUCKETS.iter().map(|&micros| seconds(micros)).chain([f64::INFINITY]);
+        let buckets: Vec<(f64, u64)> = bounds.zip(self.stats.commit_buckets).collect();
+        encoder.encode_histogram::<NoLabelSet>(seconds(self.stats.commit_micros), self.stats.commits, &buckets, None)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Histogram
+    }
+}
+
+fn seconds(micros: u64) -> f64 {
+    micros as f64 / 1e6
+}

@@ -1,0 +1,270 @@
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidewire_auth::{KeyError, Verifier};
+use tidewire_engine::{Engine, EngineConfig, StartError};
+use tidewire_log::{
+    EventLog, FileLog, FileLogConfig, MemoryLog, MemoryLogConfig, OpenError, RealDisk, SystemClock, Tail,
+};
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::level_filters::LevelFilter;
+
+use crate::config::{Config, Durability, LogLevel, PublicUrl};
+use crate::connection::{self, HEAD_BYTES_MAX};
+use crate::hub::{Hub, Phase};
+use crate::shutdown::{Shutdown, Stopper, shutdown};
+use crate::stream::Admissions;
+use crate::{admin, system};
+
+/// How long requests under way may take when the hub stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why the hub did not start, or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The log's folder cannot be made.
+    #[error("failed to make the folder {} (data_dir)", folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The log cannot be opened.
+    #[error("failed to open the log in {} (data_dir)", folder.display())]
+    Log {
+        /// The folder.
+        folder: PathBuf,
+        /// Why.
+        source: OpenError,
+    },
+    /// The key is none.
+    #[error("failed to use the key (key_file)")]
+    Key(#[from] KeyError),
+    /// The shards did not start.
+    #[error("failed to serve streams (listen)")]
+    Engine(#[from] StartError),
+    /// The admin listener's address cannot be listened on.
+    #[error("failed to listen on {address} (admin_listen): stop what listens there, or choose another address")]
+    Admin {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Threads or signals are not to be had.
+    #[error("failed to {what}")]
+    System {
+        /// What failed.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A second signal came before the hub had stopped.
+    #[error("stopped at once by a second signal; what was under way is not finished")]
+    Interrupted,
+}
+
+fn system_error(what: &'static str) -> impl FnOnce(io::Error) -> ServeError {
+    move |source| ServeError::System { what, source }
+}
+
+/// Runs the hub until it is told to stop by `SIGTERM` or `SIGINT`, and tells on `out` in plain
+/// lines what is where.
+///
+/// # Errors
+/// When the log cannot be opened, an address cannot be listened on, or the hub is stopped by a
+/// second signal before it is done.
+pub fn serve(config: &Config, out: &mut dyn Write) -> Result<(), ServeError> {
+    start_tracing(config.log_level);
+    let open_files = system::raise_open_files();
+    system::check_backlog();
+    let runtime = Runtime::new().map_err(system_error("start the threads that serve requests"))?;
+    let told = Told(out);
+    let ended = run(config, open_files, &runtime, told);
+    // Reads of the log may still wait for a disk.
+    runtime.shutdown_background();
+    ended
+}
+
+fn run(config: &Config, open_files: u64, runtime: &Runtime, mut told: Told<'_>) -> Result<(), ServeError> {
+    let (streams_max, connections_max) = system::share_open_files(open_files, config.max_connections);
+    let log = open_log(config, &mut told)?;
+    let tail = Arc::new(Tail::new(config.tail_bytes));
+    log.follow(tail.follower());
+    let hub = Arc::new(Hub::new(config, Arc::clone(&log), Arc::clone(&tail), connections_max, random()));
+    let (stopper, stop) = shutdown();
+    let (admin, mut signals) = runtime.block_on(async {
+        let admin = TcpListener::bind(config.admin_listen).await;
+        let admin = admin.map_err(|source| ServeError::Admin { address: config.admin_listen, source })?;
+        Ok::<_, ServeError>((admin, Signals::install()?))
+    })?;
+    let admin_address = admin.local_addr().map_err(system_error("read the admin listener's address"))?;
+    if config.listen.port() != 0 {
+        set_key(config, &hub, config.listen)?;
+    }
+    let engine_config = EngineConfig {
+        listen: config.listen,
+        shards: config.shards,
+        heartbeat: config.heartbeat,
+        stall_timeout: config.stall_timeout,
+        head_timeout: config.head_timeout,
+        head_bytes_max: HEAD_BYTES_MAX,
+        max_streams: config.max_streams.unwrap_or(streams_max),
+        ..EngineConfig::default()
+    };
+    let engine = start_engine(engine_config, &hub, stop.clone(), runtime)?;
+    set_key(config, &hub, engine.address())?;
+    runtime.spawn(admin::run(Arc::clone(&hub), admin, stop));
+    hub.enter(Phase::Serving);
+    told.addresses(config, engine.address(), admin_address);
+    runtime.block_on(async {
+        signals.next().await;
+        tracing::info!("stopping");
+        hub.enter(Phase::Stopping);
+        tokio::select! {
+            () = stop_all(engine, stopper, log) => Ok(()),
+            () = signals.next() => Err(ServeError::Interrupted),
+        }
+    })
+}
+
+fn open_log(config: &Config, told: &mut Told<'_>) -> Result<Arc<dyn EventLog>, ServeError> {
+    let folder = || config.data_dir.clone();
+    if config.durability == Durability::Memory {
+        let log_config = MemoryLogConfig {
+            memory_bytes: config.memory_bytes,
+            idempotence_window: config.idempotence_window,
+            idempotence_entries: config.idempotence_entries,
+        };
+        told.line("events are in memory only, and a restart forgets them");
+        return Ok(Arc::new(MemoryLog::new(&log_config, Arc::new(SystemClock))));
+    }
+    let disk = RealDisk::new(&config.data_dir).map_err(|source| ServeError::Folder { folder: folder(), source })?;
+    let log_config = FileLogConfig {
+        segment_bytes: config.segment_bytes,
+        retention_bytes: config.retention_bytes.unwrap_or_else(|| system::retention_bytes(&config.data_dir)),
+        append_queue_bytes: config.append_queue_bytes,
+        tail_bytes: config.tail_bytes as u64,
+        idempotence_window: config.idempotence_window,
+        idempotence_entries: config.idempotence_entries,
+    };
+    let opened = FileLog::open(disk, &log_config, Arc::new(SystemClock));
+    let (log, recovery) = opened.map_err(|source| ServeError::Log { folder: folder(), source })?;
+    let place = std::path::absolute(&config.data_dir).unwrap_or_else(|_| folder());
+    let place = place.display();
+    if recovery.created {
+        told.line(&format!("data in {place}, a new log"));
+    } else {
+        told.line(&format!("data in {place}, {} events in {} files", recovery.records, recovery.segments));
+    }
+    if recovery.cut_bytes > 0 {
+        told.line(&format!("cut {} bytes that a crash left half written; nobody was told of them", recovery.cut_bytes));
+    }
+    Ok(Arc::new(log))
+}
+
+fn start_engine(config: EngineConfig, hub: &Arc<Hub>, stop: Shutdown, runtime: &Runtime) -> Result<Engine, ServeError> {
+    let threads = runtime.handle().clone();
+    let taker = Arc::clone(hub);
+    let engine = Engine::start(
+        config,
+        Arc::clone(&hub.log),
+        Arc::clone(&hub.tail),
+        Arc::new(Admissions(Arc::clone(hub))),
+        Box::new(move |socket, bytes, peer| connection::take_over(&taker, &stop, &threads, socket, bytes, peer)),
+    )?;
+    if hub.engine.set(engine.handle()).is_err() {
+        unreachable!("the engine is started once");
+    }
+    Ok(engine)
+}
+
+/// Sets the key, once the audience is known: with port 0 that is once the address is bound.
+fn set_key(config: &Config, hub: &Hub, address: SocketAddr) -> Result<(), ServeError> {
+    let Some(key) = &config.key else { return Ok(()) };
+    let url = config.public_url.clone().unwrap_or_else(|| PublicUrl::of_address(address));
+    let verifier = Verifier::hs256(key.as_bytes(), Some(url.as_str()))?;
+    // It is there already unless the port was 0.
+    let _ = hub.access.verifier.set(verifier);
+    Ok(())
+}
+
+/// Ends streams, finishes requests, and commits what was appended.
+async fn stop_all(engine: Engine, stopper: Stopper, log: Arc<dyn EventLog>) {
+    let streams = tokio::task::spawn_blocking(move || engine.stop());
+    let (streams, requests) = tokio::join!(streams, tokio::time::timeout(STOP_TIMEOUT, stopper.stop()));
+    if let Err(error) = streams {
+        tracing::error!(%error, "streams did not end well");
+    }
+    if requests.is_err() {
+        tracing::warn!("some requests were not finished in time");
+    }
+    if let Err(error) = tokio::task::spawn_blocking(move || log.close()).await {
+        tracing::error!(%error, "the log did not close well");
+    }
+}
+
+/// The signals that stop the hub.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn install() -> Result<Signals, ServeError> {
+        let install = |kind| signal(kind).map_err(system_error("be told of signals"));
+        Ok(Signals { terminate: install(SignalKind::terminate())?, interrupt: install(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Where the hub tells what is where.
+struct Told<'a>(&'a mut dyn Write);
+
+impl Told<'_> {
+    /// A reader that is gone is no reason not to serve.
+    fn line(&mut self, text: &str) {
+        let written = writeln!(self.0, "{text}").and_then(|()| self.0.flush());
+        if let Err(error) = written {
+            tracing::debug!(%error, "standard output is closed");
+        }
+    }
+
+    fn addresses(&mut self, config: &Config, address: SocketAddr, admin: SocketAddr) {
+        if config.dev {
+            self.line("development mode: anyone on this machine may read and publish");
+        }
+        self.line(&format!("page at http://{address}/"));
+        self.line(&format!("admin on http://{admin}"));
+        self.line(&format!("listening on http://{address}"));
+    }
+}
+
+fn start_tracing(level: LogLevel) {
+    let level = match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+    };
+    // A subscriber that is there already, as in a test, stays.
+    let _ = tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(level).try_init();
+}
+
+/// The standard library's own source of randomness, which seeds its hash maps.
+fn random() -> u64 {
+    RandomState::new().hash_one(())
+}

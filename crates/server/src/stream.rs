@@ -1,0 +1,154 @@
+//! Streams as the engine is given them, and the answers to connections that become none.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tidewire_core::{Cursor, Gap, GapReason, Start, StreamStart};
+use tidewire_engine::{Admission, Admit, Head, Refusal};
+use tidewire_log::HubId;
+
+use crate::decide::{Plan, RequestHead, decide};
+use crate::hub::Hub;
+use crate::problem::{Kind, Problem};
+use crate::time;
+
+/// What streams begin with.
+pub(crate) struct StreamHeads {
+    /// Everything but the date.
+    fixed: Vec<u8>,
+    retry_ms: u64,
+    jitter: AtomicU64,
+}
+
+impl StreamHeads {
+    pub(crate) fn new(heartbeat: Duration, retry: Duration, jitter_seed: u64) -> StreamHeads {
+        // No stream is silent for longer than it says: a fraction of a second is rounded up.
+        let heartbeat_s = heartbeat.as_millis().div_ceil(1_000);
+        let fixed = format!(
+            "HTTP/1.1 200 OK\r\n\
+             Content-Type: text/event-stream\r\n\
+             Cache-Control: no-cache, no-transform\r\n\
+             X-Accel-Buffering: no\r\n\
+             Tidewire-Heartbeat: {heartbeat_s}\r\n\
+             Transfer-Encoding: chunked\r\n\
+             Date: "
+        );
+        let retry_ms = u64::try_from(retry.as_millis()).unwrap_or(u64::MAX);
+        StreamHeads { fixed: fixed.into_bytes(), retry_ms, jitter: AtomicU64::new(jitter_seed) }
+    }
+
+    /// Status line, headers and the empty line.
+    fn head(&self, now_s: u64) -> Vec<u8> {
+        let mut head = Vec::with_capacity(self.fixed.len() + 40);
+        head.extend_from_slice(&self.fixed);
+        head.extend_from_slice(time::http_date(now_s).as_bytes());
+        head.extend_from_slice(b"\r\n\r\n");
+        head
+    }
+
+    /// The reconnection time, up to a quarter more or less, so that those who lost their streams
+    /// together do not come back together.
+    fn retry_ms(&self) -> u64 {
+        let quarter = self.retry_ms / 4;
+        let random = mix(self.jitter.fetch_add(GOLDEN, Ordering::Relaxed));
+        self.retry_ms - quarter + random % (2 * quarter + 1)
+    }
+}
+
+/// The odd integer nearest to 2^64 divided by the golden ratio: its multiples visit every number
+/// before one comes again.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Scatters a counter (the finaliser of SplitMix64).
+fn mix(counter: u64) -> u64 {
+    let mut z = counter;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+impl Hub {
+    fn begin(&self, plan: Plan, now_s: u64) -> StreamStart {
+        let start = plan.cursor.resolve(&*self.log, &self.tail, &plan.filter).unwrap_or_else(|error| {
+            tracing::error!(%error, "the log could not be read to find where a stream begins");
+            from_the_beginning(&plan.cursor, self.log.low_water())
+        });
+        StreamStart { head: self.streams.head(now_s), retry_ms: self.streams.retry_ms(), filter: plan.filter, start }
+    }
+}
+
+/// Where a stream begins whose place cannot be found: it is not refused, it is told so.
+fn from_the_beginning(cursor: &Cursor, low_water: HubId) -> Start {
+    let requested = match cursor {
+        Cursor::Live => return Start { place: low_water, gap: None },
+        Cursor::Earliest => "earliest".to_owned(),
+        Cursor::Last(count) => format!("-{count}"),
+        Cursor::After(id) => id.to_string(),
+        Cursor::AfterPublisherId(text) | Cursor::Malformed(text) => text.clone(),
+    };
+    Start { place: low_water, gap: Some(Gap { requested, reason: GapReason::Unknown }) }
+}
+
+/// Admission on the shards. What is no stream is handed over to be answered with all of HTTP.
+pub(crate) struct Admissions(pub(crate) Arc<Hub>);
+
+impl Admit for Admissions {
+    fn admit(&self, head: &Head<'_>) -> Admission {
+        let headers = head.headers.iter().map(|header| (header.name, header.value));
+        let request = RequestHead::new(head.method, head.target, head.version_minor, headers);
+        if !request.asks_for_events() {
+            return Admission::HandOver;
+        }
+        let now_s = time::now_ms() / 1_000;
+        let Ok(plan) = decide(&request, &self.0.access, now_s) else { return Admission::HandOver };
+        if plan.cursor.is_quick(&self.0.tail, &plan.filter) {
+            return Admission::Stream(self.0.begin(plan, now_s));
+        }
+        let hub = Arc::clone(&self.0);
+        Admission::Later(Box::new(move || Admission::Stream(hub.begin(plan, now_s))))
+    }
+
+    fn refuse(&self, refusal: Refusal) -> Vec<u8> {
+        let problem = match refusal {
+            Refusal::HeadTimeout => {
+                Problem::new(Kind::Timeout, "the request's head did not come in time (head_timeout)")
+            }
+            Refusal::HeadTooLarge => {
+                Problem::new(Kind::HeadBytes, "the request's head is too long, or has too many fields")
+            }
+            Refusal::HeadMalformed => Problem::new(Kind::Head, "what came is no HTTP/1 request head"),
+            Refusal::TooManyStreams => {
+                Problem::new(Kind::Streams, "there are as many streams as the hub takes (max_streams)")
+            }
+            Refusal::LogUnreadable => Problem::new(Kind::LogFailed, "the log could not be read"),
+        };
+        self.0.metrics.count_problem(&problem);
+        problem.to_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_says_how_to_read_the_stream() {
+        let heads = StreamHeads::new(Duration::from_millis(19_500), Duration::from_secs(2), 1);
+        let head = String::from_utf8(heads.head(0)).expect("text");
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"), "{head}");
+        assert!(head.contains("\r\nCache-Control: no-cache, no-transform\r\n"), "{head}");
+        assert!(head.contains("\r\nX-Accel-Buffering: no\r\n"), "{head}");
+        assert!(head.contains("\r\nTidewire-Heartbeat: 20\r\n"), "{head}");
+        assert!(head.ends_with("\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\n"), "{head}");
+    }
+
+    #[test]
+    fn reconnection_times_lie_a_quarter_around_the_one_configured() {
+        let heads = StreamHeads::new(Duration::from_secs(20), Duration::from_secs(2), 7);
+        let times: Vec<u64> = (0..1_000).map(|_| heads.retry_ms()).collect();
+        assert!(times.iter().all(|ms| (1_500..=2_500).contains(ms)));
+        assert!(times.iter().min() < Some(&1_550) && times.iter().max() > Some(&2_450));
+        assert_eq!(StreamHeads::new(Duration::from_secs(20), Duration::from_millis(1), 7).retry_ms(), 1);
+    }
+}

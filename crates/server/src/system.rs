@@ -1,0 +1,75 @@
+//! What the hub asks of the operating system at start.
+
+use std::path::Path;
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+
+/// Waiting connections that a listener asks for; a system that allows fewer is worth a warning.
+const BACKLOG: u64 = 4_096;
+
+/// What the log keeps on disk, at most, unless it is told: 10 GiB.
+const RETENTION_BYTES: u64 = 10 << 30;
+
+/// Open files beside streams and other connections: the log's, the listeners' and the threads'.
+const OWN_FILES: u64 = 128;
+
+/// Raises the soft limit of open files to the hard one, and says how many there may be.
+pub(crate) fn raise_open_files() -> u64 {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
+        match setrlimit(Resource::Nofile, raised) {
+            Ok(()) => limit.current = limit.maximum,
+            Err(error) => tracing::warn!(%error, "the limit of open files could not be raised"),
+        }
+    }
+    limit.current.unwrap_or(u64::MAX)
+}
+
+/// How many streams and how many other connections `open_files` allow, where at most
+/// `connections_max` are asked for. Other connections get a quarter at most.
+pub(crate) fn share_open_files(open_files: u64, connections_max: usize) -> (usize, usize) {
+    let shared = open_files.saturating_sub(OWN_FILES).max(2);
+    let connections = shared.div_ceil(4).min(connections_max as u64);
+    let streams = shared - connections;
+    let narrow = |files: u64| usize::try_from(files).unwrap_or(usize::MAX);
+    (narrow(streams), narrow(connections))
+}
+
+/// Warns if the system lets fewer connections wait than the listeners ask for.
+pub(crate) fn check_backlog() {
+    let Ok(text) = std::fs::read_to_string("/proc/sys/net/core/somaxconn") else { return };
+    if let Some(allowed) = text.trim().parse().ok().filter(|&allowed: &u64| allowed < BACKLOG) {
+        tracing::warn!(allowed, wanted = BACKLOG, "net.core.somaxconn lets few connections wait to be accepted");
+    }
+}
+
+/// What the log keeps in this folder unless it is told: 10 GiB, or 80 % of the file system if
+/// that is less.
+pub(crate) fn retention_bytes(folder: &Path) -> u64 {
+    match rustix::fs::statvfs(folder) {
+        Ok(system) => RETENTION_BYTES.min(system.f_blocks.saturating_mul(system.f_frsize) / 5 * 4),
+        Err(error) => {
+            tracing::warn!(%error, "the size of the file system is not known");
+            RETENTION_BYTES
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_get_what_others_leave() {
+        assert_eq!(share_open_files(20_000, 1_024), (18_848, 1_024));
+        assert_eq!(share_open_files(1_024, 1_024), (672, 224));
+        assert_eq!(share_open_files(0, 1_024), (1, 1));
+    }
+
+    #[test]
+    fn a_file_system_has_a_size() {
+        let bytes = retention_bytes(Path::new("/"));
+        assert!(bytes > 0 && bytes <= RETENTION_BYTES);
+    }
+}

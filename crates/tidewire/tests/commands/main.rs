@@ -1,0 +1,6 @@
+//! The commands, as the binary does them.
+
+mod publish;
+mod subscribe;
+mod support;
+mod token;

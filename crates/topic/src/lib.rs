@@ -1,0 +1,13 @@
+//! Topics, matchers and the index from a topic to its matchers.
+//!
+//! A [`Topic`] is what an event is published on. A [`Matcher`] is what a subscriber asks for or
+//! a token grants: one topic, or `*` for all of them. A [`MatcherSet`] is several of them, OR'd,
+//! and a [`TopicIndex`] finds the sets that match an event without looking at the others.
+
+mod index;
+mod matcher;
+mod topic;
+
+pub use index::TopicIndex;
+pub use matcher::{MATCHERS_MAX, Matcher, MatcherSet, MatcherSetError};
+pub use topic::{TOPIC_BYTES_MAX, Topic, TopicError, is_control_or_format};

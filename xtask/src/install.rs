@@ -1,0 +1,87 @@
+//! What the tests need beside Rust: found, and installed where that is possible without asking.
+
+use std::path::Path;
+
+use crate::counts::Counts;
+use crate::process::{Run, answer, installed};
+
+/// A program that tests start, and the Debian package it comes in.
+#[derive(Debug)]
+pub(crate) struct Tool {
+    /// Any of these will do.
+    programs: &'static [&'static str],
+    package: &'static str,
+}
+
+pub(crate) const CHROMIUM: Tool = Tool { programs: &["chromium"], package: "chromium" };
+pub(crate) const CHROME_DRIVER: Tool = Tool { programs: &["chromedriver"], package: "chromium-driver" };
+pub(crate) const FIREFOX: Tool = Tool { programs: &["firefox-esr", "firefox"], package: "firefox-esr" };
+pub(crate) const WEBKIT_DRIVER: Tool = Tool { programs: &["WebKitWebDriver"], package: "webkit2gtk-driver" };
+pub(crate) const XVFB: Tool = Tool { programs: &["Xvfb"], package: "xvfb" };
+pub(crate) const NODE: Tool = Tool { programs: &["node"], package: "nodejs" };
+
+const TOOLS: [&Tool; 6] = [&CHROMIUM, &CHROME_DRIVER, &FIREFOX, &WEBKIT_DRIVER, &XVFB, &NODE];
+
+impl Tool {
+    /// Why what needs this tool cannot run, or nothing if it can.
+    pub(crate) fn missing(&self) -> Option<String> {
+        let found = self.programs.iter().any(|program| installed(program));
+        (!found).then(|| format!("{} is not installed (Debian: {})", self.programs[0], self.package))
+    }
+}
+
+/// Installs the Debian packages that are missing. Where it may not, the error says what to install.
+pub(crate) fn packages(root: &Path) -> Result<(), Refused> {
+    let missing: Vec<&str> = TOOLS.iter().filter(|tool| tool.missing().is_some()).map(|tool| tool.package).collect();
+    if missing.is_empty() {
+        println!("nothing is missing");
+        return Ok(());
+    }
+    let by_hand = || Refused::NotAllowed(format!("install by hand: apt-get install {}", missing.join(" ")));
+    if !installed("apt-get") || answer("id", &["-u"]).as_deref() != Some("0") {
+        return Err(by_hand());
+    }
+    let apt = |arguments: &[&str]| {
+        let (_, outcome) = Run::new("apt-get", arguments).variable("DEBIAN_FRONTEND", "noninteractive").run(root);
+        outcome.map_err(Refused::Failed)
+    };
+    apt(&["update"])?;
+    apt(&[&["install", "--yes", "--no-install-recommends"], missing.as_slice()].concat())?;
+    match TOOLS.iter().find_map(|tool| tool.missing()) {
+        Some(why) => Err(Refused::Failed(format!("after installing, still {why}"))),
+        None => Ok(()),
+    }
+}
+
+/// Why nothing was installed.
+pub(crate) enum Refused {
+    /// Only the user may do it; the text says what.
+    NotAllowed(String),
+    /// It was tried.
+    Failed(String),
+}
+
+/// The version that `deny.toml` was written for.
+const CARGO_DENY_VERSION: &str = "0.20.2";
+
+/// Installs cargo-deny where it is absent, unoptimised: it runs for two seconds and compiles for one minute.
+pub(crate) fn cargo_deny(root: &Path) -> Result<(), String> {
+    if answer("cargo", &["deny", "--version"]).is_some() {
+        return Ok(());
+    }
+    let install = ["install", "--locked", "--debug", "cargo-deny", "--version", CARGO_DENY_VERSION];
+    let (_, outcome): (Counts, _) = Run::new("cargo", &install).run(root);
+    outcome
+}
+
+/// Why the fuzz targets cannot run, or nothing if they can. Neither is installed from here: nightly is no part of a
+/// release, and where it is not, nobody expects it.
+pub(crate) fn fuzzing_missing() -> Option<String> {
+    if answer("cargo", &["+nightly", "--version"]).is_none() {
+        return Some("the nightly toolchain is not installed (rustup toolchain install nightly)".to_owned());
+    }
+    if answer("cargo", &["+nightly", "fuzz", "--version"]).is_none() {
+        return Some("cargo-fuzz is not installed (cargo install --locked cargo-fuzz)".to_owned());
+    }
+    None
+}

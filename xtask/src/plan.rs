@@ -1,0 +1,172 @@
+//! What `cargo xtask test` runs, in order: the one list of parts, and the one table of browser tests.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use crate::install::{self, CHROME_DRIVER, CHROMIUM, FIREFOX, NODE, Tool, WEBKIT_DRIVER, XVFB};
+use crate::process::Run;
+
+/// The browser tests: each a test program of `crates/tidewire`, and what it drives. Every other test program there is
+/// a black-box test.
+const BROWSER_TESTS: [(&str, &[&Tool]); 3] = [
+    ("browser_chromium", &[&CHROMIUM, &CHROME_DRIVER]),
+    ("browser_firefox", &[&FIREFOX]),
+    ("browser_webkit", &[&WEBKIT_DRIVER, &XVFB]),
+];
+
+/// Seconds for each fuzz target.
+const FUZZ_SHORT_S: u32 = 20;
+const FUZZ_LONG_S: u32 = 600;
+
+/// Set to `1` for the tests of a long run, which then do more of the same: more kills, more seeds. A name that begins
+/// with `TIDEWIRE_` would be a key of the hub's configuration, which refuses those that it does not know.
+const LONG_VARIABLE: &str = "XTASK_LONG";
+
+/// How much is run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scale {
+    /// For every change: it aims at 40 minutes on 2 cores, from a fresh clone.
+    Short,
+    /// Everything there is.
+    Long,
+}
+
+/// One row of the table at the end.
+pub(crate) struct Part {
+    pub(crate) name: &'static str,
+    pub(crate) needs: Vec<Need>,
+    pub(crate) work: Work,
+}
+
+/// What must be there for a part to run; where it is not, the part is skipped.
+pub(crate) enum Need {
+    Tool(&'static Tool),
+    Fuzzing,
+    /// Another part, which passed or was not asked for.
+    Part(&'static str),
+}
+
+/// What a part does.
+pub(crate) enum Work {
+    /// Programs, one after the other; all of them run, whichever fails.
+    Programs(Vec<Run>),
+    Packages,
+    CargoDeny(Run),
+    Tidy,
+}
+
+/// The names of the parts on which others depend.
+const BUILD: &str = "build";
+
+pub(crate) fn parts(root: &Path, scale: Scale) -> Vec<Part> {
+    let part = |name, work| Part { name, needs: Vec::new(), work };
+    let programs = |name, runs: Vec<Run>| part(name, Work::Programs(runs));
+    let built = |name, runs: Vec<Run>| Part { name, needs: vec![Need::Part(BUILD)], work: Work::Programs(runs) };
+    let test = || {
+        let run = Run::cargo("test").with(["--no-fail-fast"]);
+        if scale == Scale::Long { run.variable(LONG_VARIABLE, "1") } else { run }
+    };
+    let (own, others): (Vec<_>, Vec<_>) =
+        targets(root, "tests").into_iter().partition(|(package, _)| package == "tidewire");
+    let black_box: Vec<String> = own.into_iter().map(|(_, name)| name).filter(|name| !is_browser_test(name)).collect();
+    let others: BTreeSet<String> = others.into_iter().map(|(_, name)| name).collect();
+
+    let mut parts = vec![
+        part("install", Work::Packages),
+        programs("fmt", vec![Run::new("cargo", &["fmt", "--all", "--", "--check"])]),
+        part("tidy", Work::Tidy),
+        programs("clippy", vec![Run::cargo("clippy").with(["--all-targets", "--", "-D", "warnings"])]),
+        programs("rustdoc", vec![Run::cargo("doc").with(["--no-deps"]).variable("RUSTDOCFLAGS", "-D warnings")]),
+        part("deny", Work::CargoDeny(Run::new("cargo", &["deny", "check", "licenses", "bans", "sources"]))),
+        programs(BUILD, vec![Run::cargo("test").with(["--no-run"])]),
+        built("unit", vec![test().with(["--lib", "--bins"]).with(each("--test", others))]),
+        built("doctest", vec![test().with(["--doc"])]),
+    ];
+    let scripts = scripts(root);
+    if !scripts.is_empty() {
+        let run = Run::new("node", &["--test", "--test-reporter=tap"]).with(scripts);
+        parts.push(Part { name: "javascript", needs: vec![Need::Tool(&NODE)], work: Work::Programs(vec![run]) });
+    }
+    if !black_box.is_empty() {
+        parts.push(built("black-box", vec![test().with(each("--test", black_box))]));
+    }
+    for (name, tools) in BROWSER_TESTS {
+        let mut part = built(name, vec![test().with(["--test", name])]);
+        part.needs.extend(tools.iter().map(|tool| Need::Tool(tool)));
+        parts.push(part);
+    }
+    let fuzz_targets = stems(&root.join("fuzz/fuzz_targets"));
+    if !fuzz_targets.is_empty() {
+        let seconds = if scale == Scale::Long { FUZZ_LONG_S } else { FUZZ_SHORT_S };
+        let limit = format!("-max_total_time={seconds}");
+        let run = |target: &String| Run::new("cargo", &["+nightly", "fuzz", "run", target, "--", &limit]);
+        let runs = fuzz_targets.iter().map(run).collect();
+        parts.push(Part { name: "fuzz", needs: vec![Need::Fuzzing], work: Work::Programs(runs) });
+    }
+    if scale == Scale::Long {
+        let benchmarks = each("--bench", targets(root, "benches").into_iter().map(|(_, name)| name));
+        parts.push(programs(
+            "benchmarks",
+            vec![Run::new("cargo", &["bench", "--workspace", "--locked"]).with(benchmarks)],
+        ));
+    }
+    parts
+}
+
+impl Need {
+    /// Why the part cannot run, or nothing if it can. `failed` names the parts that did not pass.
+    pub(crate) fn missing(&self, failed: &[&str]) -> Option<String> {
+        match self {
+            Self::Tool(tool) => tool.missing(),
+            Self::Fuzzing => install::fuzzing_missing(),
+            Self::Part(name) => failed.contains(name).then(|| format!("{name} failed")),
+        }
+    }
+}
+
+fn is_browser_test(name: &str) -> bool {
+    BROWSER_TESTS.iter().any(|(browser, _)| *browser == name)
+}
+
+/// The test programs or benchmarks of the workspace, as package folder and name: files in `tests` or `benches`, and
+/// folders there with a `main.rs`. They are named one by one in a single call of cargo for the whole workspace, since
+/// another choice of packages is another choice of features, and compiles everything again.
+fn targets(root: &Path, kind: &str) -> Vec<(String, String)> {
+    let mut targets = Vec::new();
+    for package in folders(&root.join("crates")) {
+        let folder = root.join("crates").join(&package).join(kind);
+        let nested = folders(&folder).into_iter().filter(|name| folder.join(name).join("main.rs").is_file());
+        targets.extend(stems(&folder).into_iter().chain(nested).map(|name| (package.clone(), name)));
+    }
+    targets
+}
+
+/// The flag before each of the names.
+fn each(flag: &str, names: impl IntoIterator<Item = String>) -> Vec<String> {
+    names.into_iter().flat_map(|name| [flag.to_owned(), name]).collect()
+}
+
+/// The Node tests of the workspace, as paths from its root.
+fn scripts(root: &Path) -> Vec<String> {
+    let folder = "crates/server/tests/page";
+    let files = names(&root.join(folder)).into_iter().filter(|name| name.ends_with(".test.mjs"));
+    files.map(|name| format!("{folder}/{name}")).collect()
+}
+
+/// The names of the Rust files in a folder, without their ending; none if there is no such folder.
+fn stems(folder: &Path) -> Vec<String> {
+    names(folder).iter().filter_map(|name| name.strip_suffix(".rs")).map(str::to_owned).collect()
+}
+
+fn folders(folder: &Path) -> Vec<String> {
+    names(folder).into_iter().filter(|name| folder.join(name).is_dir()).collect()
+}
+
+/// What lies in a folder, sorted; nothing if there is no such folder.
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    names
+}
