@@ -39,14 +39,14 @@ impl Backoff {
 
     /// Counts a failure, and says how long to wait: at least the floor and `at_least` (a `Retry-After`, at most
     /// [`Backoff::WAIT_MAX`]), and in addition `random` of the ceiling. `random` is from 0 to 1; anything
-    /// else counts as the nearer of them.
+    /// else counts as the nearer of them, NaN as 0.
     pub fn failed(&mut self, at_least: Duration, random: f64) -> Duration {
         let doubled = 1u32.checked_shl(self.failures).and_then(|factor| self.first.checked_mul(factor));
         let ceiling = doubled.unwrap_or(self.longest).min(self.longest);
         self.failures = self.failures.saturating_add(1);
         let floor = self.floor.max(at_least.min(Self::WAIT_MAX));
-        // `max` first: it also turns a NaN into 0.
-        floor.saturating_add(ceiling.mul_f64(random.max(0.0).min(1.0)))
+        let share = if random.is_nan() { 0.0 } else { random.clamp(0.0, 1.0) };
+        floor.saturating_add(ceiling.mul_f64(share))
     }
 }
 

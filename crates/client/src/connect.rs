@@ -67,15 +67,20 @@ impl Connect for TcpConnector {
         let tls = self.tls.clone();
         let Target { is_tls, host, port, .. } = target.clone();
         Box::pin(async move {
-            let stream = TcpStream::connect((host.as_str(), port)).await?;
-            stream.set_nodelay(true)?;
             if !is_tls {
-                return Ok(Box::new(stream) as Box<dyn Io>);
+                return Ok(Box::new(tcp(&host, port).await?) as Box<dyn Io>);
             }
             let tls = tls.ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, "this connector has no TLS"))?;
+            let stream = tcp(&host, port).await?;
             let name =
                 ServerName::try_from(host).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
             Ok(Box::new(tls.connect(name, stream).await?) as Box<dyn Io>)
         })
     }
+}
+
+async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect((host, port)).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }

@@ -9,6 +9,7 @@ mod catch_up;
 mod cursor;
 mod frames;
 mod group;
+mod listed;
 mod own_events;
 mod shard;
 mod slot;

@@ -1,9 +1,10 @@
 use std::collections::VecDeque;
 
-use tidewire_log::{Filter, HubId, Position, Tail, TailReader};
+use tidewire_log::{Filter, HubId, Position, Tail};
 
 use crate::catch_up::{CatchUp, CatchUpRead};
 use crate::group::Groups;
+use crate::listed::{Filled, Listed};
 use crate::slot::{Own, Progress, Slot, Slots, Source};
 use crate::{Frames, Gap, GapReason, SlotKey, Start, own_events};
 
@@ -89,15 +90,6 @@ struct Round {
     member: Option<u32>,
 }
 
-/// The positions owed by one group, used again while a subscriber stands inside the range.
-#[derive(Default)]
-struct Listed {
-    group: Option<u32>,
-    from: Position,
-    to: Position,
-    positions: Vec<Position>,
-}
-
 impl<T> Shard<T> {
     /// What a subscriber takes in the slab, in bytes.
     pub const SLOT_BYTES: usize = Slots::<T>::SLOT_BYTES;
@@ -180,7 +172,7 @@ impl<T> Shard<T> {
         self.unlink(key);
         if self.groups.drop_if_empty(group) {
             self.frames_for = None;
-            self.listed.group = None;
+            self.listed.forget();
         }
         self.slots.remove(key).map(|slot| slot.transport)
     }
@@ -299,11 +291,12 @@ impl<T> Shard<T> {
             self.frames_for = None;
             self.frames.begin_with(slot.own_rest());
             let reader = tail.read();
-            if slot.source == Source::Log && slot.progress.offset == 0 {
-                if let Some(at) = reader.position_of(slot.progress.place) {
-                    slot.progress.at = at;
-                    slot.source = Source::Tail;
-                }
+            if slot.source == Source::Log
+                && slot.progress.offset == 0
+                && let Some(at) = reader.position_of(slot.progress.place)
+            {
+                slot.progress.at = at;
+                slot.source = Source::Tail;
             }
             if slot.source == Source::Tail {
                 match self.listed.fill(&mut self.frames, slot, &group.filter, self.matched, &reader) {
@@ -463,65 +456,5 @@ impl<T> Shard<T> {
         if let Some(next) = next {
             self.slots.at_mut(next).previous = previous;
         }
-    }
-}
-
-enum Filled {
-    Frames,
-    /// What the subscriber needs next has left the tail.
-    Older,
-}
-
-impl Listed {
-    /// Adds what a subscriber is owed up to `to`, as far as one visit goes.
-    fn fill<T>(
-        &mut self,
-        frames: &mut Frames,
-        slot: &Slot<T>,
-        filter: &Filter,
-        to: Position,
-        reader: &TailReader<'_>,
-    ) -> Filled {
-        let Progress { at, offset, .. } = slot.progress;
-        if offset > 0 {
-            let Some(record) = reader.record(at) else { return Filled::Older };
-            if !frames.push(at, record.id, record.frame, offset as usize) {
-                return Filled::Frames;
-            }
-        } else if at < reader.before().0 {
-            return Filled::Older;
-        }
-        let mut add = |position| {
-            let record = reader.record(position).expect("`at` is in the tail, so what follows it is");
-            frames.push(position, record.id, record.frame, 0)
-        };
-        if filter.topics.is_any() {
-            let admitted = |p: &Position| reader.record(*p).is_some_and(|record| record.is_admitted_by(filter));
-            let _full = (at.0 + 1..=to.0).map(Position).filter(admitted).all(&mut add);
-        } else {
-            let _full = self.list(slot.group, filter, at, to, reader).iter().all(|&position| add(position));
-        }
-        Filled::Frames
-    }
-
-    /// The positions in `(from, to]` that the group is owed.
-    fn list(
-        &mut self,
-        group: u32,
-        filter: &Filter,
-        from: Position,
-        to: Position,
-        reader: &TailReader<'_>,
-    ) -> &[Position] {
-        if self.group != Some(group) || from < self.from || to < self.to {
-            self.positions.clear();
-            (self.group, self.from, self.to) = (Some(group), from, from);
-        }
-        if to > self.to {
-            reader.matches(filter, self.to, to, &mut self.positions);
-            self.to = to;
-        }
-        let first = self.positions.partition_point(|&position| position <= from);
-        &self.positions[first..]
     }
 }

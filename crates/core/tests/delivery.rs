@@ -376,7 +376,7 @@ fn run(seed: u64, memory_bytes: usize, tail_bytes: usize) -> World {
 }
 
 fn seeds() -> impl Iterator<Item = u64> {
-    let first = std::env::var("TIDEWIRE_SEED").ok().and_then(|seed| seed.parse().ok());
+    let first = std::env::var("TEST_SEED").ok().and_then(|seed| seed.parse().ok());
     let (first, count) = first.map_or_else(|| (rand::rng().next_u64(), 12), |seed| (seed, 1));
     (0..count).map(move |n| first.wrapping_add(n))
 }

@@ -40,10 +40,10 @@ impl Mailbox {
 
     /// Wakes the shard if it sleeps.
     pub(crate) fn wake(&self) {
-        if self.is_asleep.swap(false, Ordering::SeqCst) {
-            if let Err(error) = self.waker.wake() {
-                tracing::error!(%error, "failed to wake a shard");
-            }
+        if self.is_asleep.swap(false, Ordering::SeqCst)
+            && let Err(error) = self.waker.wake()
+        {
+            tracing::error!(%error, "failed to wake a shard");
         }
     }
 

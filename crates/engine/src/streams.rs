@@ -200,12 +200,11 @@ impl Reactor {
     pub(crate) fn end_streams(&mut self) {
         let keys: Vec<SlotKey> = self.shard.keys().collect();
         for key in keys {
-            if self.shard.is_between_frames(key) {
-                if let Some(socket) = self.shard.transport(key) {
-                    if let Err(error) = socket.write(LAST_CHUNK) {
-                        tracing::debug!(%error, "failed to end a stream");
-                    }
-                }
+            if self.shard.is_between_frames(key)
+                && let Some(socket) = self.shard.transport(key)
+                && let Err(error) = socket.write(LAST_CHUNK)
+            {
+                tracing::debug!(%error, "failed to end a stream");
             }
             self.close(key);
         }

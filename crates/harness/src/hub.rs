@@ -127,14 +127,12 @@ impl Hub {
             .expect("the binary can be run");
         let lines = lines(child.stdout.take().expect("it is piped"));
         self.child = Some(child);
-        for said in [format!("listening on http://{}", self.address), format!("admin on http://{}", self.admin)] {
-            loop {
-                let line = lines.recv_timeout(START_MAX);
-                let line = line.unwrap_or_else(|_| panic!("the hub did not say {said:?}: is {} taken?", self.address));
-                if line.trim() == said {
-                    break;
-                }
-            }
+        let mut awaited =
+            vec![format!("listening on http://{}", self.address), format!("admin on http://{}", self.admin)];
+        while !awaited.is_empty() {
+            let line = lines.recv_timeout(START_MAX);
+            let line = line.unwrap_or_else(|_| panic!("the hub did not say {awaited:?}; what it said is above"));
+            awaited.retain(|said| line.trim() != said);
         }
     }
 

@@ -7,6 +7,7 @@
 //! panics with what was waited for: this crate serves tests only.
 
 pub mod browser;
+mod campaign;
 mod clock;
 mod crowd;
 mod frames;
@@ -18,7 +19,9 @@ mod publishers;
 mod raw_reader;
 mod seed;
 mod stream;
+mod subscribe;
 
+pub use campaign::{Campaign, Witness};
 pub use clock::{Clock, wait_until};
 pub use crowd::Crowd;
 pub use frames::{Chunks, Frames};
@@ -30,3 +33,4 @@ pub use publishers::Publishers;
 pub use raw_reader::{Pace, RawReader};
 pub use seed::Seed;
 pub use stream::EventStream;
+pub use subscribe::SubscribeCommand;

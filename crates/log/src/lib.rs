@@ -9,6 +9,8 @@
 //! point in the order; a [`Position`] is a record's number in the tail.
 
 mod clock;
+#[cfg(test)]
+mod conformance;
 mod cursor;
 mod event;
 mod event_log;
@@ -21,6 +23,8 @@ mod record;
 mod sequencer;
 mod stats;
 mod tail;
+#[cfg(test)]
+mod testing;
 
 pub use clock::{Clock, SystemClock};
 pub use event::{

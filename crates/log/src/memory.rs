@@ -268,3 +268,20 @@ impl RecordCursor for MemoryCursor<'_> {
         Ok(self.current.as_ref().expect("the cursor stands on a record").view())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conformance::{Setup, conformance};
+
+    fn make(setup: &Setup) -> Box<dyn EventLog> {
+        let config = MemoryLogConfig {
+            memory_bytes: setup.retained_bytes,
+            idempotence_window: setup.window,
+            idempotence_entries: setup.entries,
+        };
+        Box::new(MemoryLog::new(&config, Arc::clone(&setup.clock) as Arc<dyn Clock>))
+    }
+
+    conformance!(make);
+}

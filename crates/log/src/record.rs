@@ -355,11 +355,6 @@ impl<'a> RecordView<'a> {
         self.head.head_crc
     }
 
-    /// The bytes that the record takes.
-    pub(crate) fn bytes(&self) -> usize {
-        self.head.bytes
-    }
-
     pub(crate) fn names(&self) -> &'a [u8] {
         self.head.names
     }

@@ -7,9 +7,7 @@ const EVENTS = "/api/v1/events";
 
 /** What a gap's reason means to whoever reads it. */
 const REASONS = new Map([
-  ["expired", "Events were removed by age or size before they were read here."],
-  ["erased", "Events were erased before they were read here."],
-  ["damaged", "Events could not be read back from the hub's disk."],
+  ["expired", "Events were removed to make room before they were read here."],
   ["unknown", "The hub does not know the id that was asked for."],
   ["epoch", "The id belongs to another history than the hub's."],
 ]);
@@ -80,6 +78,10 @@ function show(update) {
       if (state.dataset.state !== "lost") say("connecting", "Connecting …");
       break;
     case "open":
+      if (state.dataset.state === "lost") {
+        count({ reconnects: figures.reconnects + 1 });
+        list.add({ kind: "note", time, title: "Connected again", text: `going on after ${figures["last-id"] || "the start"}` });
+      }
       say("live", "Live");
       break;
     case "event":
@@ -97,9 +99,9 @@ function show(update) {
       break;
     }
     case "lost":
-      count({ reconnects: figures.reconnects + 1 });
-      say("lost", "Reconnecting …");
-      list.add({ kind: "note", time, title: "Disconnected", text: `${update.why}; next try in ${update.retryMs} ms` });
+      // A hub that is away for long is one row, not one for each try.
+      if (state.dataset.state !== "lost") list.add({ kind: "note", time, title: "Disconnected", text: update.why });
+      say("lost", `Next try in ${(update.retryMs / 1000).toFixed(1)} s`);
       break;
     case "ended":
       list.add({ kind: "note", time, title: "Ended", text: update.why });
@@ -160,10 +162,11 @@ async function publish() {
   const headers = new Headers({ "content-type": "application/json" });
   if (token.value) headers.set("authorization", `Bearer ${token.value}`);
   try {
-    const response = await fetch(EVENTS, { method: "POST", headers, body: JSON.stringify(event()) });
+    const body = event();
+    const response = await fetch(EVENTS, { method: "POST", headers, body: JSON.stringify(body) });
     if (!response.ok) throw new Error(await problem(response));
     const { id } = await response.json();
-    tell("done", `Published as ${id}`);
+    tell("done", `Published as ${id}${body.private && !token.value ? ". To watch it takes a token that grants its topic" : ""}`);
   } catch (error) {
     const words = error instanceof SyntaxError ? "the data is not JSON" : error instanceof TypeError ? "the hub is not there" : error;
     tell("failed", `Not published: ${words instanceof Error ? words.message : words}`);
@@ -196,7 +199,7 @@ function showCurl() {
     body = "…";
   }
   const url = quoted(location.origin + EVENTS);
-  byId("publish-curl", HTMLElement).textContent = `curl ${url} --json ${quoted(body)}`;
+  byId("publish-curl", HTMLElement).textContent = `curl --json ${quoted(body)} ${url}`;
 }
 
 /** Only the field that goes with the chosen start is shown and checked. */

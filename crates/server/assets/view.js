@@ -4,6 +4,8 @@
 export const ROWS_MAX = 500;
 /** Characters of one event's data that a row shows. */
 export const DATA_CHARS_SHOWN_MAX = 4000;
+/** Colours that types are told apart by; the style sheet has a class for each. */
+const TINTS = 6;
 
 /**
  * A row of the list: an event, or something that happened to the stream.
@@ -73,7 +75,7 @@ function element(row) {
   const time = piece("time", "time", clock(row.time));
   time.setAttribute("datetime", row.time.toISOString());
   if (row.kind === "event") {
-    item.append(time, piece("span", "type", row.type), piece("span", "id", row.id), piece("pre", "data", shortened(row.data)));
+    item.append(time, piece("span", `type ${tint(row.type)}`, row.type), piece("span", "id", row.id), piece("pre", "data", shortened(row.data)));
   } else {
     item.append(time, piece("strong", "title", row.title), piece("span", "text", row.text));
   }
@@ -90,6 +92,17 @@ function piece(tag, name, text) {
   piece.className = name;
   piece.textContent = text;
   return piece;
+}
+
+/**
+ * The same type has the same colour, always; ordinary messages have none.
+ * @param {string} type
+ */
+function tint(type) {
+  if (type === "message") return "";
+  let sum = 0;
+  for (const unit of type) sum = (31 * sum + (unit.codePointAt(0) ?? 0)) % 65_521;
+  return `tint-${sum % TINTS}`;
 }
 
 /** @param {string} data */

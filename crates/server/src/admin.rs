@@ -73,3 +73,37 @@ fn text(media_type: &'static str, body: Bytes) -> Answer {
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     answer
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::Phase;
+    use crate::testing::Bench;
+
+    fn status(hub: &Hub, method: &str, path: &str) -> u16 {
+        let request = Request::builder().method(method).uri(path).body(()).expect("a request");
+        answer(hub, &request).status().as_u16()
+    }
+
+    #[test]
+    fn ready_is_from_the_first_request_served_to_the_signal() {
+        let hub = Bench::dev().hub;
+        assert_eq!((status(&hub, "GET", "/health/live"), status(&hub, "GET", "/health/ready")), (200, 503));
+        hub.enter(Phase::Serving);
+        assert_eq!((status(&hub, "GET", "/health/live"), status(&hub, "HEAD", "/health/ready")), (200, 200));
+        hub.enter(Phase::Stopping);
+        assert_eq!((status(&hub, "GET", "/health/live"), status(&hub, "GET", "/health/ready")), (200, 503));
+        hub.enter(Phase::Serving);
+        hub.log.close();
+        assert_eq!(hub.log.is_writable(), status(&hub, "GET", "/health/ready") == 200);
+    }
+
+    #[test]
+    fn nothing_else_is_here() {
+        let hub = Bench::dev().hub;
+        assert_eq!(status(&hub, "GET", "/metrics"), 200);
+        assert_eq!(status(&hub, "GET", "/"), 404);
+        assert_eq!(status(&hub, "GET", "/api/v1/topics"), 404);
+        assert_eq!(status(&hub, "POST", "/metrics"), 405);
+    }
+}

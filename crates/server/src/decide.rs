@@ -324,6 +324,18 @@ mod tests {
         assert_eq!(decide(&head, &closed, 0).map_err(|problem| problem.kind()), Err(Kind::TokenMissing));
     }
 
+    #[test]
+    fn a_token_s_grants_are_in_the_filter() {
+        let subscribe = MatcherSet::new([Matcher::parse("p").expect("a topic")]).ok();
+        let claims = tidewire_auth::Claims { subscribe: subscribe.clone(), ..Default::default() };
+        let token = format!("Bearer {}", tidewire_auth::mint(&[5; 32], &claims).expect("a token"));
+        let access = Access { anonymous_reading: false, ..open() };
+        assert!(access.verifier.set(tidewire_auth::Verifier::hs256(&[5; 32], None).expect("a key")).is_ok());
+        let headers = [("authorization", token.as_bytes())];
+        let head = RequestHead::new("GET", "/api/v1/events?topic=a", 1, headers.into_iter());
+        assert_eq!(decide(&head, &access, 0).expect("a stream").filter.grants, subscribe);
+    }
+
     proptest::proptest! {
         #[test]
         fn no_head_panics(target in ".{0,200}", accept in ".{0,50}", authorization in proptest::collection::vec(0u8.., 0..60), id in proptest::collection::vec(0u8.., 0..200)) {

@@ -23,6 +23,8 @@ pub(crate) struct Hub {
     pub(crate) body_bytes: usize,
     /// How long a part of a request's body may take.
     pub(crate) body_timeout: Duration,
+    /// How long a client may take nothing of an answer.
+    pub(crate) stall_timeout: Duration,
     pub(crate) log: Arc<dyn EventLog>,
     pub(crate) tail: Arc<Tail>,
     pub(crate) streams: StreamHeads,
@@ -61,6 +63,7 @@ impl Hub {
             limits: publish::Limits { event_bytes: config.event_bytes, batch_events: config.batch_events },
             body_bytes: config.body_bytes,
             body_timeout: config.head_timeout,
+            stall_timeout: config.stall_timeout,
             log,
             tail,
             streams: StreamHeads::new(config.heartbeat, config.retry, jitter_seed),

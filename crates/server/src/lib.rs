@@ -20,6 +20,8 @@ mod serve;
 mod shutdown;
 mod stream;
 mod system;
+#[cfg(test)]
+mod testing;
 mod time;
 
 pub use config::{Config, ConfigError, Durability, ENVIRONMENT_PREFIX, KEYS, Key, LogLevel, PublicUrl, Sources};

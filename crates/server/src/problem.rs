@@ -15,6 +15,7 @@ const RETRY_AFTER_S: u64 = 1;
 macro_rules! problems {
     ($($(#[doc = $doc:literal])+ $kind:ident => $name:literal, $status:literal, $title:literal;)+) => {
         /// A kind of error: a row of the table.
+        #[expect(clippy::enum_variant_names, reason = "variants are named as the problems are")]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub(crate) enum Kind {
             $($(#[doc = $doc])+ $kind,)+

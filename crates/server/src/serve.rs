@@ -203,12 +203,14 @@ async fn stop_all(engine: Engine, stopper: Stopper, log: Arc<dyn EventLog>) {
     if let Err(error) = streams {
         tracing::error!(%error, "streams did not end well");
     }
+    tracing::debug!("streams and requests have ended");
     if requests.is_err() {
         tracing::warn!("some requests were not finished in time");
     }
     if let Err(error) = tokio::task::spawn_blocking(move || log.close()).await {
         tracing::error!(%error, "the log did not close well");
     }
+    tracing::debug!("the log is closed");
 }
 
 /// The signals that stop the hub.

@@ -130,7 +130,10 @@ impl Admit for Admissions {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
+    use crate::testing::Bench;
 
     #[test]
     fn a_head_says_how_to_read_the_stream() {
@@ -150,5 +153,56 @@ mod tests {
         assert!(times.iter().all(|ms| (1_500..=2_500).contains(ms)));
         assert!(times.iter().min() < Some(&1_550) && times.iter().max() > Some(&2_450));
         assert_eq!(StreamHeads::new(Duration::from_secs(20), Duration::from_millis(1), 7).retry_ms(), 1);
+    }
+
+    fn admit(admissions: &Admissions, method: &str, target: &str, headers: &[httparse::Header<'_>]) -> Admission {
+        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        admissions.admit(&Head { method, target, version_minor: 1, headers, peer })
+    }
+
+    #[test]
+    fn a_shard_is_given_streams_and_nothing_else() {
+        let admissions = Admissions(Bench::dev().hub);
+        let stream = admit(&admissions, "GET", "/api/v1/events?topic=a", &[]);
+        assert!(matches!(stream, Admission::Stream(start) if start.start.gap.is_none()));
+        let old = [httparse::Header { name: "Last-Event-ID", value: b"1-0" }];
+        let stream = admit(&admissions, "GET", "/api/v1/events?topic=a", &old);
+        assert!(matches!(stream, Admission::Stream(start) if start.start.gap.is_some()));
+        for (method, target) in [
+            ("POST", "/api/v1/events"),
+            ("GET", "/"),
+            ("GET", "/api/v1/events"),
+            ("GET", "/api/v1/events/1-0?topic=a"),
+            ("GET", "http://hub.example/api/v1/events?topic=a"),
+            ("OPTIONS", "*"),
+        ] {
+            assert!(matches!(admit(&admissions, method, target, &[]), Admission::HandOver), "{method} {target}");
+        }
+    }
+
+    #[test]
+    fn what_may_need_the_disk_is_looked_up_later() {
+        let admissions = Admissions(Bench::dev().hub);
+        let Admission::Later(resolve) = admit(&admissions, "GET", "/api/v1/events?topic=a&lastId=mine", &[]) else {
+            panic!("a publisher's id is looked up on the shard");
+        };
+        let Admission::Stream(start) = resolve() else { panic!("it is no stream") };
+        assert_eq!(start.start.gap.map(|gap| gap.reason), Some(GapReason::Unknown));
+    }
+
+    #[test]
+    fn every_refusal_is_an_answer_that_closes() {
+        let admissions = Admissions(Bench::dev().hub);
+        for (refusal, status) in [
+            (Refusal::HeadTimeout, "408"),
+            (Refusal::HeadTooLarge, "431"),
+            (Refusal::HeadMalformed, "400"),
+            (Refusal::TooManyStreams, "503"),
+            (Refusal::LogUnreadable, "503"),
+        ] {
+            let answer = String::from_utf8(admissions.refuse(refusal)).expect("text");
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+            assert_eq!(answer.matches("connection: close\r\n").count(), 1, "{answer}");
+        }
     }
 }

@@ -5,6 +5,7 @@
 
 mod hub;
 mod publish;
+mod serve;
 mod subscribe;
 mod token;
 
@@ -22,6 +23,9 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the hub.
+    #[command(after_help = serve::EXAMPLES)]
+    Serve(serve::Args),
     /// Publish events.
     #[command(after_help = publish::EXAMPLES)]
     Publish(publish::Args),
@@ -34,6 +38,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Serve(args) => serve::run(args),
         Command::Publish(args) => publish::run(args),
         Command::Subscribe(args) => subscribe::run(args),
         Command::Token(args) => token::run(args),
@@ -42,8 +47,33 @@ fn main() -> ExitCode {
     match error.downcast::<clap::Error>() {
         Ok(usage) => usage.exit(),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", with_causes(&error));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// An error and its causes, each once: some errors quote their cause already.
+fn with_causes(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text.as_str() {
+        "" => cause,
+        text if text.ends_with(&cause) => text.to_owned(),
+        text => format!("{text}: {cause}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_well_formed() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn a_cause_that_is_quoted_is_not_told_twice() {
+        let error = anyhow::anyhow!("refused").context("failed to connect: refused").context("failed to publish");
+        assert_eq!(with_causes(&error), "failed to publish: failed to connect: refused");
     }
 }

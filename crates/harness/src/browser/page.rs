@@ -3,7 +3,7 @@ use tidewire_sim::{Asked, Connection, Digest, Item, Moment, Subscriber, Until};
 
 use super::Browser;
 use crate::stream::{seen, target};
-use crate::{Clock, Numbers};
+use crate::{Clock, Numbers, Witness};
 
 /// The page's part: an `EventSource` that writes everything down.
 const SCRIPT: &str = include_str!("page.js");
@@ -38,14 +38,6 @@ impl Page {
         Page { browser, numbers: numbers.clone(), origin, began }
     }
 
-    /// How many events of publishers it has seen.
-    ///
-    /// # Panics
-    /// If the browser cannot say.
-    pub fn events(&mut self) -> usize {
-        self.number("events")
-    }
-
     /// How many streams it has opened.
     ///
     /// # Panics
@@ -54,12 +46,19 @@ impl Page {
         self.number("opens")
     }
 
-    /// Closes the `EventSource` and answers what it saw.
-    ///
-    /// # Panics
-    /// If the browser cannot say, or the `EventSource` has given up.
-    #[must_use]
-    pub fn finish(mut self) -> Subscriber {
+    fn number(&mut self, name: &str) -> usize {
+        let number = self.browser.run("return window.tidewireTest.record[arguments[0]]", &[json!(name)]);
+        number.as_u64().and_then(|n| usize::try_from(n).ok()).expect("the page counts")
+    }
+}
+
+impl Witness for Page {
+    fn events(&mut self) -> usize {
+        self.number("events")
+    }
+
+    /// Closes the `EventSource`, which must not have given up, and fetches what it wrote down.
+    fn finish(mut self) -> Subscriber {
         let state =
             self.browser.run("const s = window.tidewireTest.source, r = s.readyState; s.close(); return r", &[]);
         let name = format!("{:?}", self.browser.kind());
@@ -79,11 +78,6 @@ impl Page {
             from += piece.len();
         }
         log.subscriber.connection(log.connection)
-    }
-
-    fn number(&mut self, name: &str) -> usize {
-        let number = self.browser.run("return window.tidewireTest.record[arguments[0]]", &[json!(name)]);
-        number.as_u64().and_then(|n| usize::try_from(n).ok()).expect("the page counts")
     }
 }
 

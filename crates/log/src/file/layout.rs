@@ -189,8 +189,7 @@ mod tests {
 
     #[test]
     fn a_segment_of_another_format_says_so() {
-        let header =
-            SegmentHeader { log_id: LOG, first_sequence: 1, file_bytes: 4096, before: SegmentEnd::default() };
+        let header = SegmentHeader { log_id: LOG, first_sequence: 1, file_bytes: 4096, before: SegmentEnd::default() };
         let mut bytes = header.encode();
         bytes[12] = 9;
         let crc = crc32c::crc32c(&bytes[12..]);
@@ -223,7 +222,9 @@ mod tests {
     fn segments_are_named_by_twenty_digits() {
         assert_eq!(segment_name(12), "00000000000000000012.seg");
         assert_eq!(parse_segment_name(&segment_name(u64::MAX)), Some(u64::MAX));
-        for name in ["1.seg", "00000000000000000012.tmp", "0000000000000000001x.seg", "99999999999999999999.seg", ".seg"] {
+        for name in
+            ["1.seg", "00000000000000000012.tmp", "0000000000000000001x.seg", "99999999999999999999.seg", ".seg"]
+        {
             assert_eq!(parse_segment_name(name), None, "{name}");
         }
     }

@@ -1,16 +1,15 @@
-use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::ControlFlow;
-use std::sync::mpsc;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::committer::{Committer, Window, check_size};
 use super::cursor::FileCursor;
 use super::disk::{Disk, RealDisk};
 use super::layout::LogId;
 use super::recovery::{Limits, OpenError, Recovery};
+use super::run::{Follow, Run, Shared, Ticket};
 use super::shelf::Shelf;
 use crate::cursor::{self, Looked, RecordCursor};
 use crate::idempotence::Fingerprints;
@@ -19,9 +18,6 @@ use crate::{
     AppendError, Clock, Done, EventLog, Filter, Follower, HubId, LogStats, NewEvent, ReadEnd, ReadError, RecordView,
     TopicSummary,
 };
-
-/// How often old segments are looked for.
-const TRIM_EVERY: Duration = Duration::from_secs(10);
 
 /// The limits of a file log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,38 +65,6 @@ pub struct FileLog<D: Disk = RealDisk> {
     _lock: D::Lock,
 }
 
-/// What the committing thread shares with the others.
-#[derive(Default)]
-struct Shared {
-    queue: Mutex<Queue>,
-    news: Condvar,
-    stats: Mutex<LogStats>,
-}
-
-#[derive(Default)]
-struct Queue {
-    waiting: VecDeque<(Array, Ticket)>,
-    /// Of what waits and of what is being committed.
-    waiting_bytes: usize,
-    follow: Option<Follow>,
-    is_closed: bool,
-    failure: Option<String>,
-    /// Whether the thread has ended.
-    has_ended: bool,
-}
-
-/// Who waits for an array.
-struct Ticket {
-    bytes: usize,
-    done: Done,
-}
-
-/// Who wants to follow, and waits until it does.
-struct Follow {
-    follower: Box<dyn Follower>,
-    begun: mpsc::Sender<()>,
-}
-
 impl<D: Disk> FileLog<D> {
     /// Opens the log in a folder, or makes one, and begins to commit.
     ///
@@ -121,7 +85,7 @@ impl<D: Disk> FileLog<D> {
         let shelf = Arc::clone(committer.shelf());
         let first_place = committer.first_place();
         let shared = Arc::new(Shared::default());
-        let run = Run { shared: Arc::clone(&shared), committer, follower: None, tail_bytes: config.tail_bytes };
+        let run = Run::new(Arc::clone(&shared), committer, config.tail_bytes);
         let thread = thread::Builder::new()
             .name("log".to_owned())
             .spawn(move || run.run(&*clock))
@@ -181,7 +145,7 @@ impl<D: Disk> EventLog for FileLog<D> {
     }
 
     fn follow(&self, follower: Box<dyn Follower>) {
-        let (begun, has_begun) = mpsc::channel();
+        let (begun, has_begun) = mpsc::sync_channel(1);
         let mut queue = self.shared.queue();
         if queue.has_ended {
             return;
@@ -190,7 +154,7 @@ impl<D: Disk> EventLog for FileLog<D> {
         drop(queue);
         self.shared.news.notify_one();
         // An error means that the thread has ended: there is nothing to follow.
-        drop(has_begun.recv());
+        has_begun.recv().unwrap_or_default();
     }
 
     fn head(&self) -> HubId {
@@ -288,153 +252,5 @@ impl<D: Disk> EventLog for FileLog<D> {
 impl<D: Disk> Drop for FileLog<D> {
     fn drop(&mut self) {
         self.close();
-    }
-}
-
-impl Shared {
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn stats(&self) -> MutexGuard<'_, LogStats> {
-        self.stats.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The committing thread.
-struct Run<D: Disk> {
-    shared: Arc<Shared>,
-    committer: Committer<D>,
-    follower: Option<Box<dyn Follower>>,
-    tail_bytes: u64,
-}
-
-impl<D: Disk> Run<D> {
-    fn run(mut self, clock: &dyn Clock) {
-        let _ending = Ending(Arc::clone(&self.shared));
-        self.trim();
-        let mut trim_at = Instant::now() + TRIM_EVERY;
-        loop {
-            let Work { mut waiting, follow, is_closed } = self.wait_until(trim_at);
-            if let Some(Follow { follower, begun }) = follow {
-                self.begin(follower);
-                // Who asked may have gone away.
-                drop(begun.send(()));
-            }
-            if waiting.is_empty() && is_closed {
-                return;
-            }
-            while !waiting.is_empty() {
-                self.commit(&mut waiting, clock);
-            }
-            if Instant::now() >= trim_at {
-                self.trim();
-                trim_at = Instant::now() + TRIM_EVERY;
-            }
-        }
-    }
-
-    /// Waits for something to do, at most until `deadline`, and takes all of it.
-    fn wait_until(&self, deadline: Instant) -> Work {
-        let mut queue = self.shared.queue();
-        while queue.waiting.is_empty() && queue.follow.is_none() && !queue.is_closed {
-            let Some(left) = deadline.checked_duration_since(Instant::now()) else { break };
-            queue = self.shared.news.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        let waiting = std::mem::take(&mut queue.waiting);
-        Work { waiting, follow: queue.follow.take(), is_closed: queue.is_closed }
-    }
-
-    /// Commits one group of what waits, shows it, and answers.
-    fn commit(&mut self, waiting: &mut VecDeque<(Array, Ticket)>, clock: &dyn Clock) {
-        let segments = self.committer.shelf().size().2;
-        let begun = Instant::now();
-        let answers = self.committer.commit(waiting, clock.now_ms());
-        let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let records = self.committer.committed();
-        if !records.is_empty() {
-            if let Some(follower) = &mut self.follower {
-                follower.committed(&records);
-            }
-            let mut stats = self.shared.stats();
-            stats.count_commit(micros);
-            stats.appended += records.len() as u64;
-        }
-        drop(records);
-        let sequencer = self.committer.sequencer();
-        {
-            let mut stats = self.shared.stats();
-            stats.repeated = sequencer.repeated;
-            stats.idempotence_entries = sequencer.idempotence.len() as u64;
-            stats.idempotence_evictions = sequencer.idempotence.evictions;
-        }
-        {
-            let mut queue = self.shared.queue();
-            queue.waiting_bytes -= answers.iter().map(|(ticket, _)| ticket.bytes).sum::<usize>();
-            if let Some(reason) = self.committer.failure() {
-                queue.failure.get_or_insert_with(|| reason.to_owned());
-            }
-        }
-        for (Ticket { done, .. }, answer) in answers {
-            done(answer);
-        }
-        if self.committer.shelf().size().2 > segments {
-            self.trim();
-        }
-    }
-
-    /// Gives a new follower the newest records of the last segment, whole groups, and from then
-    /// on what is committed.
-    fn begin(&mut self, mut follower: Box<dyn Follower>) {
-        let shelf = Arc::clone(self.committer.shelf());
-        let Some(segment) = shelf.find(shelf.head()) else { return };
-        let mark = segment.mark_before_last(self.tail_bytes);
-        follower.begin(mark.after);
-        let mut cursor = FileCursor::of_segment_after(&shelf, segment, mark);
-        loop {
-            match cursor.group() {
-                Ok(Some(records)) => follower.committed(&records),
-                Ok(None) => break,
-                Err(error) => {
-                    // What follows would not follow on what was shown.
-                    self.committer.fail(error.to_string());
-                    self.shared.queue().failure.get_or_insert(error.to_string());
-                    break;
-                }
-            }
-        }
-        self.follower = Some(follower);
-    }
-
-    fn trim(&mut self) {
-        if self.committer.failure().is_none() && self.committer.trim().is_err() {
-            self.shared.stats().trim_failures += 1;
-        }
-    }
-}
-
-/// What there is to do.
-struct Work {
-    waiting: VecDeque<(Array, Ticket)>,
-    follow: Option<Follow>,
-    is_closed: bool,
-}
-
-/// Nobody is left waiting for a thread that has ended, or panicked.
-struct Ending(Arc<Shared>);
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        let mut queue = self.0.queue();
-        queue.has_ended = true;
-        queue.follow = None;
-        if thread::panicking() {
-            queue.failure.get_or_insert_with(|| "the log's thread panicked".to_owned());
-        }
-        let waiting = std::mem::take(&mut queue.waiting);
-        drop(queue);
-        for (_, Ticket { done, .. }) in waiting {
-            done(Err(AppendError::Unknown));
-        }
     }
 }

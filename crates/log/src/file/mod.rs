@@ -1,6 +1,8 @@
 //! The log in a folder of segments. `docs/format.md` draws its files byte by byte.
 
 mod committer;
+#[cfg(test)]
+mod crash_tests;
 mod cursor;
 mod disk;
 mod group;
@@ -8,9 +10,12 @@ mod layout;
 mod log;
 mod manifest;
 mod recovery;
+mod run;
 mod segments;
 mod shelf;
 mod sim_disk;
+#[cfg(test)]
+mod tests;
 
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use log::{FileLog, FileLogConfig};

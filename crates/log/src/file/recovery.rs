@@ -119,6 +119,8 @@ pub(crate) fn open<D: Disk>(
     if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&limits.segment_bytes) {
         return Err(OpenError::SegmentBytes { bytes: limits.segment_bytes });
     }
+    // A name that is seen need not be durable, and what follows from it must not be before it.
+    disk.sync_names().map_err(io_error("sync the folder"))?;
     let mut firsts = Vec::new();
     for name in disk.list().map_err(io_error("list the folder"))? {
         if name.ends_with(".tmp") {
@@ -242,8 +244,11 @@ fn recover<D: Disk>(
     }
     let end = scan(&last, &manifest.log_id)?;
     let cut_bytes = cut(&last, end.position).map_err(io_error("cut the last segment"))?;
-    // What is read here may be in the page cache alone: a killed process leaves it there.
-    last.file.sync().and_then(|()| disk.sync_names()).map_err(io_error("sync the last segment"))?;
+    // What is read here may be in the page cache alone: a killed process leaves it there. After a
+    // failed sync the system even takes it for written, and would not write it at the next sync.
+    // Only of the last group no other says that it is durable.
+    rewrite(&last.file, end.last_group, end.position).map_err(io_error("write the last group again"))?;
+    last.file.sync().map_err(io_error("sync the last segment"))?;
     let active = Arc::new(Segment::new(last.header, last.file, end.position));
     end.marks.into_iter().for_each(|mark| active.note(mark));
     sealed.push_back(Arc::clone(&active));
@@ -268,6 +273,8 @@ struct End {
     predecessor: u32,
     last_sequence: u64,
     last_id: HubId,
+    /// Where the last whole group begins; `position` if there is none.
+    last_group: u64,
     marks: Vec<Mark>,
 }
 
@@ -280,6 +287,7 @@ fn scan<F: DiskFile>(segment: &Segment<F>, log_id: &LogId) -> Result<End, OpenEr
         predecessor: 0,
         last_sequence: segment.header.first_sequence - 1,
         last_id: segment.header.before.id,
+        last_group: SEGMENT_HEADER as u64,
         marks: Vec::new(),
     };
     let mut window = Window::default();
@@ -290,7 +298,9 @@ fn scan<F: DiskFile>(segment: &Segment<F>, log_id: &LogId) -> Result<End, OpenEr
     // The end, or a damaged group with others behind it?
     match claimed_durable(&segment.file, &end, file_end, log_id).map_err(&failed)? {
         false => Ok(end),
-        true => Err(damaged(&segment.name, end.position, "a group is not whole, and one behind it says it was durable")),
+        true => {
+            Err(damaged(&segment.name, end.position, "a group is not whole, and one behind it says it was durable"))
+        }
     }
 }
 
@@ -327,7 +337,8 @@ fn whole_group(
         body = rest;
     }
     let is_whole = count == header.count && records_crc == header.records_crc;
-    Ok(is_whole.then(|| End { position, predecessor, last_sequence, last_id, marks: Vec::new() }))
+    let last_group = end.position;
+    Ok(is_whole.then(|| End { position, predecessor, last_sequence, last_id, last_group, marks: Vec::new() }))
 }
 
 /// Whether a group behind the end says that more was durable than is whole.
@@ -370,6 +381,19 @@ fn cut<F: DiskFile>(segment: &Segment<F>, position: u64) -> io::Result<u64> {
         at = end;
     }
     Ok(cut_bytes)
+}
+
+/// Writes the bytes of a range once more.
+fn rewrite(file: &impl DiskFile, mut at: u64, end: u64) -> io::Result<()> {
+    let mut buffer = Vec::new();
+    while at < end {
+        let length = usize::try_from(end - at).map_or(SEARCH_BYTES, |left| left.min(SEARCH_BYTES));
+        buffer.resize(length, 0);
+        file.read_at(&mut buffer, at)?;
+        file.write_at(&buffer, at)?;
+        at += length as u64;
+    }
+    Ok(())
 }
 
 /// The first byte in a range that is not zero.

@@ -11,7 +11,7 @@ use crate::HubId;
 /// The next segment's name until it is whole.
 const SEGMENT_NEW: &str = "segment.tmp";
 /// Zeros are written in pieces of this length.
-const ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// Why there is no next segment.
 #[derive(Debug)]
@@ -68,8 +68,7 @@ impl<D: Disk> Segments<D> {
     /// # Errors
     /// When the disk fails: then it is not known whether the group is durable.
     pub(crate) fn write(&mut self, group: &mut Group) -> io::Result<()> {
-        let (first_sequence, last_sequence, last_id) =
-            (group.first_sequence(), group.last_sequence(), group.last_id());
+        let (first_sequence, last_sequence, last_id) = (group.first_sequence(), group.last_sequence(), group.last_id());
         debug_assert_eq!(first_sequence, self.last_sequence + 1);
         let (bytes, crc) = group.seal(&self.shelf.log_id, self.predecessor, self.last_sequence);
         self.active.file.write_at(bytes, self.position)?;

@@ -5,6 +5,7 @@ mod wire;
 
 use std::convert::Infallible;
 use std::future::{Future, pending, poll_fn};
+use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,7 +17,6 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
-use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use crate::api::{self, Answer, Unanswered};
@@ -55,13 +55,13 @@ pub(crate) fn take_over(
             Problem::new(Kind::Connections, "there are as many connections as the hub takes (max_connections)");
         hub.metrics.count_problem(&problem);
         // What the socket does not take at once is not worth a thread's time.
-        let _ = std::io::Write::write(&mut &socket, &problem.to_bytes());
+        let _ = io::Write::write(&mut &socket, &problem.to_bytes());
         return;
     };
     let hub = Arc::clone(hub);
     let shutdown = shutdown.clone();
     runtime.spawn(async move {
-        match TcpStream::from_std(socket) {
+        match prepare(socket, hub.stall_timeout) {
             Ok(socket) => {
                 let returned = serve(Arc::clone(&hub), socket, bytes, &shutdown).await;
                 drop(place);
@@ -69,9 +69,18 @@ pub(crate) fn take_over(
                     engine.adopt(socket, bytes, peer);
                 }
             }
+            // The peer is gone already.
             Err(error) => tracing::debug!(%error, "a connection could not be taken over"),
         }
     });
+}
+
+/// A socket on which small answers go out at once, and which ends when its peer takes nothing.
+fn prepare(socket: std::net::TcpStream, stall_timeout: Duration) -> io::Result<TcpStream> {
+    socket.set_nodelay(true)?;
+    #[cfg(target_os = "linux")]
+    socket2::SockRef::from(&socket).set_tcp_user_timeout(Some(stall_timeout))?;
+    TcpStream::from_std(socket)
 }
 
 /// Serves the requests on a connection until it ends, or turns into a stream.
@@ -86,34 +95,40 @@ pub(crate) async fn serve(hub: Arc<Hub>, socket: TcpStream, bytes: Vec<u8>, shut
         .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(wire, service);
     let mut stopping = Box::pin(shutdown.begun());
-    let mut is_stopping = false;
+    let (mut is_stopping, mut is_ending) = (false, false);
     let ended = poll_fn(|cx| {
         if !is_stopping && stopping.as_mut().poll(cx).is_ready() {
             is_stopping = true;
             Pin::new(&mut connection).graceful_shutdown();
         }
-        if let Poll::Ready(served) = connection.poll_without_shutdown(cx) {
-            return Poll::Ready(Err(served));
+        if !is_ending && let Poll::Ready(served) = connection.poll_without_shutdown(cx) {
+            match served {
+                Ok(()) => is_ending = true,
+                Err(error) => return Poll::Ready(Err(error)),
+            }
         }
-        way_back.take().map_or(Poll::Pending, |head| Poll::Ready(Ok(head)))
+        if is_ending {
+            // The last answer may not be flushed yet; to poll the connection itself flushes it and shuts down.
+            return Pin::new(&mut connection).poll(cx).map_ok(|()| None);
+        }
+        way_back.take().map_or(Poll::Pending, |head| Poll::Ready(Ok(Some(head))))
     });
-    let ended = ended.await;
-    let parts = connection.into_parts();
-    let (mut socket, unread) = parts.io.into_parts();
-    match ended {
-        Ok(mut bytes) => {
-            bytes.extend_from_slice(&parts.read_buf);
-            bytes.extend_from_slice(&unread);
-            let socket = socket.into_std().inspect_err(|error| tracing::debug!(%error, "a socket could not go back"));
-            Some(Returned { socket: socket.ok()?, bytes })
-        }
-        Err(Ok(())) => {
-            // The peer may be gone; the socket is closed in either case.
-            let _ = socket.shutdown().await;
-            None
-        }
-        Err(Err(error)) => {
+    let mut bytes = match ended.await {
+        Ok(Some(head)) => head,
+        Ok(None) => return None,
+        Err(error) => {
             tracing::debug!(%error, "a connection ended early");
+            return None;
+        }
+    };
+    let parts = connection.into_parts();
+    let (socket, unread) = parts.io.into_parts();
+    bytes.extend_from_slice(&parts.read_buf);
+    bytes.extend_from_slice(&unread);
+    match socket.into_std() {
+        Ok(socket) => Some(Returned { socket, bytes }),
+        Err(error) => {
+            tracing::debug!(%error, "a connection could not go back to a shard");
             None
         }
     }
@@ -157,3 +172,6 @@ where
         tracing::debug!(%error, "a connection of the admin listener ended early");
     }
 }
+
+#[cfg(test)]
+mod tests;

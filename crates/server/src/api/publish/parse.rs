@@ -63,12 +63,13 @@ fn array(text: &str, limits: Limits) -> Result<Vec<NewEvent>, Problem> {
     let mut events = Vec::with_capacity(elements.count);
     for (index, element) in elements.first.iter().enumerate() {
         let event = event(element.get(), limits).map_err(|problem| problem.at_index(index))?;
-        if let Some(id) = event.publisher_id() {
-            if !ids.insert((event.first_topic().clone(), id.clone())) {
-                let detail =
-                    format!("the id {:?} is there twice on the topic {:?}", id.as_str(), event.first_topic().as_str());
-                return Err(Problem::new(Kind::IdRepeated, detail).at_index(index));
-            }
+        if let Some(id) = event.publisher_id()
+            && !ids.insert((event.first_topic().clone(), id.clone()))
+        {
+            let (id, topic) = (id.as_str(), event.first_topic().as_str());
+            let problem =
+                Problem::new(Kind::IdRepeated, format!("the id {id:?} is there twice on the topic {topic:?}"));
+            return Err(problem.at_index(index));
         }
         events.push(event);
     }

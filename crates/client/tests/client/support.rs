@@ -16,11 +16,11 @@ use tokio::time::{sleep, timeout};
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// The head of an event stream that ends with its connection.
-pub const STREAM: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
+pub(crate) const STREAM: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
 
 /// What a server does with one request.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// What is written, each piece after its pause.
     pieces: Vec<(Duration, Vec<u8>)>,
     then: Then,
@@ -34,47 +34,47 @@ enum Then {
 }
 
 /// Writes this and closes the connection.
-pub fn close(bytes: impl Into<Vec<u8>>) -> Answer {
+pub(crate) fn close(bytes: impl Into<Vec<u8>>) -> Answer {
     Answer { pieces: vec![(Duration::ZERO, bytes.into())], then: Then::Close }
 }
 
 /// Writes this and is silent.
-pub fn hold(bytes: impl Into<Vec<u8>>) -> Answer {
+pub(crate) fn hold(bytes: impl Into<Vec<u8>>) -> Answer {
     Answer { then: Then::Hold, ..close(bytes) }
 }
 
 /// Writes this and waits for the next request.
-pub fn serve(bytes: impl Into<Vec<u8>>) -> Answer {
+pub(crate) fn serve(bytes: impl Into<Vec<u8>>) -> Answer {
     Answer { then: Then::Serve, ..close(bytes) }
 }
 
 impl Answer {
     /// Writes this too, later.
-    pub fn later(mut self, pause: Duration, bytes: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn later(mut self, pause: Duration, bytes: impl Into<Vec<u8>>) -> Self {
         self.pieces.push((pause, bytes.into()));
         self
     }
 }
 
 /// An answer with a status, some headers and a body.
-pub fn status(line: &str, headers: &str, body: &str) -> String {
+pub(crate) fn status(line: &str, headers: &str, body: &str) -> String {
     format!("HTTP/1.1 {line}\r\n{headers}Content-Length: {}\r\n\r\n{body}", body.len())
 }
 
 /// A request as it came.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// The number of its connection, from 0.
-    pub connection: usize,
+    pub(crate) connection: usize,
     /// From the request line to the empty line.
-    pub head: String,
+    pub(crate) head: String,
     /// The body.
-    pub body: String,
+    pub(crate) body: String,
 }
 
 impl Seen {
     /// The value of a header.
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let lines = self.head.lines().filter_map(|line| line.split_once(": "));
         lines.into_iter().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
@@ -82,7 +82,7 @@ impl Seen {
 
 /// Answers each request by the next answer of its script, and by 204 when there is none left.
 #[derive(Clone)]
-pub struct Server(Arc<Script>);
+pub(crate) struct Server(Arc<Script>);
 
 struct Script {
     answers: Mutex<VecDeque<Answer>>,
@@ -94,7 +94,7 @@ struct Script {
 }
 
 impl Server {
-    pub fn new(answers: impl IntoIterator<Item = Answer>) -> Self {
+    pub(crate) fn new(answers: impl IntoIterator<Item = Answer>) -> Self {
         Self(Arc::new(Script {
             answers: Mutex::new(answers.into_iter().collect()),
             seen: Mutex::default(),
@@ -105,13 +105,13 @@ impl Server {
     }
 
     /// The first connections over a pipe fail.
-    pub fn failing(self, count: usize) -> Self {
+    pub(crate) fn failing(self, count: usize) -> Self {
         self.0.failing.store(count, Ordering::Relaxed);
         self
     }
 
     /// Listens on a port of its own, and returns the URL.
-    pub async fn listen(&self) -> String {
+    pub(crate) async fn listen(&self) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
         let url = format!("http://{}/feed", listener.local_addr().expect("a listener has an address"));
         let server = self.clone();
@@ -125,30 +125,30 @@ impl Server {
     }
 
     /// A client of this server over TCP that waits at most a few milliseconds.
-    pub async fn client(&self) -> Client {
+    pub(crate) async fn client(&self) -> Client {
         quick(Client::new(&self.listen().await).expect("a URL"))
     }
 
     /// A client of this server through pipes, for paused time, with the default rules and no jitter left to chance.
-    pub fn piped(&self) -> Client {
+    pub(crate) fn piped(&self) -> Client {
         Client::with_connector("http://hub/feed", Arc::new(self.clone())).expect("a URL").jitter_seed(1)
     }
 
-    pub fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.0.seen.lock().expect("no test panics with it").clone()
     }
 
     /// The last event id of each request.
-    pub fn seen_ids(&self) -> Vec<Option<String>> {
+    pub(crate) fn seen_ids(&self) -> Vec<Option<String>> {
         self.seen().iter().map(|seen| seen.header("last-event-id").map(str::to_owned)).collect()
     }
 
     /// Waits until a client has closed a connection that was held.
-    pub async fn closed_by_client(&self) {
+    pub(crate) async fn closed_by_client(&self) {
         self.0.closed_by_client.notified().await;
     }
 
-    pub async fn serve(self, mut io: impl Io) {
+    pub(crate) async fn serve(self, mut io: impl Io) {
         let connection = self.0.connections.fetch_add(1, Ordering::Relaxed);
         while let Some(seen) = read_request(&mut io, connection).await {
             self.0.seen.lock().expect("no test panics with it").push(seen);
@@ -206,27 +206,31 @@ async fn read_request(io: &mut impl Io, connection: usize) -> Option<Seen> {
 }
 
 /// The same client, quick to try again.
-pub fn quick(client: Client) -> Client {
+pub(crate) fn quick(client: Client) -> Client {
     client.backoff(Backoff::new(Duration::from_millis(1), Duration::from_millis(4)))
 }
 
 /// Everything to the end of the subscription.
-pub async fn all(events: &mut Events) -> Vec<Update> {
+pub(crate) async fn all(events: &mut Events) -> Vec<Update> {
+    timeout(DEADLINE, to_end(events)).await.expect("the subscription ends in time")
+}
+
+/// The same in paused time, which a deadline would only move.
+pub(crate) async fn to_end(events: &mut Events) -> Vec<Update> {
     let mut updates = Vec::new();
-    let reading = async {
-        while let Some(update) = events.next().await {
-            updates.push(update);
-        }
-    };
-    timeout(DEADLINE, reading).await.expect("the subscription ends in time");
+    while let Some(update) = events.next().await {
+        updates.push(update);
+    }
     updates
 }
 
 /// The id and data of the events among them.
-pub fn messages(updates: &[Update]) -> Vec<(&str, &str)> {
-    let message = |update| match update {
-        &Update::Event(ref message) => Some((message.id.as_str(), message.data.as_str())),
-        _ => None,
-    };
-    updates.iter().filter_map(message).collect()
+pub(crate) fn messages(updates: &[Update]) -> Vec<(&str, &str)> {
+    let mut found = Vec::new();
+    for update in updates {
+        if let Update::Event(message) = update {
+            found.push((message.id.as_str(), message.data.as_str()));
+        }
+    }
+    found
 }

@@ -1,12 +1,11 @@
 //! What the client does when, in paused time: the servers are at the other end of a pipe, so that nothing but timers
 //! can be waited for.
 
-mod support;
-
+use std::sync::Arc;
 use std::time::Duration;
 
-use support::{STREAM, Server, all, close, hold, messages, status};
-use tidewire_client::{Backoff, DisconnectReason, Events, RequestError, Update};
+use crate::support::{Answer, STREAM, Server, close, hold, messages, status, to_end};
+use tidewire_client::{Backoff, Client, Connect, Connecting, DisconnectReason, Events, RequestError, Target, Update};
 use tokio::time::{Instant, sleep};
 
 const fn seconds(seconds: u64) -> Duration {
@@ -61,12 +60,12 @@ async fn a_reader_that_does_not_listen_does_not_blame_the_server() {
 #[tokio::test(start_paused = true)]
 async fn a_connection_has_ten_seconds_and_an_answer_thirty() {
     struct Stuck;
-    impl tidewire_client::Connect for Stuck {
-        fn connect(&self, _: &tidewire_client::Target) -> tidewire_client::Connecting {
+    impl Connect for Stuck {
+        fn connect(&self, _: &Target) -> Connecting {
             Box::pin(std::future::pending())
         }
     }
-    let stuck = tidewire_client::Client::with_connector("http://hub", std::sync::Arc::new(Stuck)).expect("a URL");
+    let stuck = Client::with_connector("http://hub", Arc::new(Stuck)).expect("a URL");
     let (reason, _, after) = lost(&mut stuck.subscribe()).await;
     assert!(matches!(reason, DisconnectReason::Request(RequestError::ConnectTimeout { .. })), "{reason}");
     assert_eq!(after, seconds(10));
@@ -102,7 +101,7 @@ async fn the_client_waits_as_long_as_it_says() {
     let mut events = server.piped().subscribe();
     let (_, retry_in, _) = lost(&mut events).await;
     let start = Instant::now();
-    assert!(all(&mut events).await.is_empty());
+    assert!(to_end(&mut events).await.is_empty());
     assert!(start.elapsed().abs_diff(retry_in) <= Duration::from_millis(1), "{retry_in:?}, {:?}", start.elapsed());
 }
 
@@ -124,7 +123,6 @@ async fn an_answer_without_an_event_is_no_success() {
     let served = || close(format!("{STREAM}:\n"));
     let script = [turned_away(), turned_away(), turned_away(), turned_away(), served(), turned_away()];
     let server = Server::new(script);
-    // The same draws, to know the ceilings.
     let mut events = server.piped().backoff(Backoff::new(seconds(1), seconds(8))).subscribe();
     let mut waits = Vec::new();
     for _ in 0..6 {
@@ -164,16 +162,16 @@ async fn clients_that_lost_one_server_do_not_come_back_together() {
     }
     for tenth in 0..10 {
         let slice = seconds(1) * tenth / 10..seconds(1) * (tenth + 1) / 10;
-        let count = waits.iter().filter(|wait| slice.contains(wait)).count();
+        let count = waits.iter().filter(|&wait| slice.contains(wait)).count();
         assert!((60..140).contains(&count), "{count} of 1,000 in {slice:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_may_be_slower_than_every_timeout_but_the_watchdog() {
-    let beat = |answer: support::Answer, number| answer.later(seconds(44), format!("id: {number}\ndata: {number}\n\n"));
+    let beat = |answer: Answer, number| answer.later(seconds(44), format!("id: {number}\ndata: {number}\n\n"));
     let server = Server::new([(0..100).fold(close(STREAM), beat)]);
-    let updates = all(&mut server.piped().subscribe()).await;
+    let updates = to_end(&mut server.piped().subscribe()).await;
     assert_eq!(messages(&updates).len(), 100);
     assert_eq!(server.seen().len(), 2);
 }

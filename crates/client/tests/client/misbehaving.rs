@@ -1,10 +1,8 @@
 //! The client against servers over TCP that say too little, too much, or the wrong thing.
 
-mod support;
-
 use std::time::Duration;
 
-use support::{STREAM, Server, all, close, hold, messages, status};
+use crate::support::{STREAM, Server, all, close, hold, messages, status};
 use tidewire_client::{DisconnectReason, RequestError, SubscribeError, Update};
 use tidewire_sse::{DecodeError, Limits};
 use tokio::time::timeout;

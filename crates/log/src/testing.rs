@@ -1,0 +1,180 @@
+//! What the tests of both logs share.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tidewire_topic::{Matcher, MatcherSet, Topic};
+
+use crate::{
+    AppendError, Clock, Data, EVENT_BYTES, EventLog, EventType, Filter, Follower, HubId, NewEvent, PublisherId,
+    RecordView, Types,
+};
+
+/// How long a test waits for another thread before it fails.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// The moment after which a test that goes round and round has failed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline(Instant);
+
+impl Deadline {
+    #[expect(clippy::disallowed_methods, reason = "a test's deadline")]
+    pub(crate) fn new() -> Deadline {
+        Deadline(Instant::now() + DEADLINE)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a test's deadline")]
+    pub(crate) fn has_passed(self) -> bool {
+        Instant::now() > self.0
+    }
+}
+
+/// A clock that stands until it is set.
+#[derive(Debug)]
+pub(crate) struct TestClock(AtomicU64);
+
+impl TestClock {
+    pub(crate) fn at(now_ms: u64) -> Arc<TestClock> {
+        Arc::new(TestClock(AtomicU64::new(now_ms)))
+    }
+
+    pub(crate) fn set(&self, now_ms: u64) {
+        self.0.store(now_ms, Ordering::Relaxed);
+    }
+}
+
+impl Clock for TestClock {
+    fn now_ms(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+pub(crate) fn event(topics: &[&str], data: &str) -> NewEvent {
+    let topics = topics.iter().map(|topic| Topic::parse(topic).expect("a topic")).collect();
+    NewEvent::new(topics, &Data::Text(data.to_owned()), EVENT_BYTES).expect("an event")
+}
+
+pub(crate) fn event_with_id(topic: &str, id: &str, data: &str) -> NewEvent {
+    event(&[topic], data).with_publisher_id(PublisherId::parse(id).expect("an id"))
+}
+
+pub(crate) fn event_of_type(topic: &str, event_type: &str, data: &str) -> NewEvent {
+    event(&[topic], data).with_type(EventType::parse(event_type).expect("a type"))
+}
+
+/// A filter on these topics, without grants.
+pub(crate) fn on(topics: &[&str]) -> Filter {
+    Filter { topics: matchers(topics), types: Types::All, grants: None }
+}
+
+pub(crate) fn everything() -> Filter {
+    Filter { topics: MatcherSet::any(), types: Types::All, grants: Some(MatcherSet::any()) }
+}
+
+pub(crate) fn matchers(topics: &[&str]) -> MatcherSet {
+    MatcherSet::new(topics.iter().map(|topic| Matcher::parse(topic).expect("a matcher"))).expect("a set")
+}
+
+/// Appends without waiting.
+pub(crate) fn begin_append(log: &dyn EventLog, events: Vec<NewEvent>) -> Receiver<Result<Vec<HubId>, AppendError>> {
+    let (answer, answered) = mpsc::sync_channel(1);
+    log.append(events, Box::new(move |result| answer.send(result).unwrap_or_default()));
+    answered
+}
+
+pub(crate) fn wait<T>(answered: &Receiver<T>) -> T {
+    answered.recv_timeout(DEADLINE).expect("answered in time")
+}
+
+pub(crate) fn try_append(log: &dyn EventLog, events: Vec<NewEvent>) -> Result<Vec<HubId>, AppendError> {
+    wait(&begin_append(log, events))
+}
+
+pub(crate) fn append(log: &dyn EventLog, events: Vec<NewEvent>) -> Vec<HubId> {
+    try_append(log, events).expect("appended")
+}
+
+/// What a test remembers of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) id: HubId,
+    pub(crate) topics: Vec<String>,
+    pub(crate) data: String,
+}
+
+impl Seen {
+    pub(crate) fn new(record: &RecordView<'_>) -> Seen {
+        let (Data::Text(data) | Data::Json(data)) = record.data();
+        Seen { id: record.id, topics: record.topics().map(str::to_owned).collect(), data }
+    }
+}
+
+/// Everything that matches after a place.
+pub(crate) fn read_after(log: &dyn EventLog, after: HubId, filter: &Filter) -> Vec<Seen> {
+    let mut seen = Vec::new();
+    let mut visit = |record: &RecordView<'_>| {
+        seen.push(Seen::new(record));
+        ControlFlow::Continue(())
+    };
+    let end = log.read(after, filter, u64::MAX, &mut visit).expect("read");
+    assert!(end.at_head, "{end:?}");
+    seen
+}
+
+pub(crate) fn read_all(log: &dyn EventLog) -> Vec<Seen> {
+    read_after(log, HubId::ZERO, &everything())
+}
+
+/// The data alone.
+pub(crate) fn texts(seen: &[Seen]) -> Vec<&str> {
+    seen.iter().map(|seen| &*seen.data).collect()
+}
+
+/// A follower that remembers, and what it remembers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Followed(Arc<Mutex<FollowedInner>>);
+
+#[derive(Debug, Default)]
+struct FollowedInner {
+    begin: Option<HubId>,
+    groups: Vec<Vec<Seen>>,
+}
+
+impl Followed {
+    pub(crate) fn follower(&self) -> Box<dyn Follower> {
+        Box::new(self.clone())
+    }
+
+    pub(crate) fn begin(&self) -> Option<HubId> {
+        self.inner().begin
+    }
+
+    pub(crate) fn groups(&self) -> Vec<Vec<Seen>> {
+        self.inner().groups.clone()
+    }
+
+    pub(crate) fn all(&self) -> Vec<Seen> {
+        self.groups().concat()
+    }
+
+    fn inner(&self) -> MutexGuard<'_, FollowedInner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Follower for Followed {
+    fn begin(&mut self, after: HubId) {
+        let mut inner = self.inner();
+        assert!(inner.begin.is_none(), "begun twice");
+        inner.begin = Some(after);
+    }
+
+    fn committed(&mut self, group: &[RecordView<'_>]) {
+        let mut inner = self.inner();
+        assert!(inner.begin.is_some(), "not begun");
+        inner.groups.push(group.iter().map(Seen::new).collect());
+    }
+}

@@ -1,0 +1,41 @@
+//! A hub for this crate's tests.
+
+use std::sync::Arc;
+
+use tidewire_auth::Verifier;
+use tidewire_log::{EventLog, MemoryLog, MemoryLogConfig, SystemClock, Tail};
+
+use crate::config::{Config, Sources};
+use crate::hub::Hub;
+
+/// The secret of [`Bench::closed`].
+pub(crate) const SECRET: [u8; 32] = [9; 32];
+
+/// A hub without an engine, on a log in memory.
+pub(crate) struct Bench {
+    pub(crate) hub: Arc<Hub>,
+}
+
+impl Bench {
+    pub(crate) fn dev() -> Bench {
+        Bench::with(Vec::new())
+    }
+
+    pub(crate) fn with(flags: Vec<(&'static str, String)>) -> Bench {
+        let config = Config::load(Sources { dev: true, flags, ..Sources::default() }).expect("a configuration");
+        let log: Arc<dyn EventLog> = Arc::new(MemoryLog::new(&MemoryLogConfig::default(), Arc::new(SystemClock)));
+        let tail = Arc::new(Tail::new(1 << 20));
+        log.follow(tail.follower());
+        Bench { hub: Arc::new(Hub::new(&config, log, tail, 8, 1)) }
+    }
+
+    /// A hub that asks for tokens.
+    pub(crate) fn closed() -> Bench {
+        let mut bench = Bench::dev();
+        let hub = Arc::get_mut(&mut bench.hub).expect("nobody else has it");
+        hub.access.anonymous_reading = false;
+        hub.access.anonymous_publishing = false;
+        assert!(hub.access.verifier.set(Verifier::hs256(&SECRET, None).expect("a key")).is_ok());
+        bench
+    }
+}
