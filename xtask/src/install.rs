@@ -61,27 +61,35 @@ pub(crate) enum Refused {
     Failed(String),
 }
 
-/// The version that `deny.toml` was written for.
-const CARGO_DENY_VERSION: &str = "0.20.2";
-
-/// Installs cargo-deny where it is absent, unoptimised: it runs for two seconds and compiles for one minute.
-pub(crate) fn cargo_deny(root: &Path) -> Result<(), String> {
-    if answer("cargo", &["deny", "--version"]).is_some() {
-        return Ok(());
-    }
-    let install = ["install", "--locked", "--debug", "cargo-deny", "--version", CARGO_DENY_VERSION];
-    let (_, outcome): (Counts, _) = Run::new("cargo", &install).run(root);
-    outcome
+/// A cargo command that others keep, installed where it is absent.
+pub(crate) struct CargoCommand {
+    /// As in `cargo <name>`.
+    name: &'static str,
+    package: &'static str,
+    version: &'static str,
 }
 
-/// Why the fuzz targets cannot run, or nothing if they can. Neither is installed from here: nightly is no part of a
+/// The version that `deny.toml` was written for.
+pub(crate) const CARGO_DENY: CargoCommand = CargoCommand { name: "deny", package: "cargo-deny", version: "0.20.2" };
+
+/// What runs the fuzz targets.
+pub(crate) const CARGO_FUZZ: CargoCommand = CargoCommand { name: "fuzz", package: "cargo-fuzz", version: "0.13.2" };
+
+impl CargoCommand {
+    /// Installs it, unoptimised: it runs for seconds and compiles for one minute.
+    pub(crate) fn install(&self, root: &Path) -> Result<(), String> {
+        if answer("cargo", &[self.name, "--version"]).is_some() {
+            return Ok(());
+        }
+        let install = ["install", "--locked", "--debug", self.package, "--version", self.version];
+        let (_, outcome): (Counts, _) = Run::new("cargo", &install).run(root);
+        outcome
+    }
+}
+
+/// Why the fuzz targets cannot run, or nothing if they can. Nightly is not installed from here: it is no part of a
 /// release, and where it is not, nobody expects it.
 pub(crate) fn fuzzing_missing() -> Option<String> {
-    if answer("cargo", &["+nightly", "--version"]).is_none() {
-        return Some("the nightly toolchain is not installed (rustup toolchain install nightly)".to_owned());
-    }
-    if answer("cargo", &["+nightly", "fuzz", "--version"]).is_none() {
-        return Some("cargo-fuzz is not installed (cargo install --locked cargo-fuzz)".to_owned());
-    }
-    None
+    let nightly = answer("cargo", &["+nightly", "--version"]);
+    nightly.is_none().then(|| "the nightly toolchain is not installed (rustup toolchain install nightly)".to_owned())
 }

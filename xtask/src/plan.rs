@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use crate::install::{self, CHROME_DRIVER, CHROMIUM, FIREFOX, NODE, Tool, WEBKIT_DRIVER, XVFB};
+use crate::install::{
+    self, CARGO_DENY, CARGO_FUZZ, CHROME_DRIVER, CHROMIUM, CargoCommand, FIREFOX, NODE, Tool, WEBKIT_DRIVER, XVFB,
+};
 use crate::process::Run;
 
 /// The browser tests: each a test program of `crates/tidewire`, and what it drives. Every other test program there is
@@ -52,7 +54,8 @@ pub(crate) enum Work {
     /// Programs, one after the other; all of them run, whichever fails.
     Programs(Vec<Run>),
     Packages,
-    CargoDeny(Run),
+    /// The same, with a cargo command that may have to be installed first.
+    CargoCommand(CargoCommand, Vec<Run>),
     Tidy,
 }
 
@@ -78,7 +81,10 @@ pub(crate) fn parts(root: &Path, scale: Scale) -> Vec<Part> {
         part("tidy", Work::Tidy),
         programs("clippy", vec![Run::cargo("clippy").with(["--all-targets", "--", "-D", "warnings"])]),
         programs("rustdoc", vec![Run::cargo("doc").with(["--no-deps"]).variable("RUSTDOCFLAGS", "-D warnings")]),
-        part("deny", Work::CargoDeny(Run::new("cargo", &["deny", "check", "licenses", "bans", "sources"]))),
+        part(
+            "deny",
+            Work::CargoCommand(CARGO_DENY, vec![Run::new("cargo", &["deny", "check", "licenses", "bans", "sources"])]),
+        ),
         programs(BUILD, vec![Run::cargo("test").with(["--no-run"])]),
         built("unit", vec![test().with(["--lib", "--bins"]).with(each("--test", others))]),
         built("doctest", vec![test().with(["--doc"])]),
@@ -102,7 +108,7 @@ pub(crate) fn parts(root: &Path, scale: Scale) -> Vec<Part> {
         let limit = format!("-max_total_time={seconds}");
         let run = |target: &String| Run::new("cargo", &["+nightly", "fuzz", "run", target, "--", &limit]);
         let runs = fuzz_targets.iter().map(run).collect();
-        parts.push(Part { name: "fuzz", needs: vec![Need::Fuzzing], work: Work::Programs(runs) });
+        parts.push(Part { name: "fuzz", needs: vec![Need::Fuzzing], work: Work::CargoCommand(CARGO_FUZZ, runs) });
     }
     if scale == Scale::Long {
         let benchmarks = each("--bench", targets(root, "benches").into_iter().map(|(_, name)| name));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::counts::Counts;
 use crate::install::{self, Refused};
 use crate::plan::{Part, Scale, Work};
-use crate::process::Stopwatch;
+use crate::process::{Run, Stopwatch};
 use crate::tidy;
 
 /// What a part came to.
@@ -63,21 +63,13 @@ fn run_part(root: &Path, part: &Part, failed: &[&str]) -> Row {
 
 fn work(root: &Path, work: &Work, counts: &mut Counts) -> Outcome {
     let outcome = match work {
-        Work::Programs(runs) => {
-            let mut failures = Vec::new();
-            for run in runs {
-                let (more, outcome) = run.run(root);
-                *counts += more;
-                failures.extend(outcome.err());
-            }
-            if failures.is_empty() { Ok(()) } else { Err(failures.join("; ")) }
-        }
+        Work::Programs(runs) => programs(root, runs, counts),
+        Work::CargoCommand(command, runs) => command.install(root).and_then(|()| programs(root, runs, counts)),
         Work::Packages => match install::packages(root) {
             Ok(()) => Ok(()),
             Err(Refused::NotAllowed(what)) => return Outcome::Skipped(what),
             Err(Refused::Failed(why)) => Err(why),
         },
-        Work::CargoDeny(run) => install::cargo_deny(root).and_then(|()| run.run(root).1),
         Work::Tidy => {
             let findings = tidy::findings(root);
             findings.iter().for_each(|finding| println!("{finding}"));
@@ -90,6 +82,17 @@ fn work(root: &Path, work: &Work, counts: &mut Counts) -> Outcome {
         Ok(()) if counts.skipped > 0 => Outcome::Failed(format!("tests left out without need: {}", counts.skipped)),
         Ok(()) => Outcome::Passed,
     }
+}
+
+/// Runs all of them, whichever fails.
+fn programs(root: &Path, runs: &[Run], counts: &mut Counts) -> Result<(), String> {
+    let mut failures = Vec::new();
+    for run in runs {
+        let (more, outcome) = run.run(root);
+        *counts += more;
+        failures.extend(outcome.err());
+    }
+    if failures.is_empty() { Ok(()) } else { Err(failures.join("; ")) }
 }
 
 impl Row {

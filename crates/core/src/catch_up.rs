@@ -61,6 +61,10 @@ impl CatchUp {
                 ControlFlow::Break(())
             }
         })?;
+        if self.offset > 0 && end.low_water > self.place {
+            // Something that follows the frame may be gone, which cannot be told inside of it.
+            frames.keep_first();
+        }
         Ok(self.answer(frames, end.looked_at, end.low_water, false))
     }
 

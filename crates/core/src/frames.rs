@@ -70,6 +70,14 @@ impl Frames {
         is_whole
     }
 
+    /// Drops all frames but the first.
+    pub(crate) fn keep_first(&mut self) {
+        if let Some(first) = self.pieces.first() {
+            self.bytes.truncate(first.end);
+            self.pieces.truncate(1);
+        }
+    }
+
     /// How far a subscriber has come once the first `written` bytes are on the wire, and how many
     /// frames were thereby finished; `None` if no byte of a frame is among them.
     pub(crate) fn progress(&self, written: usize) -> Option<(Progress, usize)> {

@@ -12,11 +12,13 @@ mod group;
 mod listed;
 mod own_events;
 mod shard;
+mod silence;
 mod slot;
 
 pub use catch_up::{CatchUp, CatchUpRead};
 pub use cursor::{Cursor, Gap, GapReason, LAST_ID_BYTES_MAX, Start};
 pub use frames::{Frames, VISIT_BYTES_MAX};
 pub use own_events::LAST_CHUNK;
-pub use shard::{Heartbeat, Limits, Owed, Shard, StreamStart, Wrote};
+pub use shard::{Owed, Shard, StreamStart, Wrote};
+pub use silence::{Heartbeat, Limits};
 pub use slot::SlotKey;

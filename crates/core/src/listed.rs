@@ -3,6 +3,9 @@ use tidewire_log::{Filter, Position, TailReader};
 use crate::Frames;
 use crate::slot::{Progress, Slot};
 
+/// How many positions are kept for others of the group; with more, the list begins anew.
+const LISTED_MAX: usize = 16 * 1024;
+
 /// The positions owed by one group, used again while a subscriber stands inside the range.
 #[derive(Default)]
 pub(crate) struct Listed {
@@ -30,7 +33,7 @@ impl Listed {
         to: Position,
         reader: &TailReader<'_>,
     ) -> Filled {
-        let Progress { at, offset, .. } = slot.progress;
+        let Progress { at, place, offset } = slot.progress;
         if offset > 0 {
             let Some(record) = reader.record(at) else { return Filled::Older };
             if !frames.push(at, record.id, record.frame, offset as usize) {
@@ -41,13 +44,21 @@ impl Listed {
         }
         let mut add = |position| {
             let record = reader.record(position).expect("`at` is in the tail, so what follows it is");
-            frames.push(position, record.id, record.frame, 0)
+            // A place may lie ahead of the tail, whose records below it the reader has.
+            record.id <= place || frames.push(position, record.id, record.frame, 0)
         };
         if filter.topics.is_any() {
             let admitted = |p: &Position| reader.record(*p).is_some_and(|record| record.is_admitted_by(filter));
             let _full = (at.0 + 1..=to.0).map(Position).filter(admitted).all(&mut add);
         } else {
-            let _full = self.list(slot.group, filter, at, to, reader).iter().all(|&position| add(position));
+            let mut from = at;
+            while from < to {
+                let (positions, listed) = self.list(slot.group, filter, from, to, reader);
+                if !positions.iter().all(|&position| add(position)) {
+                    break;
+                }
+                from = listed;
+            }
         }
         Filled::Frames
     }
@@ -57,7 +68,8 @@ impl Listed {
         self.group = None;
     }
 
-    /// The positions in `(from, to]` that the group is owed.
+    /// The positions after `from` that the group is owed, and the position up to which they are
+    /// listed: `to` or, where much is owed, less.
     fn list(
         &mut self,
         group: u32,
@@ -65,16 +77,16 @@ impl Listed {
         from: Position,
         to: Position,
         reader: &TailReader<'_>,
-    ) -> &[Position] {
-        if self.group != Some(group) || from < self.from || to < self.to {
+    ) -> (&[Position], Position) {
+        let is_other = self.group != Some(group) || from < self.from || from > self.to || to < self.to;
+        if is_other || self.positions.len() > LISTED_MAX {
             self.positions.clear();
             (self.group, self.from, self.to) = (Some(group), from, from);
         }
-        if to > self.to {
-            reader.matches(filter, self.to, to, &mut self.positions);
-            self.to = to;
+        if self.to == from {
+            self.to = reader.matches(filter, from, to, &mut self.positions);
         }
         let first = self.positions.partition_point(|&position| position <= from);
-        &self.positions[first..]
+        (&self.positions[first..], self.to)
     }
 }

@@ -6,19 +6,10 @@ use crate::catch_up::{CatchUp, CatchUpRead};
 use crate::group::Groups;
 use crate::listed::{Filled, Listed};
 use crate::slot::{Own, Progress, Slot, Slots, Source};
-use crate::{Frames, Gap, GapReason, SlotKey, Start, own_events};
+use crate::{Frames, Gap, GapReason, Limits, SlotKey, Start, own_events};
 
 /// How many records are matched under one look at the tail.
 const OBSERVE_RECORDS_MAX: u64 = 4096;
-
-/// What a shard holds its subscribers to, in milliseconds.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// The longest silence on a stream.
-    pub heartbeat_ms: u64,
-    /// The longest time that a subscriber may take nothing while something is owed.
-    pub stall_ms: u64,
-}
 
 /// A stream that was admitted.
 #[derive(Clone, Debug)]
@@ -54,23 +45,14 @@ pub struct Wrote {
     pub is_blocked: bool,
 }
 
-/// What a look at a silent subscriber asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heartbeat {
-    /// Visit it: it has been silent and was given something to say.
-    Visit(SlotKey),
-    /// Close it: it took nothing for `stall_ms`.
-    Stalled(SlotKey),
-}
-
 /// The subscribers of one thread. `T` is what the shell keeps for each: a socket.
 pub struct Shard<T> {
-    slots: Slots<T>,
-    groups: Groups,
-    limits: Limits,
+    pub(crate) slots: Slots<T>,
+    pub(crate) groups: Groups,
+    pub(crate) limits: Limits,
     /// The position to which records have been matched, and its place.
-    matched: Position,
-    matched_place: HubId,
+    pub(crate) matched: Position,
+    pub(crate) matched_place: HubId,
     /// Those who are owed more than one visit wrote.
     lagging: VecDeque<SlotKey>,
     round: Round,
@@ -181,6 +163,12 @@ impl<T> Shard<T> {
     #[must_use]
     pub fn key_at(&self, index: usize) -> Option<SlotKey> {
         self.slots.key_at(u32::try_from(index).ok()?)
+    }
+
+    /// Whether a subscriber has not left.
+    #[must_use]
+    pub fn holds(&self, key: SlotKey) -> bool {
+        self.slots.get(key).is_some()
     }
 
     /// Every subscriber there is.
@@ -376,8 +364,13 @@ impl<T> Shard<T> {
         }
         slot.is_blocked = written < self.frames.bytes().len();
         let is_blocked = slot.is_blocked;
-        let is_behind = slot.source != Source::Tail || slot.progress.at < self.groups.at(slot.group).last_match;
-        if !is_blocked && (is_behind || slot.progress.offset > 0) {
+        let is_behind = match slot.source {
+            Source::Tail => slot.progress.offset > 0 || slot.progress.at < self.groups.at(slot.group).last_match,
+            Source::Log => true,
+            // What was read brings it up again.
+            Source::Reading => false,
+        };
+        if is_behind && !is_blocked {
             self.lag(key);
         }
         Wrote { frames, is_blocked }
@@ -388,38 +381,6 @@ impl<T> Shard<T> {
         if let Some(slot) = self.slots.get_mut(key) {
             slot.is_blocked = false;
             self.lag(key);
-        }
-    }
-
-    /// Looks at the slots of slice `slice` of `slices`: whoever was silent for half the heartbeat
-    /// is given a checkpoint if its place has moved, else a comment.
-    pub fn look(&mut self, slice: u32, slices: u32, now_ms: u64, out: &mut Vec<Heartbeat>) {
-        for index in (slice..self.slots.capacity()).step_by(slices as usize) {
-            let Some(key) = self.slots.key_at(index) else { continue };
-            let matched_place = self.matched_place;
-            let slot = self.slots.at_mut(index);
-            let silent_ms = now_ms.saturating_sub(slot.wrote_ms);
-            if slot.is_blocked {
-                if silent_ms >= self.limits.stall_ms {
-                    out.push(Heartbeat::Stalled(key));
-                }
-            } else if silent_ms >= self.limits.heartbeat_ms / 2 && slot.is_between_frames() {
-                let owes = slot.source == Source::Tail && slot.progress.at < self.groups.at(slot.group).last_match;
-                if slot.source == Source::Tail && !owes && matched_place > slot.progress.place {
-                    slot.progress =
-                        Progress { at: slot.progress.at.max(self.matched), place: matched_place, offset: 0 };
-                    slot.is_untold = true;
-                }
-                let mut bytes = Vec::new();
-                if slot.is_untold {
-                    own_events::checkpoint(&mut bytes, slot.progress.place);
-                } else {
-                    bytes.extend_from_slice(own_events::COMMENT_CHUNK);
-                }
-                slot.is_untold = false;
-                slot.own = Some(Box::new(Own { bytes, written: 0 }));
-                out.push(Heartbeat::Visit(key));
-            }
         }
     }
 

@@ -7,6 +7,10 @@ use slab::Slab;
 /// Header fields of one head, at most.
 const HEADERS_MAX: usize = 128;
 
+/// Bytes of empty lines that may precede a request line: two are enough for the careless clients of
+/// RFC 9112, section 2.2.
+const LEADING_BYTES_MAX: usize = 4;
+
 /// Names a connection that has not become anything yet; it outlives the connection and then names
 /// nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +33,14 @@ pub(crate) struct Connection {
     pub(crate) peer: SocketAddr,
     /// What of the head has been read, while it is unfinished.
     pub(crate) bytes: Vec<u8>,
+    /// How many of them are known to hold no end of a head.
+    pub(crate) seen: usize,
     pub(crate) stage: Stage,
     serial: u64,
+    /// Stands in the queue of those that have something to read.
+    is_readable: bool,
+    /// Holds one of the buffers for unfinished heads.
+    is_unfinished: bool,
 }
 
 /// What a connection waits for.
@@ -51,6 +61,11 @@ pub(crate) struct Heads {
     connections: Slab<Connection>,
     /// Everyone who came, oldest first, with the time.
     arrivals: VecDeque<(u64, HeadKey)>,
+    /// Those that have something to read, each once however much comes.
+    readable: VecDeque<HeadKey>,
+    /// Those that hold a buffer, oldest first, and some that no longer do.
+    unfinished: VecDeque<HeadKey>,
+    buffers: usize,
     next_serial: u64,
 }
 
@@ -60,6 +75,7 @@ impl Heads {
         HeadKey { index: self.connections.vacant_key(), serial: self.next_serial }
     }
 
+    /// Takes in a connection, which may have something to read.
     pub(crate) fn insert(
         &mut self,
         socket: TcpStream,
@@ -70,8 +86,12 @@ impl Heads {
     ) -> HeadKey {
         let key = self.next_key();
         self.next_serial += 1;
-        self.connections.insert(Connection { socket, peer, bytes, stage, serial: key.serial });
+        let serial = key.serial;
+        let connection =
+            Connection { socket, peer, bytes, seen: 0, stage, serial, is_readable: false, is_unfinished: false };
+        self.connections.insert(connection);
         self.arrivals.push_back((now_ms, key));
+        self.note_readable(key);
         key
     }
 
@@ -80,12 +100,41 @@ impl Heads {
     }
 
     pub(crate) fn remove(&mut self, key: HeadKey) -> Option<Connection> {
+        self.give_back_buffer(key);
         self.get_mut(key)?;
         self.connections.try_remove(key.index)
     }
 
     pub(crate) fn key_at(&self, index: usize) -> Option<HeadKey> {
         self.connections.get(index).map(|connection| HeadKey { index, serial: connection.serial })
+    }
+
+    /// A connection has something to read.
+    pub(crate) fn note_readable(&mut self, key: HeadKey) {
+        if let Some(connection) = self.get_mut(key).filter(|connection| !connection.is_readable) {
+            connection.is_readable = true;
+            self.readable.push_back(key);
+        }
+    }
+
+    /// How many connections have something to read, counting those that have gone since.
+    pub(crate) fn readable(&self) -> usize {
+        self.readable.len()
+    }
+
+    /// The next connection that has something to read; what comes from here on queues it again.
+    pub(crate) fn take_readable(&mut self) -> Option<HeadKey> {
+        let key = self.readable.pop_front()?;
+        self.get_mut(key)?.is_readable = false;
+        Some(key)
+    }
+
+    /// A connection's head is whole, and its admission is being decided.
+    pub(crate) fn note_deciding(&mut self, key: HeadKey) {
+        self.give_back_buffer(key);
+        if let Some(connection) = self.get_mut(key) {
+            connection.stage = Stage::Deciding;
+        }
     }
 
     /// Whoever came at or before `then_ms` and has not become anything.
@@ -99,18 +148,35 @@ impl Heads {
         None
     }
 
-    /// The oldest unfinished head but `except`, if there are more than `buffers_max`.
-    pub(crate) fn take_over(&mut self, buffers_max: usize, except: HeadKey) -> Option<Connection> {
-        let is_buffered = |connection: &Connection| !connection.bytes.is_empty() && connection.stage == Stage::Reading;
-        if self.connections.len() <= buffers_max
-            || self.connections.iter().filter(|(_, connection)| is_buffered(connection)).count() <= buffers_max
-        {
+    /// Notes that a connection holds a buffer with an unfinished head. If more than `buffers_max` do, the
+    /// one that has held one for longest is taken, but not this one.
+    pub(crate) fn note_unfinished(&mut self, key: HeadKey, buffers_max: usize) -> Option<Connection> {
+        let connection = self.get_mut(key).filter(|connection| !connection.bytes.is_empty())?;
+        if connection.is_unfinished {
             return None;
         }
-        let oldest = self.arrivals.iter().map(|&(_, key)| key).find(|key| {
-            *key != except && self.connections.get(key.index).is_some_and(|c| c.serial == key.serial && is_buffered(c))
-        })?;
-        self.remove(oldest)
+        connection.is_unfinished = true;
+        self.buffers += 1;
+        while let Some(&oldest) = self.unfinished.front() {
+            let is_holding = self.get_mut(oldest).is_some_and(|connection| connection.is_unfinished);
+            if is_holding && self.buffers <= buffers_max {
+                break;
+            }
+            self.unfinished.pop_front();
+            if is_holding {
+                self.unfinished.push_back(key);
+                return self.remove(oldest);
+            }
+        }
+        self.unfinished.push_back(key);
+        None
+    }
+
+    fn give_back_buffer(&mut self, key: HeadKey) {
+        if let Some(connection) = self.get_mut(key).filter(|connection| connection.is_unfinished) {
+            connection.is_unfinished = false;
+            self.buffers -= 1;
+        }
     }
 }
 
@@ -134,6 +200,11 @@ pub(crate) fn parse<R>(
     peer: SocketAddr,
     read: impl FnOnce(&crate::Head<'_>) -> R,
 ) -> Parsed<R> {
+    // An empty line before the request line ends no head, and whoever sends nothing else would have
+    // all of it parsed anew for each.
+    if bytes.iter().take_while(|&&byte| byte == b'\r' || byte == b'\n').count() > LEADING_BYTES_MAX {
+        return Parsed::Malformed;
+    }
     if !has_blank_line(&bytes[seen.saturating_sub(3)..]) {
         return Parsed::Partial;
     }
@@ -177,6 +248,72 @@ mod tests {
             assert_eq!(target(&head[..cut], 0), None);
             assert_eq!(target(head, cut).as_deref(), Some("/x"), "cut at {cut}");
         }
+    }
+
+    /// The story: for each byte that came of a long head, everything before it was searched for its end
+    /// again, and empty lines before a request line were parsed again as well.
+    #[test]
+    fn a_few_empty_lines_may_precede_a_request_and_one_more_is_malformed() {
+        let head = |lines: usize| format!("{}GET /x HTTP/1.1\r\n\r\n", "\r\n".repeat(lines));
+        for cut in 0..=LEADING_BYTES_MAX {
+            let head = head(LEADING_BYTES_MAX / 2);
+            assert_eq!(target(&head.as_bytes()[..cut], 0), None);
+            assert_eq!(target(head.as_bytes(), cut).as_deref(), Some("/x"), "cut at {cut}");
+        }
+        let more = head(LEADING_BYTES_MAX / 2 + 1);
+        assert!(matches!(parse(more.as_bytes(), 0, PEER, |_| ()), Parsed::Malformed));
+        let newlines = "\n".repeat(LEADING_BYTES_MAX + 1);
+        assert!(matches!(parse(newlines.as_bytes(), 0, PEER, |_| ()), Parsed::Malformed));
+    }
+
+    /// A connection as the shard has it, and the client's end.
+    fn connect() -> (TcpStream, std::net::TcpStream) {
+        let listener = std::net::TcpListener::bind((PEER.ip(), 0)).expect("a free port");
+        let client = std::net::TcpStream::connect(listener.local_addr().expect("an address")).expect("it listens");
+        let (socket, _) = listener.accept().expect("somebody connects");
+        socket.set_nonblocking(true).expect("it may be set");
+        (TcpStream::from_std(socket), client)
+    }
+
+    /// The story: each event of a socket queued its connection, and a turn served 64 entries. Clients who
+    /// sent byte by byte made the queue longer than it was served, without limit.
+    #[test]
+    fn a_connection_is_queued_once_however_often_it_becomes_readable() {
+        let mut heads = Heads::default();
+        let (socket, _client) = connect();
+        let key = heads.insert(socket, PEER, Vec::new(), Stage::Reading, 0);
+        for _ in 0..10 {
+            heads.note_readable(key);
+        }
+        assert_eq!(heads.readable(), 1);
+        assert_eq!(heads.take_readable(), Some(key));
+        assert_eq!(heads.take_readable(), None);
+        heads.note_readable(key);
+        assert_eq!(heads.take_readable(), Some(key), "it may be queued again");
+    }
+
+    #[test]
+    fn of_one_unfinished_head_too_many_the_oldest_goes_and_finished_ones_do_not_count() {
+        let mut heads = Heads::default();
+        let mut clients = Vec::new();
+        let mut insert = |heads: &mut Heads, stage| {
+            let (socket, client) = connect();
+            clients.push(client);
+            heads.insert(socket, PEER, b"GET".to_vec(), stage, 0)
+        };
+        let keys: Vec<HeadKey> = (0..4).map(|_| insert(&mut heads, Stage::Reading)).collect();
+        assert!(heads.note_unfinished(keys[0], 2).is_none());
+        assert!(heads.note_unfinished(keys[1], 2).is_none());
+        assert!(heads.note_unfinished(keys[1], 2).is_none(), "it is counted once");
+        heads.note_deciding(keys[0]);
+        assert!(heads.note_unfinished(keys[2], 2).is_none());
+        let taken = heads.note_unfinished(keys[3], 2).expect("one more than the limit");
+        assert_eq!(taken.serial, keys[1].serial);
+        assert_eq!((heads.buffers, heads.connections.len()), (2, 3));
+        for key in keys {
+            heads.remove(key);
+        }
+        assert_eq!(heads.buffers, 0);
     }
 
     #[test]

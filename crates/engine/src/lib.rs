@@ -84,18 +84,22 @@ impl Engine {
         let stats = Arc::new(Stats::default());
         let pool = Pool::start(shards).map_err(StartError::Shard)?;
         let shared = Arc::new(Shared { config, log, tail, admit, hand_over, pool, stats: Arc::clone(&stats) });
-        let mut mailboxes = Vec::new();
-        let mut threads = Vec::new();
-        for (number, listener) in listeners.into_iter().enumerate() {
-            let (reactor, mailbox) = Reactor::new(listener, Arc::clone(&shared)).map_err(StartError::Shard)?;
-            let watcher = Arc::clone(&mailbox);
-            shared.tail.watch(move || watcher.wake());
-            mailboxes.push(mailbox);
-            let thread = std::thread::Builder::new().name(format!("shard-{number}")).spawn(move || reactor.run());
-            threads.push(thread.map_err(StartError::Shard)?);
+        let reactors = listeners.into_iter().map(|listener| Reactor::new(listener, Arc::clone(&shared)));
+        let reactors: Vec<_> = reactors.collect::<Result<_, _>>().map_err(StartError::Shard)?;
+        let mailboxes = reactors.iter().map(|(_, mailbox)| Arc::clone(mailbox)).collect();
+        let handle = EngineHandle { mailboxes, stats, next: Arc::default() };
+        let mut engine = Engine { handle, address, threads: Vec::new() };
+        for (number, (reactor, mailbox)) in reactors.into_iter().enumerate() {
+            shared.tail.watch(move || mailbox.wake());
+            match std::thread::Builder::new().name(format!("shard-{number}")).spawn(move || reactor.run()) {
+                Ok(thread) => engine.threads.push(thread),
+                Err(error) => {
+                    engine.stop();
+                    return Err(StartError::Shard(error));
+                }
+            }
         }
-        let handle = EngineHandle { mailboxes: mailboxes.into(), stats, next: Arc::default() };
-        Ok(Engine { handle, address, threads })
+        Ok(engine)
     }
 
     /// A way to reach the shards from elsewhere.

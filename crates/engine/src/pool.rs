@@ -1,7 +1,10 @@
 use std::collections::VecDeque;
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
+
+use tidewire_core::SlotKey;
 
 /// How many threads wait for the disk.
 const THREADS: usize = 2;
@@ -29,6 +32,12 @@ impl Pool {
     }
 }
 
+/// Runs what may wait. A panic in it is a bug of ours, and costs the one whose job it was: unanswered,
+/// its subscriber would wait for ever, and the thread would be missing to all others.
+pub(crate) fn guarded<T>(job: impl FnOnce() -> T) -> Option<T> {
+    std::panic::catch_unwind(AssertUnwindSafe(job)).ok()
+}
+
 fn work(receiver: &Mutex<Receiver<Job>>) {
     loop {
         let job = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
@@ -39,36 +48,84 @@ fn work(receiver: &Mutex<Receiver<Job>>) {
     }
 }
 
-/// The jobs of one shard: so many under way, the others wait their turn.
+/// A job that waits for its turn.
+pub(crate) struct Waiting {
+    /// The subscriber who needs it; without one, it holds a connection and is done in any case.
+    pub(crate) key: Option<SlotKey>,
+    pub(crate) job: Job,
+}
+
+/// The jobs of one shard: so many under way, the others wait their turn. `is_there` says of a
+/// subscriber whether it has not left: else its job is not worth a read.
 #[derive(Default)]
 pub(crate) struct Jobs {
-    waiting: VecDeque<Job>,
+    waiting: VecDeque<Waiting>,
     running: usize,
 }
 
 impl Jobs {
-    pub(crate) fn submit(&mut self, job: Job, pool: &Pool) {
-        self.waiting.push_back(job);
-        self.dispatch(pool);
+    pub(crate) fn submit(&mut self, waiting: Waiting, pool: &Pool, is_there: impl Fn(SlotKey) -> bool) {
+        self.waiting.push_back(waiting);
+        self.dispatch(pool, is_there);
     }
 
     /// To be called when the answer of a job has come.
-    pub(crate) fn finished(&mut self, pool: &Pool) {
+    pub(crate) fn finished(&mut self, pool: &Pool, is_there: impl Fn(SlotKey) -> bool) {
         self.running -= 1;
-        self.dispatch(pool);
+        self.dispatch(pool, is_there);
     }
 
     pub(crate) fn is_idle(&self) -> bool {
         self.running == 0
     }
 
-    fn dispatch(&mut self, pool: &Pool) {
+    fn dispatch(&mut self, pool: &Pool, is_there: impl Fn(SlotKey) -> bool) {
         while self.running < JOBS_A_SHARD_MAX {
-            let Some(job) = self.waiting.pop_front() else { return };
+            let Some(Waiting { key, job }) = self.waiting.pop_front() else { return };
+            if key.is_some_and(|key| !is_there(key)) {
+                continue;
+            }
             if pool.sender.send(job).is_err() {
                 return;
             }
             self.running += 1;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::TryRecvError;
+
+    use tidewire_core::{Limits, Shard, Start, StreamStart};
+    use tidewire_log::{Filter, HubId, Tail, Types};
+    use tidewire_topic::MatcherSet;
+
+    /// The story: whoever asked for old events and left at once had a read of the log made for nobody.
+    /// Clients who came and left faster than the disk answers made the queue long without limit.
+    #[test]
+    fn beyond_the_limit_jobs_wait_and_those_of_subscribers_who_left_are_dropped() {
+        let (sender, dispatched) = sync_channel::<Job>(2 * JOBS_A_SHARD_MAX);
+        let pool = Pool { sender };
+        let tail = Tail::new(1);
+        let mut shard = Shard::new(Limits { heartbeat_ms: 1, stall_ms: 1 });
+        let filter = Filter { topics: MatcherSet::any(), types: Types::All, grants: None };
+        let start = Start { place: HubId::ZERO, gap: None };
+        let stream = StreamStart { head: Vec::new(), retry_ms: 1, filter, start };
+        let key = shard.join((), stream, &tail, 0);
+        let mut jobs = Jobs::default();
+        for _ in 0..=JOBS_A_SHARD_MAX {
+            jobs.submit(Waiting { key: None, job: Box::new(|| {}) }, &pool, |key| shard.holds(key));
+        }
+        jobs.submit(Waiting { key: Some(key), job: Box::new(|| {}) }, &pool, |key| shard.holds(key));
+        assert_eq!((jobs.running, jobs.waiting.len()), (JOBS_A_SHARD_MAX, 2));
+        shard.leave(key);
+        jobs.finished(&pool, |key| shard.holds(key));
+        assert_eq!((jobs.running, jobs.waiting.len()), (JOBS_A_SHARD_MAX, 1), "one that must be done in any case");
+        jobs.finished(&pool, |key| shard.holds(key));
+        assert_eq!((jobs.running, jobs.waiting.len()), (JOBS_A_SHARD_MAX - 1, 0));
+        assert_eq!(std::iter::from_fn(|| dispatched.try_recv().ok()).count(), JOBS_A_SHARD_MAX + 1);
+        assert!(matches!(dispatched.try_recv(), Err(TryRecvError::Empty)));
     }
 }

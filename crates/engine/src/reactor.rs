@@ -1,7 +1,7 @@
-use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mio::event::Event;
@@ -11,9 +11,9 @@ use tidewire_core::{Limits, Shard};
 use tidewire_log::{EventLog, Tail};
 
 use crate::clock::Clock;
-use crate::heads::{self, HeadKey, Heads, Parsed, Stage};
+use crate::heads::{self, Connection, HeadKey, Heads, Parsed, Stage};
 use crate::mailbox::{Mailbox, Message};
-use crate::pool::{Jobs, Pool};
+use crate::pool::{Jobs, Pool, Waiting, guarded};
 use crate::stats::{Stats, add};
 use crate::streams::Sent;
 use crate::{Admission, Admit, EngineConfig, HandOver, Refusal};
@@ -56,8 +56,6 @@ pub(crate) struct Reactor {
     /// Accepting failed, for want of descriptors above all; try again at the next tick.
     is_accept_due: bool,
     heads: Heads,
-    /// Those of the heads which have something to read.
-    readable: VecDeque<HeadKey>,
     slices: u32,
     next_slice: u32,
     next_tick_ms: u64,
@@ -70,7 +68,6 @@ impl Reactor {
         let mailbox = Arc::new(Mailbox::new(mio::Waker::new(poll.registry(), WAKER)?));
         let limits =
             Limits { heartbeat_ms: millis(shared.config.heartbeat), stall_ms: millis(shared.config.stall_timeout) };
-        let slices = u32::try_from((limits.heartbeat_ms / 2 / TICK_MS).max(1)).unwrap_or(u32::MAX);
         let reactor = Reactor {
             poll,
             shared,
@@ -83,8 +80,7 @@ impl Reactor {
             listener: Some(listener),
             is_accept_due: false,
             heads: Heads::default(),
-            readable: VecDeque::new(),
-            slices,
+            slices: limits.slices(TICK_MS),
             next_slice: 0,
             next_tick_ms: TICK_MS,
         };
@@ -112,8 +108,8 @@ impl Reactor {
                     self.receive(message);
                 }
             }
-            for _ in 0..HEADS_A_TURN.min(self.readable.len()) {
-                if let Some(key) = self.readable.pop_front() {
+            for _ in 0..HEADS_A_TURN.min(self.heads.readable()) {
+                if let Some(key) = self.heads.take_readable() {
                     self.read_head(key);
                 }
             }
@@ -136,7 +132,7 @@ impl Reactor {
         self.mailbox.fall_asleep();
         let has_work = self.shard.has_work()
             || self.shard.has_news(&self.shared.tail)
-            || !self.readable.is_empty()
+            || self.heads.readable() > 0
             || !self.mailbox.is_empty();
         let timeout_ms = if has_work { 0 } else { self.next_tick_ms.saturating_sub(self.now_ms).min(TICK_MS) };
         let waited = self.poll.poll(events, Some(Duration::from_millis(timeout_ms)));
@@ -151,7 +147,11 @@ impl Reactor {
         match event.token() {
             LISTENER => self.accept(),
             WAKER => {}
-            Token(number) if number & HEAD_BIT != 0 => self.readable.extend(self.heads.key_at(number & !HEAD_BIT)),
+            Token(number) if number & HEAD_BIT != 0 => {
+                if let Some(key) = self.heads.key_at(number & !HEAD_BIT) {
+                    self.heads.note_readable(key);
+                }
+            }
             Token(number) => {
                 if let Some(key) = self.shard.key_at(number) {
                     self.stream_ready(key, event);
@@ -167,13 +167,19 @@ impl Reactor {
                 self.take_in(TcpStream::from_std(socket), peer, bytes);
             }
             Message::Decided(key, admission) => {
-                self.jobs.finished(&self.shared.pool);
-                if let Some(connection) = self.heads.remove(key) {
-                    self.admitted(connection.socket, connection.peer, connection.bytes, admission);
+                self.jobs.finished(&self.shared.pool, |key| self.shard.holds(key));
+                match (self.heads.remove(key), admission) {
+                    (Some(Connection { socket, peer, bytes, .. }), Some(admission)) => {
+                        self.admitted(socket, peer, bytes, admission);
+                    }
+                    (Some(Connection { socket, peer, .. }), None) => {
+                        self.refuse(socket, peer, Refusal::LogUnreadable);
+                    }
+                    (None, _) => {}
                 }
             }
             Message::CaughtUp(key, read) => {
-                self.jobs.finished(&self.shared.pool);
+                self.jobs.finished(&self.shared.pool, |key| self.shard.holds(key));
                 self.caught_up(key, read);
             }
             Message::Stop => {}
@@ -222,8 +228,7 @@ impl Reactor {
             tracing::error!(%error, "failed to register a connection");
             return;
         }
-        let key = self.heads.insert(socket, peer, bytes, Stage::Reading, self.now_ms);
-        self.readable.push_back(key);
+        self.heads.insert(socket, peer, bytes, Stage::Reading, self.now_ms);
     }
 
     /// Reads what there is of a head; a whole one is admitted, handed over or put off.
@@ -234,11 +239,10 @@ impl Reactor {
             Stage::Deciding => return,
             Stage::Closing => return self.read_closing(key),
         }
-        let mut seen = 0;
         loop {
             let peer = connection.peer;
             let admit = &*self.shared.admit;
-            match heads::parse(&connection.bytes, seen, peer, |head| admit.admit(head)) {
+            match heads::parse(&connection.bytes, connection.seen, peer, |head| admit.admit(head)) {
                 Parsed::Whole(admission) => return self.decide(key, admission),
                 Parsed::TooLarge => return self.refuse_head(key, Refusal::HeadTooLarge),
                 Parsed::Malformed => return self.refuse_head(key, Refusal::HeadMalformed),
@@ -247,8 +251,8 @@ impl Reactor {
                 }
                 Parsed::Partial => {}
             }
-            seen = connection.bytes.len();
-            let room = (self.shared.config.head_bytes_max - seen).min(self.scratch.len());
+            connection.seen = connection.bytes.len();
+            let room = (self.shared.config.head_bytes_max - connection.seen).min(self.scratch.len());
             match connection.socket.read(&mut self.scratch[..room]) {
                 Ok(0) => {
                     self.heads.remove(key);
@@ -263,19 +267,17 @@ impl Reactor {
                 }
             }
         }
-        if let Some(oldest) = self.heads.take_over(self.shared.config.head_buffers_max, key) {
+        if let Some(oldest) = self.heads.note_unfinished(key, self.shared.config.head_buffers_max) {
             self.refuse(oldest.socket, oldest.peer, Refusal::HeadTimeout);
         }
     }
 
     fn decide(&mut self, key: HeadKey, admission: Admission) {
         if let Admission::Later(decide) = admission {
-            if let Some(connection) = self.heads.get_mut(key) {
-                connection.stage = Stage::Deciding;
-            }
+            self.heads.note_deciding(key);
             let mailbox = Arc::clone(&self.mailbox);
-            let job = Box::new(move || mailbox.post(Message::Decided(key, decide())));
-            self.jobs.submit(job, &self.shared.pool);
+            let job = Box::new(move || mailbox.post(Message::Decided(key, guarded(decide))));
+            self.jobs.submit(Waiting { key: None, job }, &self.shared.pool, |key| self.shard.holds(key));
         } else if let Some(connection) = self.heads.remove(key) {
             self.admitted(connection.socket, connection.peer, connection.bytes, admission);
         }
@@ -284,9 +286,10 @@ impl Reactor {
     fn admitted(&mut self, mut socket: TcpStream, peer: SocketAddr, bytes: Vec<u8>, admission: Admission) {
         match admission {
             Admission::Stream(stream) => {
-                if self.shared.stats.streams.load(std::sync::atomic::Ordering::Relaxed)
-                    >= self.shared.config.max_streams as u64
-                {
+                let streams = &self.shared.stats.streams;
+                // Counted first: another shard may be opening the last one that is allowed.
+                if streams.fetch_add(1, Ordering::Relaxed) >= self.shared.config.max_streams as u64 {
+                    streams.fetch_sub(1, Ordering::Relaxed);
                     return self.refuse(socket, peer, Refusal::TooManyStreams);
                 }
                 self.open_stream(socket, stream);
@@ -324,8 +327,7 @@ impl Reactor {
             .and_then(|()| self.poll.registry().reregister(&mut socket, token, Interest::READABLE));
         match ended {
             Ok(()) => {
-                let key = self.heads.insert(socket, peer, Vec::new(), Stage::Closing, self.now_ms);
-                self.readable.push_back(key);
+                self.heads.insert(socket, peer, Vec::new(), Stage::Closing, self.now_ms);
             }
             Err(error) => tracing::debug!(%error, ?refusal, "failed to answer a connection that is closed"),
         }
@@ -335,11 +337,18 @@ impl Reactor {
         let Some(connection) = self.heads.get_mut(key) else { return };
         match connection.socket.read(&mut self.scratch) {
             Ok(0) => drop(self.heads.remove(key)),
-            Ok(_) => self.readable.push_back(key),
+            Ok(_) => self.heads.note_readable(key),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.readable.push_back(key),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.heads.note_readable(key),
             Err(_) => drop(self.heads.remove(key)),
         }
+    }
+}
+
+/// However a shard ends, connections are not given to it any more.
+impl Drop for Reactor {
+    fn drop(&mut self) {
+        self.mailbox.close();
     }
 }
 

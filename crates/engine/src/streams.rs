@@ -10,6 +10,7 @@ use tidewire_core::{CatchUp, CatchUpRead, GapReason, Heartbeat, LAST_CHUNK, Owed
 use tidewire_log::ReadError;
 
 use crate::mailbox::Message;
+use crate::pool::{Waiting, guarded};
 use crate::reactor::Reactor;
 use crate::stats::{Stats, add};
 
@@ -44,6 +45,7 @@ impl Sent {
 }
 
 impl Reactor {
+    /// Begins a stream, which is counted already.
     pub(crate) fn open_stream(&mut self, socket: TcpStream, stream: StreamStart) {
         if let Err(error) = self.tune(&socket) {
             tracing::debug!(%error, "failed to set a stream's socket options");
@@ -55,7 +57,6 @@ impl Reactor {
         let key = self.shard.join(socket, stream, &self.shared.tail, self.now_ms);
         let Some(socket) = self.shard.transport(key) else { return };
         let registered = self.poll.registry().reregister(socket, Token(key.index()), Interest::READABLE);
-        add(&stats.streams, 1);
         add(&stats.streams_begun, 1);
         match registered {
             Ok(()) => self.visit(key),
@@ -147,8 +148,11 @@ impl Reactor {
     fn read_log(&mut self, job: CatchUp) {
         add(&self.shared.stats.catch_up_reads, 1);
         let (log, mailbox, key) = (Arc::clone(&self.shared.log), Arc::clone(&self.mailbox), job.key());
-        let job = Box::new(move || mailbox.post(Message::CaughtUp(key, job.read(&*log))));
-        self.jobs.submit(job, &self.shared.pool);
+        let job = Box::new(move || {
+            let read = guarded(|| job.read(&*log)).unwrap_or_else(|| Err(io::Error::other("a read panicked").into()));
+            mailbox.post(Message::CaughtUp(key, read));
+        });
+        self.jobs.submit(Waiting { key: Some(key), job }, &self.shared.pool, |key| self.shard.holds(key));
     }
 
     pub(crate) fn caught_up(&mut self, key: SlotKey, read: Result<CatchUpRead, ReadError>) {

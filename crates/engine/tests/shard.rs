@@ -1,111 +1,14 @@
-//! The shards over real sockets, with the smallest of admissions: a target names a topic.
+//! The shards over real sockets.
+
+mod support;
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Arc, Mutex};
+use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
-use tidewire_core::{Cursor, LAST_CHUNK};
-use tidewire_engine::{Admission, Admit, Engine, EngineConfig, Head, Refusal, StreamStart};
-use tidewire_log::{Clock, Data, EventLog, Filter, MemoryLog, MemoryLogConfig, NewEvent, Tail, Types};
-use tidewire_topic::{Matcher, MatcherSet, Topic};
-
-/// Long enough for any machine; a test that waits this long has failed.
-const DEADLINE: Duration = Duration::from_secs(30);
-
-/// A clock that stands.
-struct Standing;
-
-impl Clock for Standing {
-    fn now_ms(&self) -> u64 {
-        1_000
-    }
-}
-
-struct Targets {
-    log: Arc<MemoryLog>,
-    tail: Arc<Tail>,
-}
-
-impl Admit for Targets {
-    fn admit(&self, head: &Head<'_>) -> Admission {
-        let Some(topic) = head.target.strip_prefix("/streams/") else { return Admission::HandOver };
-        let topics = MatcherSet::new([Matcher::parse(topic).expect("a topic")]).expect("one matcher");
-        let filter = Filter { topics, types: Types::All, grants: None };
-        let start = Cursor::Live.resolve(&*self.log, &self.tail, &filter).expect("memory can be read");
-        let stream = StreamStart { head: b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), retry_ms: 7, filter, start };
-        if topic == "later" {
-            return Admission::Later(Box::new(move || Admission::Stream(stream)));
-        }
-        Admission::Stream(stream)
-    }
-
-    fn refuse(&self, refusal: Refusal) -> Vec<u8> {
-        format!("{refusal:?}").into_bytes()
-    }
-}
-
-struct Hub {
-    engine: Engine,
-    log: Arc<MemoryLog>,
-    handed_over: Receiver<(TcpStream, Vec<u8>, SocketAddr)>,
-}
-
-impl Hub {
-    fn start(config: EngineConfig) -> Hub {
-        let log = Arc::new(MemoryLog::new(&MemoryLogConfig::default(), Arc::new(Standing)));
-        let tail = Arc::new(Tail::new(1 << 20));
-        log.follow(tail.follower());
-        let admit = Arc::new(Targets { log: Arc::clone(&log), tail: Arc::clone(&tail) });
-        let (sender, handed_over) = sync_channel(16);
-        let sender = Mutex::new(sender);
-        let hand_over = Box::new(move |socket, bytes, peer| {
-            sender.lock().expect("no other thread panics with it").send((socket, bytes, peer)).expect("it is read");
-        });
-        let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        let config = EngineConfig { listen, ..config };
-        let engine = Engine::start(config, Arc::clone(&log) as Arc<dyn EventLog>, tail, admit, hand_over);
-        Hub { engine: engine.expect("a free port"), log, handed_over }
-    }
-
-    fn connect(&self) -> TcpStream {
-        let socket = TcpStream::connect(self.engine.address()).expect("the hub listens");
-        socket.set_read_timeout(Some(DEADLINE)).expect("a timeout");
-        socket
-    }
-
-    fn ask(&self, target: &str) -> TcpStream {
-        let mut socket = self.connect();
-        write!(socket, "GET {target} HTTP/1.1\r\n\r\n").expect("the hub reads");
-        socket
-    }
-
-    fn publish(&self, topic: &str, data: &str) {
-        let topics = vec![Topic::parse(topic).expect("a topic")];
-        let event = NewEvent::new(topics, &Data::Text(data.into()), 1 << 20).expect("an event");
-        let (sender, receiver) = sync_channel(1);
-        self.log.append(vec![event], Box::new(move |result| sender.send(result).expect("somebody waits")));
-        receiver.recv_timeout(DEADLINE).expect("an answer").expect("it is appended");
-    }
-}
-
-/// Reads until `end` has come, and answers all that came.
-fn read_until(socket: &mut TcpStream, end: &str) -> String {
-    let mut text = String::new();
-    let mut byte = [0];
-    while !text.ends_with(end) {
-        assert_eq!(socket.read(&mut byte).expect("bytes before the deadline"), 1, "ended after {text:?}");
-        text.push(char::from(byte[0]));
-    }
-    text
-}
-
-fn read_to_end(mut socket: TcpStream) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    socket.read_to_end(&mut bytes).expect("an end before the deadline");
-    bytes
-}
+use support::{DEADLINE, Hub, read_to_end, read_until};
+use tidewire_core::LAST_CHUNK;
+use tidewire_engine::EngineConfig;
 
 #[test]
 fn a_stream_begins_with_its_head_retry_and_a_checkpoint_and_then_has_its_events() {
@@ -217,4 +120,43 @@ fn with_all_buffers_taken_the_oldest_unfinished_head_is_refused() {
     assert_eq!(read_to_end(oldest), b"HeadTimeout");
     newest.write_all(b"TP/1.1\r\n\r\n").expect("the hub reads");
     read_until(&mut newest, "data: \n\n\r\n");
+}
+
+/// The story: a connection that came back while the engine stopped lay in the letter box of a shard
+/// that had ended, neither answered nor closed, for as long as the tail lived.
+#[test]
+fn a_connection_that_comes_back_to_a_shard_that_has_ended_is_closed() {
+    let hub = Hub::start(EngineConfig::default());
+    let mut socket = hub.ask("/elsewhere");
+    let (theirs, bytes, peer) = hub.handed_over.recv_timeout(DEADLINE).expect("it is handed over");
+    let handle = hub.engine.handle();
+    hub.engine.stop();
+    handle.adopt(theirs, bytes, peer);
+    socket.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout");
+    assert_eq!(socket.read(&mut [0]).expect("an end before the deadline"), 0);
+}
+
+#[test]
+fn the_limit_of_streams_holds_for_all_shards_together() {
+    let hub = Hub::start(EngineConfig { max_streams: 8, shards: 4, ..EngineConfig::default() });
+    let sockets: Vec<TcpStream> = (0..32).map(|_| hub.ask("/streams/a")).collect();
+    let begins = sockets.into_iter().map(|mut socket| {
+        let mut begin = [0; 4];
+        socket.read_exact(&mut begin).expect("an answer");
+        (begin, socket)
+    });
+    let begins: Vec<([u8; 4], TcpStream)> = begins.collect();
+    assert_eq!(begins.iter().filter(|(begin, _)| begin == b"HTTP").count(), 8);
+    assert_eq!(begins.iter().filter(|(begin, _)| begin == b"TooM").count(), 24);
+}
+
+/// The story: a panic in what waits for the log ended a thread of the pool. After two there was none, and
+/// whoever needed the log had heartbeats and nothing else, for ever.
+#[test]
+fn a_panic_while_an_admission_is_decided_costs_only_the_one_who_asked() {
+    let hub = Hub::start(EngineConfig::default());
+    for _ in 0..3 {
+        assert_eq!(read_to_end(hub.ask("/streams/panic")), b"LogUnreadable");
+    }
+    read_until(&mut hub.ask("/streams/later"), "data: \n\n\r\n");
 }

@@ -13,7 +13,7 @@ const IN_FLIGHT: usize = 8;
 /// So slow that the slow reader stands inside a large event when the hub is killed.
 const SLOW: Pace = Pace::Slow { bytes_per_second: 1_500_000 };
 /// Every so many kills one falls as soon as the head of a new stream has come.
-const AFTER_HEAD_EVERY: usize = 4;
+const AFTER_HEAD_EVERY: usize = 5;
 /// How long anything that must happen may take, beside a build.
 const WITHIN: Duration = Duration::from_secs(120);
 /// After how long without news from a reader it is held to have all it will get. Browsers wait up to 5 s
@@ -150,8 +150,10 @@ impl<W: Witness> Run<'_, W> {
         self.kill();
     }
 
-    /// Opens a new stream and kills the hub as soon as its head has come.
+    /// Opens a new stream and kills the hub as soon as its head has come, with publishes in flight if it
+    /// does not answer them all in that time.
     fn kill_after_head(&mut self) {
+        self.allow(self.acknowledged + 3 * PUBLISHERS);
         let name = format!("newcomer {}", self.newcomers.len());
         let first = Connection::begin(Asked::Live, self.clock.now());
         let subscriber = Subscriber::new(&name, Filter::any(), Until::LastSeen).connection(first);

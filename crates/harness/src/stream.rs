@@ -160,7 +160,8 @@ pub(crate) fn seen(id: &str, event_type: &str, data: &str) -> Option<Item> {
     match event_type {
         "tidewire.checkpoint" => Some(Item::checkpoint(id)),
         "tidewire.gap" => {
-            let gap: Value = serde_json::from_str(data).unwrap_or_default();
+            // In WebKit, what is left of an event that was cut comes before it.
+            let gap: Value = serde_json::from_str(data.lines().last().unwrap_or_default()).unwrap_or_default();
             let text = |name: &str| gap[name].as_str().unwrap_or_default().to_owned();
             Some(Item::gap(id, &text("requested"), &text("resumed_from"), &text("reason")))
         }

@@ -298,3 +298,71 @@ impl NewEvent {
         self.publisher_id.as_ref()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topics(count: usize) -> Vec<Topic> {
+        (0..count).map(|n| Topic::parse(&format!("t{n}")).expect("a topic")).collect()
+    }
+
+    #[test]
+    fn types_have_their_limits() {
+        let longest = "x".repeat(EVENT_TYPE_BYTES_MAX);
+        for text in ["a", "message", "tidewire", "größer", " a b ", &longest] {
+            assert_eq!(EventType::parse(text).expect("a type").as_str(), text);
+        }
+        let refused = |text: &str| EventType::parse(text).expect_err("no type");
+        assert_eq!(refused(""), EventTypeError::Empty);
+        assert_eq!(refused(&"x".repeat(129)), EventTypeError::TooLong { bytes: 129 });
+        assert_eq!(refused("tidewire.gap"), EventTypeError::Reserved);
+        for text in ["a\nb", "\0", "\u{7f}", "\u{85}", "\u{200b}", "\u{feff}x"] {
+            assert_eq!(refused(text), EventTypeError::Control, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn publishers_ids_have_their_limits() {
+        let longest = "x".repeat(PUBLISHER_ID_BYTES_MAX);
+        for text in ["a", "1-2", "-", "-5a", "--5", "Earliest", "a#", "urn:uuid:1", &longest] {
+            assert_eq!(PublisherId::parse(text).expect("an id").as_str(), text);
+        }
+        let refused = |text: &str| PublisherId::parse(text).expect_err("no id");
+        assert_eq!(refused(""), PublisherIdError::Empty);
+        assert_eq!(refused(&"x".repeat(129)), PublisherIdError::TooLong { bytes: 129 });
+        assert_eq!(refused("#1-2"), PublisherIdError::LeadingHash);
+        assert_eq!(refused("earliest"), PublisherIdError::Reserved);
+        assert_eq!(refused("-50"), PublisherIdError::Reserved);
+        assert_eq!(refused("a\rb"), PublisherIdError::Control);
+    }
+
+    #[test]
+    fn one_more_than_each_limit_of_an_event_is_refused() {
+        let text = Data::Text("12345".to_owned());
+        assert!(NewEvent::new(topics(TOPICS_MAX), &text, 5).is_ok());
+        assert_eq!(NewEvent::new(topics(0), &text, 5), Err(NewEventError::NoTopic));
+        assert_eq!(NewEvent::new(topics(101), &text, 5), Err(NewEventError::TooManyTopics { count: 101 }));
+        assert_eq!(NewEvent::new(topics(1), &text, 4), Err(NewEventError::DataTooLong { bytes: 5, bytes_max: 4 }));
+        let event = NewEvent::new(topics(1), &text, 5).expect("an event");
+        let value = "x".repeat(ATTRIBUTES_BYTES_MAX - 4 - 1);
+        let full = event.with_attribute("k", &value).expect("just fits");
+        let refused = full.with_attribute("", "").map(|_| ());
+        assert_eq!(refused, Err(NewEventError::AttributesTooLong { bytes: ATTRIBUTES_BYTES_MAX + 4 }));
+    }
+
+    #[test]
+    fn repeated_topics_are_dropped_and_the_order_stays() {
+        let named = ["b", "a", "b", "c", "a"].map(|topic| Topic::parse(topic).expect("a topic"));
+        let event = NewEvent::new(named.to_vec(), &Data::Text(String::new()), 0).expect("an event");
+        assert_eq!(event.topics().iter().map(Topic::as_str).collect::<Vec<_>>(), ["b", "a", "c"]);
+        assert_eq!(event.first_topic().as_str(), "b");
+    }
+
+    #[test]
+    fn the_default_type_is_no_type() {
+        let event = NewEvent::new(topics(1), &Data::Text(String::new()), 0).expect("an event");
+        let message = EventType::parse("message").expect("a type");
+        assert_eq!(event.clone().with_type(message), event);
+    }
+}

@@ -38,6 +38,6 @@ pub use file::{
 pub use filter::{Filter, Types};
 pub use id::{HubId, ParseHubIdError};
 pub use memory::{MemoryLog, MemoryLogConfig};
-pub use record::{Attributes, RecordView, Topics};
+pub use record::{Attributes, BadRecord, RecordView, Topics};
 pub use stats::{COMMIT_MICROS_BUCKETS, LogStats};
-pub use tail::{LOOK_BACK_RECORDS_MAX, Position, Tail, TailReader, TailRecord};
+pub use tail::{LIST_RECORDS_MAX, LOOK_BACK_RECORDS_MAX, Position, Tail, TailReader, TailRecord};

@@ -2,10 +2,17 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
+use chain::Link;
+
 use crate::{Filter, Follower, HubId, RecordView};
+
+mod chain;
 
 /// A block of frames is at least this long, in bytes, unless one frame is longer.
 const BLOCK_BYTES: usize = 256 * 1024;
+
+/// How many records of one topic a listing looks at before it stops and says how far it came.
+pub const LIST_RECORDS_MAX: u64 = 256;
 
 /// How many records are looked at for the last few of a filter, before the search is left to
 /// those who may wait.
@@ -127,11 +134,6 @@ struct Entry {
     links: Box<[Link]>,
 }
 
-struct Link {
-    topic: Arc<str>,
-    previous: Position,
-}
-
 impl Entry {
     fn topics(&self) -> impl Iterator<Item = &str> + Clone {
         self.links.iter().map(|link| &*link.topic)
@@ -163,21 +165,6 @@ impl Inner {
         let entry = Entry { id: record.id, block, start, length, private, event_type, links };
         self.bytes += entry.overhead();
         self.records.push_back(entry);
-    }
-
-    fn link(&mut self, topic: &str, position: Position) -> Link {
-        match self.newest_on.get_key_value(topic) {
-            Some((topic, &previous)) => {
-                let topic = Arc::clone(topic);
-                self.newest_on.insert(Arc::clone(&topic), position);
-                Link { topic, previous }
-            }
-            None => {
-                let topic: Arc<str> = Arc::from(topic);
-                self.newest_on.insert(Arc::clone(&topic), position);
-                Link { topic, previous: Position::default() }
-            }
-        }
     }
 
     fn place_frame(&mut self, frame: &[u8]) -> (u64, u32) {
@@ -295,18 +282,31 @@ impl TailReader<'_> {
         Some(TailRecord { entry, id: entry.id, frame: self.inner.frame(entry) })
     }
 
-    /// The positions in `(from, to]` of the records that `filter` admits, ascending, appended to
-    /// `out`. It costs what lies between for a filter on every topic, else what lies on the
-    /// filter's topics after `from`.
-    pub fn matches(&self, filter: &Filter, from: Position, to: Position, out: &mut Vec<Position>) {
+    /// The positions in `(from, to]` of the records that `filter` admits, ascending, appended to `out`,
+    /// and the position up to which they were listed: less than `to` once [`LIST_RECORDS_MAX`]
+    /// records of one topic were looked at. It costs what lies between for a filter on every topic,
+    /// else what is looked at, however much lies beyond.
+    #[must_use]
+    pub fn matches(&self, filter: &Filter, from: Position, to: Position, out: &mut Vec<Position>) -> Position {
         if filter.topics.is_any() {
             let first = from.0.max(self.inner.dropped) + 1;
+            let to = to.min(Position(first.saturating_add(LIST_RECORDS_MAX - 1)));
             out.extend((first..=to.0).map(Position).filter(|&p| self.admits(filter, p)));
-            return;
+            return to;
         }
         let begin = out.len();
+        let mut listed = to;
         for topic in filter.topics.exact() {
-            let newer = self.chain(topic.as_str()).take_while(|(position, _)| *position > from);
+            let Some((_, first)) = self.inner.oldest_on(topic.as_str(), |position, _| position > from) else {
+                continue;
+            };
+            let last_depth = first.depth + LIST_RECORDS_MAX - 1;
+            let last = self.inner.oldest_on(topic.as_str(), |_, link| link.depth >= last_depth);
+            if let Some((last, _)) = last {
+                listed = listed.min(last);
+            }
+            let newest = last.map(|(last, _)| last).or_else(|| self.inner.newest_on.get(topic.as_str()).copied());
+            let newer = self.chain(topic.as_str(), newest).take_while(|(position, _)| *position > from);
             let owed = newer.filter(|(position, _)| *position <= to);
             let admitted = owed.filter(|(_, e)| filter.admits(e.topics(), &e.event_type, e.private));
             out.extend(admitted.map(|(position, _)| position));
@@ -315,13 +315,14 @@ impl TailReader<'_> {
         let mut last = None;
         let mut kept = begin;
         for index in begin..out.len() {
-            if last != Some(out[index]) {
+            if last != Some(out[index]) && out[index] <= listed {
                 last = Some(out[index]);
                 out[kept] = out[index];
                 kept += 1;
             }
         }
         out.truncate(kept);
+        listed
     }
 
     fn admits(&self, filter: &Filter, position: Position) -> bool {
@@ -349,7 +350,8 @@ impl TailReader<'_> {
         } else {
             for topic in filter.topics.exact() {
                 let mut of_topic = 0;
-                for (position, entry) in self.chain(topic.as_str()).take(LOOK_BACK_RECORDS_MAX + 1) {
+                let newest = self.inner.newest_on.get(topic.as_str()).copied();
+                for (position, entry) in self.chain(topic.as_str(), newest).take(LOOK_BACK_RECORDS_MAX + 1) {
                     budget = budget.checked_sub(1)?;
                     if filter.admits(entry.topics(), &entry.event_type, entry.private) {
                         found.push(position);
@@ -366,9 +368,12 @@ impl TailReader<'_> {
         found.get(back).map(|position| Position(position.0 - 1))
     }
 
-    /// A topic's records in the tail, newest first.
-    fn chain<'r>(&'r self, topic: &'r str) -> impl Iterator<Item = (Position, &'r Entry)> {
-        let first = self.inner.newest_on.get(topic).copied();
+    /// A topic's records in the tail from `first` on, newest first.
+    fn chain<'r>(
+        &'r self,
+        topic: &'r str,
+        first: Option<Position>,
+    ) -> impl Iterator<Item = (Position, &'r Entry)> + use<'r> {
         std::iter::successors(first.and_then(|p| Some((p, self.inner.entry(p)?))), move |(_, entry)| {
             let previous = entry.links.iter().find(|link| *link.topic == *topic)?.previous;
             Some((previous, self.inner.entry(previous)?))

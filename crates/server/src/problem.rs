@@ -12,6 +12,22 @@ pub(crate) const TYPE_PREFIX: &str = "urn:tidewire:error:";
 /// After how many seconds a publisher refused with 503 may try again.
 const RETRY_AFTER_S: u64 = 1;
 
+/// A problem as it is told, its members in the order of RFC 9457.
+#[derive(serde::Serialize)]
+struct Document<'a> {
+    #[serde(rename = "type")]
+    problem_type: String,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+    /// Which event of an array.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<usize>,
+    /// The event first published with the id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+}
+
 macro_rules! problems {
     ($($(#[doc = $doc:literal])+ $kind:ident => $name:literal, $status:literal, $title:literal;)+) => {
         /// A kind of error: a row of the table.
@@ -27,18 +43,18 @@ macro_rules! problems {
             pub(crate) const ALL: &[Kind] = &[$(Kind::$kind,)+];
 
             /// The name after `urn:tidewire:error:`. It does not change.
-                    pub(crate) fn name(self) -> &'static str {
+            pub(crate) fn name(self) -> &'static str {
                 match self { $(Kind::$kind => $name,)+ }
             }
 
             /// The HTTP status.
-                    pub(crate) fn status(self) -> StatusCode {
+            pub(crate) fn status(self) -> StatusCode {
                 let status: u16 = match self { $(Kind::$kind => $status,)+ };
                 StatusCode::from_u16(status).expect("a test makes every status")
             }
 
             /// What it is, for people.
-                    pub(crate) fn title(self) -> &'static str {
+            pub(crate) fn title(self) -> &'static str {
                 match self { $(Kind::$kind => $title,)+ }
             }
         }
@@ -195,19 +211,15 @@ impl Problem {
 
     /// The document, as JSON.
     pub(crate) fn to_json(&self) -> String {
-        let mut document = serde_json::json!({
-            "type": format!("{TYPE_PREFIX}{}", self.kind.name()),
-            "title": self.kind.title(),
-            "status": self.kind.status().as_u16(),
-            "detail": self.detail,
-        });
-        if let Some(index) = self.index {
-            document["index"] = index.into();
-        }
-        if let Some(id) = &self.first_id {
-            document["id"] = id.as_str().into();
-        }
-        document.to_string()
+        let document = Document {
+            problem_type: format!("{TYPE_PREFIX}{}", self.kind.name()),
+            title: self.kind.title(),
+            status: self.kind.status().as_u16(),
+            detail: &self.detail,
+            index: self.index,
+            id: self.first_id.as_deref(),
+        };
+        serde_json::to_string(&document).expect("strings and numbers are always JSON")
     }
 
     /// The answer.

@@ -94,8 +94,14 @@ pub fn serve(config: &Config, out: &mut dyn Write) -> Result<(), ServeError> {
 }
 
 fn run(config: &Config, open_files: u64, runtime: &Runtime, mut told: Told<'_>) -> Result<(), ServeError> {
-    let (streams_max, connections_max) = system::share_open_files(open_files, config.max_connections);
-    let log = open_log(config, &mut told)?;
+    let retention_bytes = config.retention_bytes.unwrap_or_else(|| system::retention_bytes(&config.data_dir));
+    // One file is made ahead of need, and one is over what is kept until it is removed.
+    let log_files = retention_bytes / config.segment_bytes + 2;
+    let (streams_max, connections_max) = system::share_open_files(open_files, log_files, config.max_connections);
+    if let Some(asked) = config.max_streams.filter(|&asked| asked > streams_max) {
+        tracing::warn!(asked, allowed = streams_max, "max_streams is more than open files allow");
+    }
+    let log = open_log(config, retention_bytes, &mut told)?;
     let tail = Arc::new(Tail::new(config.tail_bytes));
     log.follow(tail.follower());
     let hub = Arc::new(Hub::new(config, Arc::clone(&log), Arc::clone(&tail), connections_max, random()));
@@ -135,7 +141,7 @@ fn run(config: &Config, open_files: u64, runtime: &Runtime, mut told: Told<'_>) 
     })
 }
 
-fn open_log(config: &Config, told: &mut Told<'_>) -> Result<Arc<dyn EventLog>, ServeError> {
+fn open_log(config: &Config, retention_bytes: u64, told: &mut Told<'_>) -> Result<Arc<dyn EventLog>, ServeError> {
     let folder = || config.data_dir.clone();
     if config.durability == Durability::Memory {
         let log_config = MemoryLogConfig {
@@ -149,7 +155,7 @@ fn open_log(config: &Config, told: &mut Told<'_>) -> Result<Arc<dyn EventLog>, S
     let disk = RealDisk::new(&config.data_dir).map_err(|source| ServeError::Folder { folder: folder(), source })?;
     let log_config = FileLogConfig {
         segment_bytes: config.segment_bytes,
-        retention_bytes: config.retention_bytes.unwrap_or_else(|| system::retention_bytes(&config.data_dir)),
+        retention_bytes,
         append_queue_bytes: config.append_queue_bytes,
         tail_bytes: config.tail_bytes as u64,
         idempotence_window: config.idempotence_window,
@@ -162,7 +168,8 @@ fn open_log(config: &Config, told: &mut Told<'_>) -> Result<Arc<dyn EventLog>, S
     if recovery.created {
         told.line(&format!("data in {place}, a new log"));
     } else {
-        told.line(&format!("data in {place}, {} events in {} files", recovery.records, recovery.segments));
+        let files = if recovery.segments == 1 { "file" } else { "files" };
+        told.line(&format!("data in {place}, {} events in {} {files}", recovery.records, recovery.segments));
     }
     if recovery.cut_bytes > 0 {
         told.line(&format!("cut {} bytes that a crash left half written; nobody was told of them", recovery.cut_bytes));

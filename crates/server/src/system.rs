@@ -10,7 +10,7 @@ const BACKLOG: u64 = 4_096;
 /// What the log keeps on disk, at most, unless it is told: 10 GiB.
 const RETENTION_BYTES: u64 = 10 << 30;
 
-/// Open files beside streams and other connections: the log's, the listeners' and the threads'.
+/// Open files beside streams, other connections and the log's: the listeners' and the threads'.
 const OWN_FILES: u64 = 128;
 
 /// Raises the soft limit of open files to the hard one, and says how many there may be.
@@ -26,10 +26,15 @@ pub(crate) fn raise_open_files() -> u64 {
     limit.current.unwrap_or(u64::MAX)
 }
 
-/// How many streams and how many other connections `open_files` allow, where at most
-/// `connections_max` are asked for. Other connections get a quarter at most.
-pub(crate) fn share_open_files(open_files: u64, connections_max: usize) -> (usize, usize) {
-    let shared = open_files.saturating_sub(OWN_FILES).max(2);
+/// How many streams and how many other connections `open_files` allow, where the log may open
+/// `log_files` and at most `connections_max` are asked for. The log gets half at most, and other
+/// connections a quarter of the rest.
+pub(crate) fn share_open_files(open_files: u64, log_files: u64, connections_max: usize) -> (usize, usize) {
+    let shared = open_files.saturating_sub(OWN_FILES);
+    if log_files > shared / 2 {
+        tracing::warn!(log_files, open_files, "the log may need more files than may be open; raise segment_bytes");
+    }
+    let shared = (shared - log_files.min(shared / 2)).max(2);
     let connections = shared.div_ceil(4).min(connections_max as u64);
     let streams = shared - connections;
     let narrow = |files: u64| usize::try_from(files).unwrap_or(usize::MAX);
@@ -45,9 +50,11 @@ pub(crate) fn check_backlog() {
 }
 
 /// What the log keeps in this folder unless it is told: 10 GiB, or 80 % of the file system if
-/// that is less.
+/// that is less. The folder need not be there yet.
 pub(crate) fn retention_bytes(folder: &Path) -> u64 {
-    match rustix::fs::statvfs(folder) {
+    let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let there = absolute.ancestors().find(|folder| folder.exists()).unwrap_or(folder);
+    match rustix::fs::statvfs(there) {
         Ok(system) => RETENTION_BYTES.min(system.f_blocks.saturating_mul(system.f_frsize) / 5 * 4),
         Err(error) => {
             tracing::warn!(%error, "the size of the file system is not known");
@@ -62,14 +69,16 @@ mod tests {
 
     #[test]
     fn streams_get_what_others_leave() {
-        assert_eq!(share_open_files(20_000, 1_024), (18_848, 1_024));
-        assert_eq!(share_open_files(1_024, 1_024), (672, 224));
-        assert_eq!(share_open_files(0, 1_024), (1, 1));
+        assert_eq!(share_open_files(20_000, 162, 1_024), (18_686, 1_024));
+        assert_eq!(share_open_files(1_024, 96, 1_024), (600, 200));
+        assert_eq!(share_open_files(1_024, 10_000, 1_024), (336, 112));
+        assert_eq!(share_open_files(0, 162, 1_024), (1, 1));
     }
 
     #[test]
     fn a_file_system_has_a_size() {
         let bytes = retention_bytes(Path::new("/"));
         assert!(bytes > 0 && bytes <= RETENTION_BYTES);
+        assert_eq!(retention_bytes(Path::new("/not-there/yet")), bytes);
     }
 }

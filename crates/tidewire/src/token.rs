@@ -97,6 +97,9 @@ fn new_key(path: &Path) -> anyhow::Result<()> {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             bail!("{} is there already; a key is never overwritten", path.display())
         }
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            bail!("the folder of {} is not there; make it first", path.display())
+        }
         Err(error) => return Err(error).with_context(|| format!("failed to make {}", path.display())),
     };
     file.write_all(content.as_bytes())

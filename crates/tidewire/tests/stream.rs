@@ -202,8 +202,6 @@ fn a_request_in_pieces_and_one_behind_another() {
     for byte in &request[..request.len() - 1] {
         http.send_raw(&[*byte]).expect("the hub listens");
     }
-    let stream = http;
-    let mut http = stream;
     http.send_raw(b"\n").expect("the hub listens");
     assert_eq!(http.receive_head().expect("the hub answers").0, 200);
 

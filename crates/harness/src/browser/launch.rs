@@ -10,13 +10,16 @@ use tempfile::TempDir;
 use super::Driver;
 use super::marionette::Marionette;
 use super::webdriver::WebDriver;
-use crate::clock::wait_until;
-use crate::free_port;
+use crate::clock::{instant, pause};
+use crate::hub::{lines, signal};
+use crate::{free_port, wait_until};
 
 /// How long a browser may take to start, also beside a build.
 const START_MAX: Duration = Duration::from_secs(120);
-/// Displays that Xvfb is started on.
-const DISPLAYS: std::ops::Range<u16> = 100..1_000;
+/// How often it is looked whether it has.
+const LOOK: Duration = Duration::from_millis(20);
+/// How long a process may take to end when it is asked to.
+const STOP_MAX: Duration = Duration::from_secs(5);
 
 /// Which browser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,25 +159,14 @@ fn mini_browser() -> String {
     found.expect("MiniBrowser is not installed (Debian: webkit2gtk-driver)").display().to_string()
 }
 
-/// A screen for a browser that has no headless mode.
+/// A screen for a browser that has no headless mode. Xvfb chooses a free display and says which.
 fn screen() -> (Process, String) {
-    let lock = |number: u16| format!("/tmp/.X{number}-lock");
-    let first = u16::try_from(std::process::id() % 900).expect("it is below 900") + DISPLAYS.start;
-    for number in (first..DISPLAYS.end).chain(DISPLAYS) {
-        if Path::new(&lock(number)).exists() {
-            continue;
-        }
-        let display = format!(":{number}");
-        let mut command = Command::new("Xvfb");
-        command.args([&display, "-screen", "0", "1024x768x24", "-nolisten", "tcp"]);
-        let mut process = Process::spawn(command, "xvfb");
-        let socket = format!("/tmp/.X11-unix/X{number}");
-        wait_until("Xvfb serves its display or ends", START_MAX, || Path::new(&socket).exists() || process.has_ended());
-        if !process.has_ended() {
-            return (process, display);
-        }
-    }
-    panic!("no free display in {DISPLAYS:?}");
+    let mut command = Command::new("Xvfb");
+    command.args(["-displayfd", "1", "-screen", "0", "1024x768x24", "-nolisten", "tcp"]).stdout(Stdio::piped());
+    let mut process = Process::spawn(command, "xvfb");
+    let output = process.0.stdout.take().expect("it is piped");
+    let number = lines(output).recv_timeout(START_MAX).expect("Xvfb says its display");
+    (process, format!(":{}", number.trim()))
 }
 
 /// A process that ends when this is dropped.
@@ -182,8 +174,9 @@ struct Process(Child);
 
 impl Process {
     /// Starts a process and waits until it listens.
-    fn start(command: Command, package: &str, address: SocketAddr) -> Process {
+    fn start(mut command: Command, package: &str, address: SocketAddr) -> Process {
         let name = command.get_program().display().to_string();
+        command.stdout(Stdio::null());
         let mut process = Process::spawn(command, package);
         wait_until(&format!("{name} listens on {address}"), START_MAX, || {
             assert!(!process.has_ended(), "{name} ended by itself");
@@ -194,7 +187,7 @@ impl Process {
 
     fn spawn(mut command: Command, package: &str) -> Process {
         let name = command.get_program().to_os_string();
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let child = command.stdin(Stdio::null()).stderr(Stdio::null()).spawn();
         Process(child.unwrap_or_else(|error| missing(&name, package, &error)))
     }
 
@@ -205,7 +198,15 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended with its session.
+        // Asked first, so that it removes its files and ends its children; most ended with their session.
+        let began = instant();
+        if !self.has_ended() {
+            signal("TERM", self.0.id());
+        }
+        while !self.has_ended() && began.elapsed() < STOP_MAX {
+            pause(LOOK);
+        }
+        // Nothing more can be done about a failure.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

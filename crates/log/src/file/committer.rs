@@ -65,6 +65,15 @@ impl<D: Disk> Committer<D> {
         self.segments.shelf()
     }
 
+    pub(crate) fn segments(&mut self) -> &mut Segments<D> {
+        &mut self.segments
+    }
+
+    /// Whether an array will need another segment, if it is appended.
+    pub(crate) fn needs_segment(&self, array: &Array) -> bool {
+        array.bytes_max() as u64 > self.segments.room()
+    }
+
     /// The place before every record that the log ever had.
     pub(crate) fn first_place(&self) -> HubId {
         self.segments.first_place()

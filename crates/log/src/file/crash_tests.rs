@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::committer::{Answer, Committer, Window};
 use super::cursor::FileCursor;
 use super::recovery::{Limits, OpenError};
+use super::segments::fill_segment;
 use super::{Outage, SimDisk};
 use crate::cursor::RecordCursor;
 use crate::idempotence::Fingerprints;
@@ -33,6 +34,8 @@ enum Step {
     /// These arrays wait together.
     Append(Vec<Vec<Publication>>),
     Trim,
+    /// The next segment is made ahead of need.
+    Ahead,
     Clock(u64),
     /// The machine stops during an operation soon; recovery is interrupted each time in turn.
     Outage {
@@ -110,6 +113,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => arrays().prop_map(Step::Append),
         1 => Just(Step::Trim),
+        1 => Just(Step::Ahead),
         1 => prop_oneof![0..20_000_u64, Just(10_000)].prop_map(Step::Clock),
         3 => (0..25_u64, arrays(), cut(), interruptions).prop_map(|(after, arrays, outage, interruptions)| {
             Step::Outage { after, arrays, outage, interruptions }
@@ -176,6 +180,7 @@ impl Run {
                 self.committer().trim().expect("trimmed");
                 self.low_water = self.committer().shelf().low_water();
             }
+            Step::Ahead => self.make_spare(),
             Step::Clock(now_ms) => {
                 self.now_ms = now_ms;
                 let has_expired: Vec<_> =
@@ -191,7 +196,8 @@ impl Run {
             Step::Outage { after, arrays, outage, interruptions } => {
                 self.disk.stop_at(self.disk.operations() + 1 + after);
                 self.append(&arrays);
-                // A trim may be what is interrupted.
+                // These may be what is interrupted.
+                self.make_spare();
                 self.committer().trim().unwrap_or_default();
                 self.disk = self.disk.restart(outage.into());
                 for interruption in interruptions {
@@ -215,6 +221,16 @@ impl Run {
                 self.disk.set_space(None);
                 assert_eq!(self.committer().failure(), None, "a full disk is no failure");
             }
+        }
+    }
+
+    /// As the log's threads do it.
+    fn make_spare(&mut self) {
+        let segments = self.committer().segments();
+        if segments.wants_spare().is_some()
+            && let Ok(spare) = fill_segment(&**segments.disk(), LIMITS.segment_bytes)
+        {
+            segments.set_spare(spare);
         }
     }
 

@@ -85,11 +85,12 @@ impl<D: Disk> FileLog<D> {
         let shelf = Arc::clone(committer.shelf());
         let first_place = committer.first_place();
         let shared = Arc::new(Shared::default());
-        let run = Run::new(Arc::clone(&shared), committer, config.tail_bytes);
+        let run = Run::new(Arc::clone(&shared), committer, config.tail_bytes)
+            .map_err(|source| OpenError::Io { what: "start the log's threads", source })?;
         let thread = thread::Builder::new()
             .name("log".to_owned())
             .spawn(move || run.run(&*clock))
-            .map_err(|source| OpenError::Io { what: "start the log's thread", source })?;
+            .map_err(|source| OpenError::Io { what: "start the log's threads", source })?;
         let log = FileLog {
             shared,
             shelf,

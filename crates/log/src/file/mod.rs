@@ -1,10 +1,13 @@
 //! The log in a folder of segments. `docs/format.md` draws its files byte by byte.
 
+mod ahead;
 mod committer;
 #[cfg(test)]
 mod crash_tests;
 mod cursor;
 mod disk;
+#[cfg(test)]
+mod format_example;
 mod group;
 mod layout;
 mod log;

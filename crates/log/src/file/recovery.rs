@@ -9,7 +9,7 @@ use super::layout::{
     parse_segment_name, segment_name,
 };
 use super::manifest::{BadManifest, Epoch, MANIFEST, MANIFEST_FORMAT, Manifest};
-use super::segments::{RollError, Segments, create_segment, write_zeros};
+use super::segments::{RollError, Segments, create_segment, fill_segment, write_zeros};
 use super::shelf::{Mark, Segment, Shelf};
 use crate::{HubId, RecordView};
 
@@ -163,8 +163,10 @@ fn create<D: Disk>(
     let first = HubId { ms: now_ms, seq: 0 };
     let before = SegmentEnd { id: first, ..SegmentEnd::default() };
     let header = SegmentHeader { log_id, first_sequence: 1, file_bytes: limits.segment_bytes, before };
-    create_segment(disk, header).map_err(|error| match error {
-        RollError::NotMade(error) | RollError::Uncertain(error) => io_error("make the first segment")(error),
+    let failed = io_error("make the first segment");
+    let file = fill_segment(disk, limits.segment_bytes).map_err(&failed)?;
+    create_segment(disk, file, header).map_err(|error| match error {
+        RollError::NotMade(error) | RollError::Uncertain(error) => failed(error),
     })?;
     *firsts = vec![1];
     let manifest = Manifest { log_id, low_water: first, epochs: vec![Epoch { name: "1".to_owned(), first }] };
@@ -254,7 +256,7 @@ fn recover<D: Disk>(
     sealed.push_back(Arc::clone(&active));
     let shelf = Shelf::new(manifest.log_id, sealed, end.last_id, end.last_sequence, manifest.low_water);
     let opened = Segments {
-        disk,
+        disk: Arc::new(disk),
         manifest,
         shelf: Arc::new(shelf),
         active,
@@ -263,6 +265,7 @@ fn recover<D: Disk>(
         last_sequence: end.last_sequence,
         segment_bytes: limits.segment_bytes,
         retention_bytes: limits.retention_bytes,
+        spare: None,
     };
     Ok((opened, Recovery { cut_bytes, ..Recovery::default() }))
 }

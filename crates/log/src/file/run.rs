@@ -1,8 +1,10 @@
 use std::collections::VecDeque;
+use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use super::ahead::Ahead;
 use super::committer::Committer;
 use super::cursor::FileCursor;
 use super::disk::Disk;
@@ -59,13 +61,17 @@ impl Shared {
 pub(super) struct Run<D: Disk> {
     shared: Arc<Shared>,
     committer: Committer<D>,
+    ahead: Ahead<D>,
     follower: Option<Box<dyn Follower>>,
     tail_bytes: u64,
 }
 
 impl<D: Disk> Run<D> {
-    pub(super) fn new(shared: Arc<Shared>, committer: Committer<D>, tail_bytes: u64) -> Run<D> {
-        Run { shared, committer, follower: None, tail_bytes }
+    /// # Errors
+    /// When the thread that makes segments ahead of need cannot be started.
+    pub(super) fn new(shared: Arc<Shared>, mut committer: Committer<D>, tail_bytes: u64) -> io::Result<Run<D>> {
+        let ahead = Ahead::start(Arc::clone(committer.segments().disk()))?;
+        Ok(Run { shared, committer, ahead, follower: None, tail_bytes })
     }
 
     pub(super) fn run(mut self, clock: &dyn Clock) {
@@ -105,6 +111,11 @@ impl<D: Disk> Run<D> {
 
     /// Commits one group of what waits, shows it, and answers.
     fn commit(&mut self, waiting: &mut VecDeque<(Array, Ticket)>, clock: &dyn Clock) {
+        if waiting.front().is_some_and(|(array, _)| self.committer.needs_segment(array))
+            && let Some(spare) = self.ahead.wait()
+        {
+            self.committer.segments().set_spare(spare);
+        }
         let segments = self.committer.shelf().size().2;
         let begun = clock.monotonic();
         let answers = self.committer.commit(waiting, clock.now_ms());
@@ -135,6 +146,9 @@ impl<D: Disk> Run<D> {
         }
         for (Ticket { done, .. }, answer) in answers {
             done(answer);
+        }
+        if let Some(bytes) = self.committer.segments().wants_spare() {
+            self.ahead.begin(bytes);
         }
         if self.committer.shelf().size().2 > segments {
             self.trim();

@@ -26,7 +26,7 @@ pub(crate) enum RollError {
 ///
 /// After an error of [`Segments::write`] nothing may be written any more.
 pub(crate) struct Segments<D: Disk> {
-    pub(super) disk: D,
+    pub(super) disk: Arc<D>,
     pub(super) manifest: Manifest,
     pub(super) shelf: Arc<Shelf<D::File>>,
     pub(super) active: Arc<Segment<D::File>>,
@@ -37,6 +37,8 @@ pub(crate) struct Segments<D: Disk> {
     pub(super) last_sequence: u64,
     pub(super) segment_bytes: u64,
     pub(super) retention_bytes: u64,
+    /// The file of the next segment, made ahead of need.
+    pub(super) spare: Option<D::File>,
 }
 
 impl<D: Disk> Segments<D> {
@@ -56,6 +58,22 @@ impl<D: Disk> Segments<D> {
     /// How many bytes of records fit in the active segment, in one group.
     pub(crate) fn room(&self) -> u64 {
         self.active.header.file_bytes.saturating_sub(self.position + GROUP_HEADER as u64)
+    }
+
+    pub(crate) fn disk(&self) -> &Arc<D> {
+        &self.disk
+    }
+
+    /// How long the file of the next segment will be, if it should be made now: the active one is
+    /// half full.
+    pub(crate) fn wants_spare(&self) -> Option<u64> {
+        let is_half_full = self.position > self.active.header.file_bytes / 2;
+        (self.spare.is_none() && is_half_full).then_some(self.segment_bytes)
+    }
+
+    /// Takes the file that [`fill_segment`] has made.
+    pub(crate) fn set_spare(&mut self, spare: D::File) {
+        self.spare = Some(spare);
     }
 
     /// How many bytes of records fit in an empty segment, in one group.
@@ -103,7 +121,11 @@ impl<D: Disk> Segments<D> {
             file_bytes: self.segment_bytes,
             before,
         };
-        let segment = Arc::new(create_segment(&self.disk, header)?);
+        let file = match self.spare.take() {
+            Some(file) => file,
+            None => fill_segment(&*self.disk, header.file_bytes).map_err(RollError::NotMade)?,
+        };
+        let segment = Arc::new(create_segment(&*self.disk, file, header)?);
         self.shelf.push(Arc::clone(&segment));
         self.active = segment;
         self.position = SEGMENT_HEADER as u64;
@@ -129,7 +151,7 @@ impl<D: Disk> Segments<D> {
         }
         let low_water = segments[count].header.before.id;
         let manifest = Manifest { low_water, ..self.manifest.clone() };
-        manifest.write(&self.disk)?;
+        manifest.write(&*self.disk)?;
         self.manifest = manifest;
         self.shelf.remove(count, low_water);
         for segment in &segments[..count] {
@@ -144,23 +166,35 @@ pub(crate) fn room_max(segment_bytes: u64) -> u64 {
     segment_bytes.saturating_sub((SEGMENT_HEADER + GROUP_HEADER) as u64)
 }
 
-/// Makes a segment: its zeros, its header and its name are durable.
-pub(super) fn create_segment<D: Disk>(disk: &D, header: SegmentHeader) -> Result<Segment<D::File>, RollError> {
+/// Makes the file of a segment: zeros, so that what is written later needs no more room.
+pub(super) fn fill_segment<D: Disk>(disk: &D, bytes: u64) -> io::Result<D::File> {
     let fill = || -> io::Result<D::File> {
         let file = disk.create(SEGMENT_NEW)?;
-        write_zeros(&file, 0, header.file_bytes)?;
-        file.write_at(&header.encode(), 0)?;
+        write_zeros(&file, 0, bytes)?;
         file.sync()?;
         Ok(file)
     };
-    let file = fill().map_err(|error| {
-        // It may not even have been created; what is left is removed at the next start.
-        drop(disk.unlink(SEGMENT_NEW));
+    fill().inspect_err(|_| remove_unfinished(disk))
+}
+
+/// Makes a segment of the file that [`fill_segment`] has made: its header and its name are durable.
+pub(super) fn create_segment<D: Disk>(
+    disk: &D,
+    file: D::File,
+    header: SegmentHeader,
+) -> Result<Segment<D::File>, RollError> {
+    file.write_at(&header.encode(), 0).and_then(|()| file.sync()).map_err(|error| {
+        remove_unfinished(disk);
         RollError::NotMade(error)
     })?;
     let name = segment_name(header.first_sequence);
     disk.rename(SEGMENT_NEW, &name).and_then(|()| disk.sync_names()).map_err(RollError::Uncertain)?;
     Ok(Segment::new(header, file, SEGMENT_HEADER as u64))
+}
+
+fn remove_unfinished<D: Disk>(disk: &D) {
+    // It may not even have been created; what is left is removed at the next start.
+    drop(disk.unlink(SEGMENT_NEW));
 }
 
 /// Writes zeros from `at` to `end`, so that later writes need no more room.

@@ -15,7 +15,9 @@ fn push(tail: &Tail, seq: u64, topics: &[&str], frame: &[u8]) {
     let (block, start) = inner.place_frame(frame);
     let length = u32::try_from(frame.len()).expect("short");
     let id = HubId { ms: 1, seq };
-    inner.records.push_back(Entry { id, block, start, length, private: false, event_type: "message".into(), links });
+    let entry = Entry { id, block, start, length, private: false, event_type: "message".into(), links };
+    inner.bytes += entry.overhead();
+    inner.records.push_back(entry);
     inner.evict(tail.bytes_max);
 }
 
@@ -41,7 +43,7 @@ fn matches_of_several_topics_come_once_and_in_order() {
     }
     let matches = |filter: &Filter, from, to| {
         let mut out = Vec::new();
-        tail.read().matches(filter, Position(from), Position(to), &mut out);
+        assert_eq!(tail.read().matches(filter, Position(from), Position(to), &mut out), Position(to));
         out.iter().map(|position| position.0).collect::<Vec<_>>()
     };
     assert_eq!(matches(&filter(&["a", "b"]), 0, 4), [1, 2, 4]);
@@ -82,4 +84,48 @@ fn an_evicted_tail_keeps_its_edge_and_forgets_topics_that_left() {
     assert!(reader.record(Position(2)).is_none());
     assert_eq!(reader.record(Position(3)).map(|record| record.frame.len()), Some(BLOCK_BYTES));
     assert_eq!(reader.inner.newest_on.keys().map(|topic| &**topic).collect::<Vec<_>>(), ["kept"]);
+}
+
+/// The story: a reader far behind on a busy topic had everything from the head back to its place listed
+/// for each visit, and with a second such reader on another topic the list was made anew each time.
+/// A backlog of n records cost n squared, with the tail locked.
+#[test]
+fn a_listing_stops_at_its_limit_and_goes_on_where_it_stopped() {
+    let tail = Tail::new(1 << 26);
+    let total = 3 * LIST_RECORDS_MAX + 1;
+    for seq in 0..total {
+        push(&tail, seq, [&["often"][..], &["often", "rare"]][usize::from(seq % 100 == 0)], b"x");
+    }
+    let naive: Vec<u64> = (1..=total).collect();
+    for topics in [&["often"][..], &["often", "rare"], &["*"]] {
+        let (mut listed, mut out, mut portions) = (Position(0), Vec::new(), 0);
+        while listed < Position(total) {
+            listed = tail.read().matches(&filter(topics), listed, Position(total), &mut out);
+            portions += 1;
+        }
+        assert_eq!(out.iter().map(|position| position.0).collect::<Vec<_>>(), naive, "{topics:?}");
+        assert_eq!(portions, 4, "{topics:?}: three full ones, and one record more than the limit");
+    }
+    let mut rare = Vec::new();
+    assert_eq!(tail.read().matches(&filter(&["rare"]), Position(0), Position(total), &mut rare), Position(total));
+}
+
+#[test]
+fn a_place_on_a_busy_topic_is_found_in_few_steps_also_once_its_older_records_are_gone() {
+    let tail = Tail::new(2 * BLOCK_BYTES);
+    for seq in 0..50_000 {
+        push(&tail, seq, &["often"], &[0; 40]);
+    }
+    let reader = tail.read();
+    let (before, _) = reader.before();
+    assert!(before > Position(0), "nothing has left the tail");
+    for from in before.0..50_000 {
+        let mut steps = 0;
+        let found = reader.inner.oldest_on("often", |position, _| {
+            steps += 1;
+            position > Position(from)
+        });
+        assert_eq!(found.map(|(position, _)| position.0), Some(from + 1));
+        assert!(steps < 100, "{steps} steps to {from}");
+    }
 }

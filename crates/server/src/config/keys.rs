@@ -176,4 +176,21 @@ mod tests {
             assert!(!key.help.ends_with('.'), "{}", key.name);
         }
     }
+
+    #[test]
+    fn the_documentation_lists_the_same_keys() {
+        let documented: Vec<(&str, String, &str)> = include_str!("../../../../docs/configuration.md")
+            .lines()
+            .filter_map(|line| {
+                let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+                let [_, name, value, default, _, _] = cells[..] else { return None };
+                Some((name.strip_prefix('`')?.strip_suffix('`')?, value.replace(", ", "|"), default.trim_matches('`')))
+            })
+            .collect();
+        for key in KEYS {
+            let row = (key.name, key.value.to_owned(), key.default.unwrap_or("none"));
+            assert!(documented.contains(&row), "{row:?} is not in docs/configuration.md");
+        }
+        assert_eq!(documented.len(), KEYS.len());
+    }
 }

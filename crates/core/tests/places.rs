@@ -1,0 +1,132 @@
+//! Regressions: places that lie ahead of the tail or behind the log, and what must be told of them.
+
+mod support;
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use support::{memory_log, publish, stream, visit};
+use tidewire_core::{CatchUp, Limits, Owed, Shard};
+use tidewire_log::{
+    Done, EventLog, Filter, Follower, HubId, LogStats, MemoryLog, NewEvent, ReadEnd, ReadError, RecordView, Tail,
+    TopicSummary,
+};
+
+/// The data of an event of which a tail of one byte holds one and a log of 600,000 bytes two, in bytes.
+const LARGE: usize = 200_000;
+const LIMITS: Limits = Limits { heartbeat_ms: 20_000, stall_ms: 120_000 };
+
+fn caught_up(shard: &mut Shard<()>, job: &CatchUp, log: &dyn EventLog) -> String {
+    let key = job.key();
+    let bytes = match shard.caught_up(job.read(log).expect("memory can be read")) {
+        Owed::Write(bytes, ()) => bytes.to_vec(),
+        _ => return String::new(),
+    };
+    shard.wrote(key, bytes.len(), 0);
+    String::from_utf8(bytes).expect("text")
+}
+
+/// The story: the log had committed an event that its tail had not been given yet. A reader who had that
+/// event (it had caught up from the log, which is ahead) went on from the tail's head, and was given
+/// it a second time when the tail had come so far.
+#[test]
+fn a_reader_ahead_of_the_tail_gets_nothing_twice() {
+    for topic in ["a", "*"] {
+        let log = memory_log(1 << 20);
+        let tail = Arc::new(Tail::new(1 << 20));
+        publish(&log, "a", "first");
+        let seen = publish(&log, "a", "second");
+        let mut shard = Shard::new(LIMITS);
+        let key = shard.join((), stream(topic, seen), &tail, 0);
+        let begin = visit(&mut shard, key, &tail, usize::MAX, 0).expect("it begins");
+        assert!(begin.contains(&format!("id: {seen}\nevent: tidewire.checkpoint\n")), "{begin:?}");
+        log.follow(tail.follower());
+        assert!(visit(&mut shard, key, &tail, usize::MAX, 0).is_err(), "the reader has both");
+        let third = publish(&log, "a", "third");
+        let rest = visit(&mut shard, key, &tail, usize::MAX, 0).expect("the third");
+        assert!(rest.contains(&format!("id: {third}\n")) && rest.matches("id: ").count() == 1, "{rest:?}");
+    }
+}
+
+/// A log that removes records between two questions of one reader.
+struct Hasty(MemoryLog);
+
+impl EventLog for Hasty {
+    fn event(&self, id: HubId, visit: &mut dyn FnMut(&RecordView<'_>)) -> Result<bool, ReadError> {
+        let found = self.0.event(id, visit);
+        for _ in 0..1_000 {
+            publish(&self.0, "a", &"x".repeat(1_000));
+        }
+        found
+    }
+
+    fn append(&self, events: Vec<NewEvent>, done: Done) {
+        self.0.append(events, done);
+    }
+    fn follow(&self, follower: Box<dyn Follower>) {
+        self.0.follow(follower);
+    }
+    fn head(&self) -> HubId {
+        self.0.head()
+    }
+    fn first_place(&self) -> HubId {
+        self.0.first_place()
+    }
+    fn low_water(&self) -> HubId {
+        self.0.low_water()
+    }
+    fn read(
+        &self,
+        after: HubId,
+        filter: &Filter,
+        scan_bytes_max: u64,
+        visit: &mut dyn FnMut(&RecordView<'_>) -> ControlFlow<()>,
+    ) -> Result<ReadEnd, ReadError> {
+        self.0.read(after, filter, scan_bytes_max, visit)
+    }
+    fn find_publisher_id(&self, id: &str, filter: &Filter) -> Result<Option<HubId>, ReadError> {
+        self.0.find_publisher_id(id, filter)
+    }
+    fn place_before_last(&self, count: u64, filter: &Filter) -> Result<HubId, ReadError> {
+        self.0.place_before_last(count, filter)
+    }
+    fn topics(&self, after: Option<&str>, limit: usize, filter: &Filter) -> Result<Vec<TopicSummary>, ReadError> {
+        self.0.topics(after, limit, filter)
+    }
+    fn stats(&self) -> LogStats {
+        self.0.stats()
+    }
+    fn is_writable(&self) -> bool {
+        self.0.is_writable()
+    }
+    fn close(&self) {
+        self.0.close();
+    }
+}
+
+/// The story: a slow reader had half of a frame. Its rest was read from the log, then retention removed
+/// the events that follow it, then what lies after the frame was read: later events. All of it went out
+/// in one write, and no gap was told of those between.
+#[test]
+fn what_expires_while_the_rest_of_a_frame_is_read_is_told() {
+    let log = Hasty(memory_log(600_000));
+    let tail = Arc::new(Tail::new(1));
+    log.follow(tail.follower());
+    let mut shard = Shard::new(LIMITS);
+    let key = shard.join((), stream("a", log.head()), &tail, 0);
+    visit(&mut shard, key, &tail, usize::MAX, 0).expect("it begins");
+    let torn = publish(&log, "a", "torn");
+    visit(&mut shard, key, &tail, 10, 0).expect("a piece of the frame");
+    for _ in 0..2 {
+        publish(&log, "a", &"x".repeat(LARGE));
+    }
+    shard.writable(key);
+    let Err(Some(job)) = visit(&mut shard, key, &tail, usize::MAX, 0) else { panic!("the frame has left the tail") };
+    let rest = caught_up(&mut shard, &job, &log);
+    assert!(log.low_water() > torn, "nothing has expired");
+    assert!(!rest.contains("id: "), "events follow the rest of the frame: {rest:?}");
+    let Err(Some(job)) = visit(&mut shard, key, &tail, usize::MAX, 0) else { panic!("it needs the log") };
+    caught_up(&mut shard, &job, &log);
+    let told = visit(&mut shard, key, &tail, usize::MAX, 0).expect("a gap");
+    assert!(told.contains("event: tidewire.gap\n") && told.contains(r#""reason":"expired""#), "{told:?}");
+}

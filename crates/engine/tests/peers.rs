@@ -1,0 +1,88 @@
+//! Peers that do not behave: they leave too early, talk on a stream, or do not read.
+
+#[expect(dead_code, reason = "what is handed over is tested elsewhere")]
+mod support;
+
+use std::io::Write;
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use support::{DEADLINE, Hub, read_to_end, read_until};
+use tidewire_engine::{EngineConfig, EngineStats};
+
+/// Waits until the engine's figures are as they must become. A heartbeat of a stream is the clock.
+fn wait_for(hub: &Hub, is_so: impl Fn(&EngineStats) -> bool) {
+    let mut witness = hub.ask("/streams/witness");
+    for _ in 0..300 {
+        if is_so(&hub.engine.handle().stats()) {
+            return;
+        }
+        read_until(&mut witness, ":\n\r\n");
+    }
+    panic!("the figures are {:?}", hub.engine.handle().stats());
+}
+
+fn quick() -> EngineConfig {
+    EngineConfig { heartbeat: Duration::from_millis(200), ..EngineConfig::default() }
+}
+
+#[test]
+fn what_a_client_says_on_a_stream_is_dropped_and_too_much_of_it_ends_the_stream() {
+    let hub = Hub::start(quick());
+    let mut socket = hub.ask("/streams/a");
+    read_until(&mut socket, "data: \n\n\r\n");
+    for _ in 0..100 {
+        socket.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("the hub reads");
+    }
+    hub.publish("a", "still here");
+    read_until(&mut socket, "data: still here\n\n\r\n");
+    let mut talker = hub.ask("/streams/a");
+    read_until(&mut talker, "data: \n\n\r\n");
+    // It ends by an error: the hub does not read what it does not want.
+    while talker.write_all(&[b'x'; 64 * 1024]).is_ok() {}
+    wait_for(&hub, |stats| stats.streams == 2);
+}
+
+#[test]
+fn a_client_that_closes_its_half_has_left() {
+    let hub = Hub::start(quick());
+    let mut socket = hub.ask("/streams/a");
+    read_until(&mut socket, "data: \n\n\r\n");
+    socket.shutdown(Shutdown::Write).expect("it was open");
+    read_to_end(socket);
+    let unfinished = hub.connect();
+    (&unfinished).write_all(b"GET /streams/a HTTP/1.1\r\n").expect("the hub reads");
+    unfinished.shutdown(Shutdown::Write).expect("it was open");
+    assert_eq!(read_to_end(unfinished), b"");
+    wait_for(&hub, |stats| stats.streams == 1);
+}
+
+#[test]
+fn clients_that_leave_while_their_admission_is_decided_leave_nothing_behind() {
+    let hub = Hub::start(quick());
+    for _ in 0..200 {
+        drop(hub.ask("/streams/later"));
+    }
+    wait_for(&hub, |stats| stats.streams_begun >= 201 && stats.streams == 1);
+}
+
+#[test]
+fn stopping_does_not_wait_for_those_who_do_not_read_or_have_said_nothing() {
+    let hub = Hub::start(quick());
+    let mut blocked = hub.ask("/streams/large");
+    read_until(&mut blocked, "data: \n\n\r\n");
+    let _silent: Vec<TcpStream> = (0..10).map(|_| hub.connect()).collect();
+    for _ in 0..40 {
+        hub.publish("large", &"x".repeat(1 << 19));
+    }
+    wait_for(&hub, |stats| stats.short_writes > 0);
+    let (sender, stopped) = std::sync::mpsc::sync_channel(1);
+    let log = Arc::clone(&hub.log);
+    std::thread::spawn(move || {
+        hub.engine.stop();
+        sender.send(()).expect("somebody waits");
+    });
+    stopped.recv_timeout(DEADLINE).expect("it stops");
+    drop(log);
+}

@@ -1,0 +1,286 @@
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::committer::{Committer, Window};
+use super::super::layout::{GROUP_HEADER, SEGMENT_HEADER, segment_name};
+use super::super::recovery::Limits;
+use super::super::{FileLog, FileLogConfig, OpenError, Outage, RealDisk, Recovery, SimDisk};
+use super::{BEGINNING, config, open, try_open_with};
+use crate::idempotence::Fingerprints;
+use crate::sequencer::Array;
+use crate::testing::{
+    Followed, TestClock, append, event, event_with_id, everything, read_after, read_all, texts, try_append,
+};
+use crate::{AppendError, Clock, EventLog, HubId, RecordView};
+
+#[test]
+fn a_log_on_a_real_disk_comes_back_and_ids_go_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let open = |now_ms| {
+        try_open_with(RealDisk::new(folder.path().join("log")).expect("made"), &config(), now_ms).expect("opened")
+    };
+    let (log, recovery) = open(BEGINNING);
+    assert_eq!(recovery, Recovery { created: true, segments: 1, ..Recovery::default() });
+    let ids: Vec<HubId> =
+        (0..50).flat_map(|n| append(&log, vec![event(&["t"], &format!("{n} {}", "x".repeat(200)))])).collect();
+    let before = read_all(&log);
+    drop(log);
+    let (log, recovery) = open(BEGINNING - 500);
+    assert_eq!((recovery.created, recovery.records, recovery.cut_bytes), (false, 50, 0));
+    assert!(recovery.segments > 4, "{recovery:?}");
+    assert_eq!(read_all(&log), before);
+    assert_eq!((log.head(), log.first_place()), (ids[49], HubId { ms: BEGINNING, seq: 0 }));
+    assert!(append(&log, vec![event(&["t"], "")])[0] > ids[49]);
+}
+
+#[test]
+fn a_segment_size_out_of_range_is_refused() {
+    for bytes in [4095, 1 << 32] {
+        let config = FileLogConfig { segment_bytes: bytes, ..config() };
+        let refused = try_open_with(SimDisk::default(), &config, 0).map(|_| ()).expect_err("refused");
+        assert!(matches!(refused, OpenError::SegmentBytes { bytes: found } if found == bytes));
+    }
+}
+
+#[test]
+fn an_array_of_one_byte_more_than_a_segment_holds_is_refused() {
+    let disk = SimDisk::default();
+    let log = open(&disk);
+    let sized = |n: usize| vec![event(&["t"], &"x".repeat(n))];
+    let Err(AppendError::TooLarge { bytes, bytes_max }) = try_append(&log, sized(4096)) else { panic!("not refused") };
+    assert_eq!(bytes_max, 4096 - SEGMENT_HEADER - GROUP_HEADER);
+    let fits = 4096 - (bytes - bytes_max);
+    append(&log, vec![event(&["t"], "so that it goes into the next segment")]);
+    append(&log, sized(fits));
+    assert_eq!(try_append(&log, sized(fits + 1)), Err(AppendError::TooLarge { bytes: bytes_max + 1, bytes_max }));
+    assert_eq!(log.stats().segments, 2);
+    drop(log);
+    // Larger segments take it, also when the newest one is small and empty.
+    let disk = SimDisk::default();
+    drop(open(&disk));
+    let larger = FileLogConfig { segment_bytes: 8192, ..config() };
+    let (log, _) = try_open_with(disk.clone(), &larger, BEGINNING).expect("opened");
+    append(&log, sized(fits + 1));
+    assert_eq!((log.stats().segments, log.stats().bytes), (1, 8192));
+    drop(log);
+    assert_eq!(read_all(&open(&disk)).len(), 1);
+}
+
+#[test]
+fn a_full_disk_refuses_what_needs_another_segment_until_there_is_room() {
+    let disk = SimDisk::default();
+    let log = open(&disk);
+    let big = || vec![event(&["t"], &"x".repeat(1500))];
+    append(&log, big());
+    // Before the segment is half full, and the next one made ahead of need.
+    disk.set_space(Some(6000));
+    append(&log, big());
+    for _ in 0..3 {
+        assert_eq!(try_append(&log, big()), Err(AppendError::NoSpace));
+        assert!(log.is_writable());
+        assert!(!disk.names().iter().any(|name| name.ends_with(".tmp")), "{:?}", disk.names());
+    }
+    append(&log, vec![event(&["t"], "what still fits")]);
+    assert_eq!(read_all(&log).len(), 3);
+    disk.set_space(None);
+    append(&log, big());
+    drop(log);
+    assert_eq!(read_all(&open(&disk)).len(), 4);
+}
+
+#[test]
+fn after_a_failed_sync_nothing_is_taken_and_what_was_committed_is_read() {
+    for (seed, outage) in [(0, Outage::Kill), (1, Outage::PowerCut(1)), (2, Outage::PowerCut(2))] {
+        let disk = SimDisk::default();
+        let log = open(&disk);
+        let followed = Followed::default();
+        log.follow(followed.follower());
+        append(&log, vec![event_with_id("t", "x", "committed")]);
+        disk.fail_sync_after(0);
+        assert_eq!(try_append(&log, vec![event(&["t"], "lost?")]), Err(AppendError::Unknown));
+        let later = try_append(&log, vec![event(&["t"], "never")]);
+        assert!(matches!(&later, Err(AppendError::Failed { reason }) if reason == "input/output error"), "{later:?}");
+        assert!(!log.is_writable());
+        assert_eq!(texts(&read_all(&log)), ["committed"]);
+        assert_eq!(texts(&followed.all()), ["committed"]);
+        drop(log);
+        let log = open(&disk.restart(outage));
+        let seen = read_all(&log);
+        assert!(matches!(&texts(&seen)[..], ["committed"] | ["committed", "lost?"]), "{seen:?} with {seed}");
+        append(&log, vec![event(&["t"], "on")]);
+    }
+}
+
+/// Were the old segment written on after this, and the new one found at the next start, its
+/// header would cut off what had been acknowledged.
+#[test]
+fn when_it_is_not_known_whether_a_new_segment_is_there_the_log_has_failed() {
+    let disk = SimDisk::default();
+    let fingerprints = Fingerprints::default();
+    let limits = Limits { segment_bytes: 4096, retention_bytes: u64::MAX };
+    let window = Window { window_ms: 1000, entries_max: 10 };
+    let (mut committer, _) =
+        Committer::open(disk.clone(), &limits, window, &fingerprints, BEGINNING, [7; 16]).expect("opened");
+    let mut commit = |data: &str| {
+        let mut waiting = VecDeque::from([(Array::new(vec![event(&["t"], data)], &fingerprints), ())]);
+        committer.commit(&mut waiting, BEGINNING).remove(0).1
+    };
+    let big = "x".repeat(1500);
+    assert!(commit(&big).is_ok() && commit(&big).is_ok());
+    // The zeros are synced, and the header; the name is not.
+    disk.fail_sync_after(2);
+    assert!(matches!(commit(&big), Err(AppendError::Failed { .. })));
+    assert!(disk.names().contains(&segment_name(3)));
+    assert!(matches!(commit("would fit"), Err(AppendError::Failed { .. })));
+    drop(committer);
+    for seed in 0..10 {
+        assert_eq!(read_all(&open(&disk.restart(Outage::PowerCut(seed)))).len(), 2);
+    }
+}
+
+#[test]
+fn publishers_ids_are_known_after_a_restart() {
+    let disk = SimDisk::default();
+    let config = FileLogConfig { idempotence_window: Duration::from_millis(1000), idempotence_entries: 50, ..config() };
+    let clock = TestClock::at(BEGINNING);
+    let (log, _) = FileLog::open(disk.clone(), &config, Arc::clone(&clock) as Arc<dyn Clock>).expect("opened");
+    let publish = |n: u64| vec![event_with_id("t", &format!("x{n}"), &format!("{n} {}", "x".repeat(200)))];
+    let mut ids = Vec::new();
+    for n in 0..60 {
+        clock.set(BEGINNING + n * 20);
+        ids.extend(append(&log, publish(n)));
+    }
+    drop(log);
+    let reopen = |now_ms| try_open_with(disk.restart(Outage::Kill), &config, now_ms).expect("opened");
+    let now_ms = BEGINNING + 60 * 20;
+    let (log, recovery) = reopen(now_ms);
+    // Of 0 to 59, those from 11 on were published less than a second ago.
+    assert_eq!(recovery.idempotence_entries, 49);
+    for n in 11..60 {
+        assert_eq!(append(&log, publish(n)), [ids[n as usize]]);
+    }
+    let other = vec![event_with_id("t", "x59", "other")];
+    assert_eq!(try_append(&log, other), Err(AppendError::IdConflict { index: 0, first: ids[59] }));
+    assert!(append(&log, publish(10)) > vec![ids[59]], "the window has passed it");
+    drop(log);
+    let (log, recovery) = reopen(BEGINNING);
+    assert_eq!(recovery.idempotence_entries, 50, "at most idempotence_entries, the newest, though the clock went back");
+    assert_eq!(log.stats().idempotence_evictions, 0);
+}
+
+#[test]
+fn the_segments_that_a_crash_left_below_the_mark_are_removed() {
+    let disk = SimDisk::default();
+    let config = FileLogConfig { retention_bytes: 4 * 4096, ..config() };
+    let fill = |log: &FileLog<SimDisk>| {
+        for _ in 0..20 {
+            append(log, vec![event(&["t"], &"x".repeat(1000))]);
+        }
+    };
+    let (log, _) = try_open_with(disk.clone(), &config, BEGINNING).expect("opened");
+    let first = disk.contents(&segment_name(1)).expect("there");
+    fill(&log);
+    let (low_water, stats) = (log.low_water(), log.stats());
+    assert_eq!((stats.segments, stats.bytes, stats.trim_failures), (4, 4 * 4096, 0));
+    assert!(low_water > log.first_place());
+    drop(log);
+    assert!(!disk.names().contains(&segment_name(1)));
+    disk.put(&segment_name(1), first);
+    let (log, recovery) = try_open_with(disk.clone(), &config, BEGINNING).expect("opened");
+    assert!(!disk.names().contains(&segment_name(1)));
+    assert_eq!((recovery.segments, log.low_water()), (4, low_water));
+    assert_eq!(read_all(&log).len() as u64, recovery.records);
+}
+
+#[test]
+fn less_retention_after_a_restart_removes_segments_by_itself() {
+    let disk = SimDisk::default();
+    let log = open(&disk);
+    for _ in 0..20 {
+        append(&log, vec![event(&["t"], &"x".repeat(1000))]);
+    }
+    assert_eq!(log.stats().segments, 7);
+    drop(log);
+    let less = FileLogConfig { retention_bytes: 1, ..config() };
+    let (log, _) = try_open_with(disk, &less, BEGINNING).expect("opened");
+    // The thread trims before anything else; a follower has begun after that.
+    log.follow(Followed::default().follower());
+    assert_eq!(log.stats().segments, 1, "the newest one stays");
+    assert_eq!(read_after(&log, log.low_water(), &everything()), read_all(&log));
+}
+
+#[test]
+fn a_reader_whose_segment_is_removed_goes_on_with_what_is_left() {
+    let disk = SimDisk::default();
+    let config = FileLogConfig { retention_bytes: 2 * 4096, ..config() };
+    let (log, _) = try_open_with(disk, &config, BEGINNING).expect("opened");
+    let fill = || (0..12).flat_map(|_| append(&log, vec![event(&["t"], &"x".repeat(1000))])).collect::<Vec<_>>();
+    let before = [vec![log.head()], fill()].concat();
+    let mut seen = Vec::new();
+    let mut after = Vec::new();
+    let mut visit = |record: &RecordView<'_>| {
+        seen.push(record.id);
+        if seen.len() == 1 {
+            after = fill();
+        }
+        ControlFlow::Continue(())
+    };
+    let end = log.read(HubId::ZERO, &everything(), u64::MAX, &mut visit).expect("read");
+    assert!(before.contains(&seen[0]), "the open file was still read");
+    assert!(end.low_water > seen[0], "and the reader can tell that something went");
+    assert_eq!(seen.last(), after.last());
+    assert!(seen.is_sorted());
+}
+
+/// Walks begin at marks, 64 KiB apart, between groups and within them, and must not pass anything
+/// over.
+#[test]
+fn in_a_long_segment_every_place_is_found() {
+    let disk = SimDisk::default();
+    let config = FileLogConfig { segment_bytes: 4 << 20, ..FileLogConfig::default() };
+    let (log, _) = try_open_with(disk.clone(), &config, BEGINNING).expect("opened");
+    let mut ids = Vec::new();
+    for n in 0..40 {
+        let size = if n % 5 == 0 { 30 } else { 1 };
+        ids.extend(append(&log, (0..size).map(|_| event(&["t"], &"x".repeat(4000))).collect()));
+    }
+    assert!(ids.len() > 250);
+    let check = |log: &FileLog<SimDisk>| {
+        for (n, &id) in ids.iter().enumerate() {
+            assert!(log.event(id, &mut |record| assert_eq!(record.id, id)).expect("read"), "{id}");
+            let mut next = None;
+            let mut visit = |record: &RecordView<'_>| {
+                next = Some(record.id);
+                ControlFlow::Break(())
+            };
+            log.read(id, &everything(), u64::MAX, &mut visit).expect("read");
+            assert_eq!(next, ids.get(n + 1).copied(), "after {id}");
+        }
+        assert_eq!(read_all(log).len(), ids.len());
+        assert_eq!(log.place_before_last(200, &everything()).expect("read"), ids[ids.len() - 201]);
+    };
+    check(&log);
+    drop(log);
+    check(&try_open_with(disk, &config, BEGINNING).expect("opened").0);
+}
+
+#[test]
+fn a_reader_meets_what_is_committed_meanwhile_also_where_its_segment_ends() {
+    let log = open(&SimDisk::default());
+    let fill = |count| (0..count).flat_map(|_| append(&log, vec![event(&["t"], &"x".repeat(500))])).collect::<Vec<_>>();
+    let mut ids = fill(2);
+    let mut seen = Vec::new();
+    let mut visit = |record: &RecordView<'_>| {
+        seen.push(record.id);
+        if seen.len() == 1 {
+            ids.extend(fill(20));
+        }
+        ControlFlow::Continue(())
+    };
+    let end = log.read(HubId::ZERO, &everything(), u64::MAX, &mut visit).expect("read");
+    assert!(log.stats().segments > 2);
+    assert_eq!(seen, ids);
+    assert_eq!((end.looked_at, end.at_head), (ids[21], true));
+}
