@@ -29,12 +29,10 @@ pub(crate) fn checkpoint(out: &mut Vec<u8>, place: HubId) {
 
 /// Appends a chunk with a `tidewire.gap` event that goes on from `place`.
 pub(crate) fn gap(out: &mut Vec<u8>, gap: &Gap, place: HubId) {
-    let data = serde_json::json!({
-        "requested": quote(&gap.requested),
-        "resumed_from": place.to_string(),
-        "reason": gap.reason.as_str(),
-    });
-    own_event(out, place, "tidewire.gap", &data.to_string());
+    let requested = serde_json::Value::from(quote(&gap.requested));
+    let reason = gap.reason.as_str();
+    let data = format!(r#"{{"requested":{requested},"resumed_from":"{place}","reason":"{reason}"}}"#);
+    own_event(out, place, "tidewire.gap", &data);
 }
 
 fn own_event(out: &mut Vec<u8>, place: HubId, event_type: &str, data: &str) {

@@ -65,8 +65,9 @@ pub(crate) fn take_over(
             Ok(socket) => {
                 let returned = serve(Arc::clone(&hub), socket, bytes, &shutdown).await;
                 drop(place);
-                if let (Some(Returned { socket, bytes }), Some(engine)) = (returned, hub.engine.get()) {
-                    engine.adopt(socket, bytes, peer);
+                if let Some(Returned { socket, bytes }) = returned {
+                    // The shards accept a moment before their handle is set.
+                    hub.engine.wait().adopt(socket, bytes, peer);
                 }
             }
             // The peer is gone already.
