@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use tidewire_sim::{Asked, Connection, Demands, Filter, History, Moment, Subscriber, Until, Verdict};
+use tidewire_sim::{Asked, Connection, Demands, Filter, History, Kill, Subscriber, Until, Verdict};
 
 use crate::clock::{instant, pause};
 use crate::{Clock, Hub, Numbers, Pace, Publishers, RawReader, Seed, wait_until};
@@ -54,7 +54,7 @@ struct Run<'a, W> {
     /// How many had been acknowledged when the hub was last killed.
     acknowledged: usize,
     allowed: usize,
-    kills: Vec<Moment>,
+    kills: Vec<Kill>,
     newcomers: Vec<Subscriber>,
 }
 

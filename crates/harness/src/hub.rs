@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tidewire_sim::Moment;
+use tidewire_sim::Kill;
 
 use crate::{Clock, Life, wait_until};
 
@@ -94,18 +94,19 @@ impl Hub {
         self.life.clone()
     }
 
-    /// `kill -9`. Answers the moment just before it.
+    /// `kill -9`. Answers when.
     ///
     /// # Panics
     /// If it is not running.
-    pub fn kill(&mut self, clock: Clock) -> Moment {
+    pub fn kill(&mut self, clock: Clock) -> Kill {
         let mut child = self.child.take().expect("the hub runs");
         assert!(child.try_wait().expect("a child can be asked").is_none(), "the hub ended by itself");
-        let moment = clock.now();
+        let from = clock.now();
         child.kill().expect("a running child can be killed");
+        let to = clock.now();
         child.wait().expect("a killed child ends");
         self.life.end();
-        moment
+        Kill { from, to }
     }
 
     /// Starts it again, at the same addresses and with the same data.

@@ -9,8 +9,8 @@ pub struct History {
     pub publications: Vec<Publication>,
     /// Who read, and what they saw.
     pub subscribers: Vec<Subscriber>,
-    /// When the hub was killed: read just before each kill.
-    pub kills: Vec<Moment>,
+    /// When the hub was killed.
+    pub kills: Vec<Kill>,
     /// The place up to which the test lets events be removed: who asks for the earliest is owed
     /// what lies after it. Whoever had a place of its own must still be told of a gap.
     pub low_water: Place,
@@ -20,6 +20,16 @@ pub struct History {
 /// matters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment(pub u64);
+
+/// One kill of the hub: it fell between two moments, which are to lie as close together as the
+/// test can read them. Who is to notice may be quicker than who kills is to read the clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Kill {
+    /// Before the signal was sent.
+    pub from: Moment,
+    /// After it was sent: nothing was answered any more.
+    pub to: Moment,
+}
 
 /// One event as a publisher sent it, with every attempt to do so.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-use crate::{Answer, Connection, End, History, Moment, Verdict};
+use crate::{Answer, Connection, End, History, Kill, Moment, Verdict};
 
 /// Counts how each kill fell.
 pub(crate) fn count(history: &History, verdict: &mut Verdict) {
@@ -35,11 +35,11 @@ pub(crate) fn count(history: &History, verdict: &mut Verdict) {
     verdict.counts.kills_after_head = count(&after_head);
 }
 
-/// The first kill at or after `began`, if it came before `ended`: nothing outlives a kill, so
+/// The first kill that was not over at `began`, if it had begun at `ended`: nothing outlives a kill, so
 /// whatever is noticed later was ended by that one.
-fn ended_by(kills: &[Moment], began: Moment, ended: Moment) -> Option<usize> {
-    let kill = kills.partition_point(|kill| *kill < began);
-    (kill < kills.len() && kills[kill] <= ended).then_some(kill)
+fn ended_by(kills: &[Kill], began: Moment, ended: Moment) -> Option<usize> {
+    let kill = kills.partition_point(|kill| kill.to < began);
+    (kill < kills.len() && kills[kill].from <= ended).then_some(kill)
 }
 
 /// A browser does not say how a stream ended either; what ended at a kill was cut by it.

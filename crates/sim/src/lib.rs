@@ -48,7 +48,7 @@ mod verdict;
 
 pub use digest::Digest;
 pub use fault::Fault;
-pub use history::{Answer, Attempt, History, Moment, Publication};
+pub use history::{Answer, Attempt, History, Kill, Moment, Publication};
 pub use place::{ParsePlaceError, Place};
 pub use subscriber::{Asked, Connection, End, Filter, Item, Subscriber, Topics, Until};
 pub use verdict::{Counts, Demands, Verdict};

@@ -1,7 +1,7 @@
 //! The checker against histories with one fault each: it finds that one, and nothing else.
 
 use tidewire_sim::{
-    Answer, Asked, Attempt, Connection, Demands, End, Fault, Filter, History, Item, Moment, Place, Publication,
+    Answer, Asked, Attempt, Connection, Demands, End, Fault, Filter, History, Item, Kill, Moment, Place, Publication,
     Subscriber, Topics, Until, Verdict,
 };
 
@@ -55,7 +55,7 @@ fn correct() -> History {
     }
     history.publications.push(publication(9, "a").attempt(Attempt::answered(Moment(90), Moment(91), Answer::Refused)));
     history.publications.push(publication(10, "a").attempt(Attempt::lost(Moment(90), None, Moment(99))));
-    history.kills.push(Moment(61));
+    history.kills.push(Kill { from: Moment(61), to: Moment(61) });
 
     let mut cut = connection(Asked::Earliest, [checkpoint(0), event(1), event(2), event(3), event(4), event(5)]);
     cut.end = End::InFrame;

@@ -155,8 +155,8 @@ impl Server {
             let next = self.0.answers.lock().expect("no test panics with it").pop_front();
             let answer = next.unwrap_or_else(|| close("HTTP/1.1 204 No Content\r\n\r\n"));
             for (pause, bytes) in answer.pieces {
-                // A scripted server that is slow on purpose; with paused time it costs nothing.
                 if !pause.is_zero() {
+                    // A scripted server that is slow on purpose; with paused time it costs nothing.
                     sleep(pause).await;
                 }
                 if io.write_all(&bytes).await.is_err() || io.flush().await.is_err() {
