@@ -25,6 +25,9 @@ const FUZZ_LONG_S: u32 = 600;
 /// with `TIDEWIRE_` would be a key of the hub's configuration, which refuses those that it does not know.
 const LONG_VARIABLE: &str = "XTASK_LONG";
 
+/// What a passing black-box test has to say: how often it killed the hub, and what fell with it.
+const SHOW_VERDICTS: [&str; 2] = ["--", "--show-output"];
+
 /// How much is run.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scale {
@@ -95,10 +98,10 @@ pub(crate) fn parts(root: &Path, scale: Scale) -> Vec<Part> {
         parts.push(Part { name: "javascript", needs: vec![Need::Tool(&NODE)], work: Work::Programs(vec![run]) });
     }
     if !black_box.is_empty() {
-        parts.push(built("black-box", vec![test().with(each("--test", black_box))]));
+        parts.push(built("black-box", vec![test().with(each("--test", black_box)).with(SHOW_VERDICTS)]));
     }
     for (name, tools) in BROWSER_TESTS {
-        let mut part = built(name, vec![test().with(["--test", name])]);
+        let mut part = built(name, vec![test().with(["--test", name]).with(SHOW_VERDICTS)]);
         part.needs.extend(tools.iter().map(|tool| Need::Tool(tool)));
         parts.push(part);
     }

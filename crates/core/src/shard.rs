@@ -122,11 +122,7 @@ impl<T> Shard<T> {
     /// checkpoint; they are owed at once.
     pub fn join(&mut self, transport: T, stream: StreamStart, tail: &Tail, now_ms: u64) -> SlotKey {
         let StreamStart { head: mut bytes, retry_ms, filter, start } = stream;
-        own_events::retry(&mut bytes, retry_ms);
-        match &start.gap {
-            Some(gap) => own_events::gap(&mut bytes, gap, start.place),
-            None => own_events::checkpoint(&mut bytes, start.place),
-        }
+        own_events::beginning(&mut bytes, retry_ms, &start);
         self.observe(tail);
         let at = tail.read().position_of(start.place);
         let group = self.groups.intern(filter, self.matched);

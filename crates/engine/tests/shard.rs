@@ -17,7 +17,7 @@ fn a_stream_begins_with_its_head_retry_and_a_checkpoint_and_then_has_its_events(
         let mut socket = hub.ask(target);
         let first = read_until(&mut socket, "data: \n\n\r\n");
         assert!(first.starts_with("HTTP/1.1 200 OK\r\n\r\n"), "{first:?}");
-        let retry = first.find("retry: 7\n\n").expect("retry");
+        let retry = first.find("retry: 7\n").expect("retry");
         assert!(retry < first.find("event: tidewire.checkpoint\n").expect("a checkpoint"));
         hub.publish("other", "not mine");
         hub.publish(target.trim_start_matches("/streams/"), "mine");

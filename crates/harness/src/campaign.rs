@@ -60,10 +60,10 @@ struct Run<'a, W> {
 
 impl Campaign {
     /// The campaign of issue 3: 10,000 numbers and 20 kills, at least 15 of them with a publish
-    /// in flight and 5 with a frame half written. With `TIDEWIRE_TEST_LONG=1` five times that.
+    /// in flight and 5 with a frame half written. With `XTASK_LONG=1` five times that.
     #[must_use]
     pub fn of_ten_thousand(name: &'static str) -> Campaign {
-        let times = if std::env::var("TIDEWIRE_TEST_LONG").is_ok_and(|long| long == "1") { 5 } else { 1 };
+        let times = if std::env::var("XTASK_LONG").is_ok_and(|long| long == "1") { 5 } else { 1 };
         Campaign {
             name,
             numbers: Numbers::new(10_000 * times),

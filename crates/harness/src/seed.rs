@@ -1,6 +1,6 @@
 use std::sync::Mutex;
 
-/// The randomness of a test: printed, and taken from `TIDEWIRE_TEST_SEED` where that is set.
+/// The randomness of a test: printed, and taken from `TEST_SEED` where that is set.
 #[derive(Debug)]
 pub struct Seed {
     state: Mutex<u64>,
@@ -13,11 +13,11 @@ impl Seed {
     /// If the variable is not a number, or the machine has no randomness.
     #[must_use]
     pub fn new(test: &str) -> Seed {
-        let seed = match std::env::var("TIDEWIRE_TEST_SEED") {
-            Ok(text) => text.parse().expect("TIDEWIRE_TEST_SEED is a number"),
+        let seed = match std::env::var("TEST_SEED") {
+            Ok(text) => text.parse().expect("TEST_SEED is a number"),
             Err(_) => getrandom::u64().expect("the machine has randomness"),
         };
-        println!("{test}: TIDEWIRE_TEST_SEED={seed}");
+        println!("{test}: TEST_SEED={seed}");
         Seed { state: Mutex::new(seed) }
     }
 

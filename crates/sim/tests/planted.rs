@@ -451,6 +451,11 @@ fn a_kill_counts_only_what_it_ended() {
     assert_eq!(count(|h| h.publications[6].attempts[0].written = None).kills_in_flight, 0);
     assert_eq!(count(|h| h.publications[6].attempts[0].ended = Moment(60)).kills_in_flight, 0);
     assert_eq!(count(|h| h.publications[6].attempts[0].written = Some(Moment(62))).kills_in_flight, 0);
+    let during = count(|h| {
+        h.publications[6].attempts[0].written = Some(Moment(62));
+        h.kills[0].to = Moment(63);
+    });
+    assert_eq!(during.kills_in_flight, 1, "it was written before the kill was over");
     assert_eq!(count(|h| h.subscribers[0].connections[0].ended = Some(Moment(60))).kills_in_frame, 0);
     assert_eq!(count(|h| h.subscribers[0].connections[0].head = Some(Moment(62))).kills_in_frame, 0);
     assert_eq!(count(|h| h.subscribers[0].connections[0].end = End::BetweenFrames).kills_in_frame, 0);

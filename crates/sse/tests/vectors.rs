@@ -54,7 +54,7 @@ impl From<ExpectedItem> for Item {
 #[test]
 fn every_vector_decodes_as_written_however_it_is_cut() {
     let seed = seed();
-    println!("seed {seed}: run again with TIDEWIRE_TEST_SEED={seed}");
+    println!("seed {seed}: run again with TEST_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let mut count = 0;
     for path in files() {
@@ -115,8 +115,8 @@ fn files() -> Vec<PathBuf> {
 }
 
 fn seed() -> u64 {
-    match std::env::var("TIDEWIRE_TEST_SEED") {
-        Ok(seed) => seed.parse().expect("TIDEWIRE_TEST_SEED is a number"),
+    match std::env::var("TEST_SEED") {
+        Ok(seed) => seed.parse().expect("TEST_SEED is a number"),
         Err(_) => rand::random(),
     }
 }
