@@ -19,7 +19,7 @@ const BROWSER_TESTS: [(&str, &[&Tool]); 3] = [
 
 /// Seconds for each fuzz target.
 const FUZZ_SHORT_S: u32 = 20;
-const FUZZ_LONG_S: u32 = 600;
+const FUZZ_LONG_S: u32 = 300;
 
 /// Set to `1` for the tests of a long run, which then do more of the same: more kills, more seeds. A name that begins
 /// with `TIDEWIRE_` would be a key of the hub's configuration, which refuses those that it does not know.
