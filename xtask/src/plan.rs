@@ -56,6 +56,8 @@ pub(crate) enum Need {
 pub(crate) enum Work {
     /// Programs, one after the other; all of them run, whichever fails.
     Programs(Vec<Run>),
+    /// The same with test programs, in which there must be tests.
+    Tests(Vec<Run>),
     Packages,
     /// The same, with a cargo command that may have to be installed first.
     CargoCommand(CargoCommand, Vec<Run>),
@@ -68,7 +70,7 @@ const BUILD: &str = "build";
 pub(crate) fn parts(root: &Path, scale: Scale) -> Vec<Part> {
     let part = |name, work| Part { name, needs: Vec::new(), work };
     let programs = |name, runs: Vec<Run>| part(name, Work::Programs(runs));
-    let built = |name, runs: Vec<Run>| Part { name, needs: vec![Need::Part(BUILD)], work: Work::Programs(runs) };
+    let built = |name, runs: Vec<Run>| Part { name, needs: vec![Need::Part(BUILD)], work: Work::Tests(runs) };
     let test = || {
         let run = Run::cargo("test").with(["--no-fail-fast"]);
         if scale == Scale::Long { run.variable(LONG_VARIABLE, "1") } else { run }
@@ -95,7 +97,7 @@ pub(crate) fn parts(root: &Path, scale: Scale) -> Vec<Part> {
     let scripts = scripts(root);
     if !scripts.is_empty() {
         let run = Run::new("node", &["--test", "--test-reporter=tap"]).with(scripts);
-        parts.push(Part { name: "javascript", needs: vec![Need::Tool(&NODE)], work: Work::Programs(vec![run]) });
+        parts.push(Part { name: "javascript", needs: vec![Need::Tool(&NODE)], work: Work::Tests(vec![run]) });
     }
     if !black_box.is_empty() {
         parts.push(built("black-box", vec![test().with(each("--test", black_box)).with(SHOW_VERDICTS)]));

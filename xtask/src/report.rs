@@ -63,7 +63,7 @@ fn run_part(root: &Path, part: &Part, failed: &[&str]) -> Row {
 
 fn work(root: &Path, work: &Work, counts: &mut Counts) -> Outcome {
     let outcome = match work {
-        Work::Programs(runs) => programs(root, runs, counts),
+        Work::Programs(runs) | Work::Tests(runs) => programs(root, runs, counts),
         Work::CargoCommand(command, runs) => command.install(root).and_then(|()| programs(root, runs, counts)),
         Work::Packages => match install::packages(root) {
             Ok(()) => Ok(()),
@@ -76,10 +76,15 @@ fn work(root: &Path, work: &Work, counts: &mut Counts) -> Outcome {
             if findings.is_empty() { Ok(()) } else { Err(format!("findings: {}", findings.len())) }
         }
     };
+    judge(work, outcome, *counts)
+}
+
+fn judge(work: &Work, outcome: Result<(), String>, counts: Counts) -> Outcome {
     match outcome {
         Err(why) => Outcome::Failed(why),
         // The part ran, so what it needs is there: nothing in it has a reason to be left out.
         Ok(()) if counts.skipped > 0 => Outcome::Failed(format!("tests left out without need: {}", counts.skipped)),
+        Ok(()) if matches!(work, Work::Tests(_)) && counts.passed == 0 => Outcome::Failed("no test ran".to_owned()),
         Ok(()) => Outcome::Passed,
     }
 }
@@ -157,8 +162,9 @@ fn in_words(time: Duration) -> String {
 mod tests {
     use std::time::Duration;
 
-    use super::{Outcome, Row, in_words};
+    use super::{Outcome, Row, in_words, judge};
     use crate::counts::Counts;
+    use crate::plan::Work;
 
     fn row(outcome: Outcome, passed: u64, failed: u64) -> Row {
         Row { name: "x", outcome, counts: Counts { passed, failed, skipped: 0 }, time: Duration::ZERO }
@@ -176,6 +182,17 @@ mod tests {
         assert_eq!(row(Outcome::Passed, 0, 0).as_counts(), Counts { passed: 1, failed: 0, skipped: 0 });
         assert_eq!(row(Outcome::Skipped(String::new()), 0, 0).as_counts().skipped, 1);
         assert_eq!(row(Outcome::Passed, 7, 0).as_counts().passed, 7);
+    }
+
+    #[test]
+    fn tests_that_are_left_out_or_not_there_are_a_failure() {
+        let is_passed = |work: &Work, passed, skipped| {
+            matches!(judge(work, Ok(()), Counts { passed, failed: 0, skipped }), Outcome::Passed)
+        };
+        let (tests, programs) = (Work::Tests(Vec::new()), Work::Programs(Vec::new()));
+        assert!(is_passed(&tests, 1, 0) && is_passed(&programs, 0, 0));
+        assert!(!is_passed(&tests, 0, 0), "a part of tests without one");
+        assert!(!is_passed(&tests, 1, 1) && !is_passed(&programs, 1, 1), "one left out");
     }
 
     #[test]

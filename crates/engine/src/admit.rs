@@ -47,10 +47,13 @@ pub enum Refusal {
     HeadMalformed,
     /// There are `max_streams` streams.
     TooManyStreams,
+    /// Nobody takes what is handed over.
+    TooManyConnections,
     /// The log could not be read.
     LogUnreadable,
 }
 
 /// Takes a connection which is not a plain HTTP/1.1 event stream, with the bytes read from it. The
-/// socket does not block.
-pub type HandOver = Box<dyn Fn(TcpStream, Vec<u8>, SocketAddr) + Send + Sync>;
+/// socket does not block. Who can take no more gives the socket back, to be refused with
+/// [`Refusal::TooManyConnections`].
+pub type HandOver = Box<dyn Fn(TcpStream, Vec<u8>, SocketAddr) -> Result<(), TcpStream> + Send + Sync>;

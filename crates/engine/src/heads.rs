@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use mio::net::TcpStream;
 use slab::Slab;
 
-/// Header fields of one head, at most.
-const HEADERS_MAX: usize = 128;
+/// Header fields of one head, at most: as many as hyper takes, so that a head which is handed over is not
+/// refused there.
+const HEADERS_MAX: usize = 100;
 
 /// Bytes of empty lines that may precede a request line: two are enough for the careless clients of
 /// RFC 9112, section 2.2.

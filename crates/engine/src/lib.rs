@@ -82,8 +82,10 @@ impl Engine {
         let shards = config.shards.max(1);
         let (address, listeners) = listen::bind(config.listen, shards)?;
         let stats = Arc::new(Stats::default());
-        let pool = Pool::start(shards).map_err(StartError::Shard)?;
-        let shared = Arc::new(Shared { config, log, tail, admit, hand_over, pool, stats: Arc::clone(&stats) });
+        let readers = Pool::start("log-reader", pool::READ_THREADS, shards).map_err(StartError::Shard)?;
+        let seekers = Pool::start("place-seeker", pool::PLACE_THREADS, shards).map_err(StartError::Shard)?;
+        let shared =
+            Arc::new(Shared { config, log, tail, admit, hand_over, readers, seekers, stats: Arc::clone(&stats) });
         let reactors = listeners.into_iter().map(|listener| Reactor::new(listener, Arc::clone(&shared)));
         let reactors: Vec<_> = reactors.collect::<Result<_, _>>().map_err(StartError::Shard)?;
         let mailboxes = reactors.iter().map(|(_, mailbox)| Arc::clone(mailbox)).collect();

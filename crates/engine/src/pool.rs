@@ -6,8 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tidewire_core::SlotKey;
 
-/// How many threads wait for the disk.
-const THREADS: usize = 2;
+/// How many threads read the log for streams that are older than the tail.
+pub(crate) const READ_THREADS: usize = 2;
+
+/// How many threads seek places in the log for admissions. They are apart, since a place may take a walk
+/// over the whole log: who asks for such places must not keep waiting those who read on.
+pub(crate) const PLACE_THREADS: usize = 1;
 
 /// How many jobs of one shard may be under way; each holds at most one visit's bytes.
 pub(crate) const JOBS_A_SHARD_MAX: usize = 64;
@@ -21,12 +25,12 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    pub(crate) fn start(shards: usize) -> io::Result<Pool> {
+    pub(crate) fn start(name: &str, threads: usize, shards: usize) -> io::Result<Pool> {
         let (sender, receiver) = sync_channel::<Job>(shards * JOBS_A_SHARD_MAX);
         let receiver = Arc::new(Mutex::new(receiver));
-        for number in 0..THREADS {
+        for number in 0..threads {
             let receiver = Arc::clone(&receiver);
-            std::thread::Builder::new().name(format!("log-reader-{number}")).spawn(move || work(&receiver))?;
+            std::thread::Builder::new().name(format!("{name}-{number}")).spawn(move || work(&receiver))?;
         }
         Ok(Pool { sender })
     }
@@ -55,7 +59,7 @@ pub(crate) struct Waiting {
     pub(crate) job: Job,
 }
 
-/// The jobs of one shard: so many under way, the others wait their turn. `is_there` says of a
+/// The jobs of one shard in one pool: so many under way, the others wait their turn. `is_there` says of a
 /// subscriber whether it has not left: else its job is not worth a read.
 #[derive(Default)]
 pub(crate) struct Jobs {

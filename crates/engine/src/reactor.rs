@@ -38,7 +38,8 @@ pub(crate) struct Shared {
     pub(crate) tail: Arc<Tail>,
     pub(crate) admit: Arc<dyn Admit>,
     pub(crate) hand_over: HandOver,
-    pub(crate) pool: Pool,
+    pub(crate) readers: Pool,
+    pub(crate) seekers: Pool,
     pub(crate) stats: Arc<Stats>,
 }
 
@@ -48,7 +49,8 @@ pub(crate) struct Reactor {
     pub(crate) shared: Arc<Shared>,
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) shard: Shard<TcpStream>,
-    pub(crate) jobs: Jobs,
+    pub(crate) reads: Jobs,
+    searches: Jobs,
     pub(crate) sent: Sent,
     pub(crate) now_ms: u64,
     pub(crate) scratch: Box<[u8]>,
@@ -73,7 +75,8 @@ impl Reactor {
             shared,
             mailbox: Arc::clone(&mailbox),
             shard: Shard::new(limits),
-            jobs: Jobs::default(),
+            reads: Jobs::default(),
+            searches: Jobs::default(),
             sent: Sent::default(),
             now_ms: 0,
             scratch: vec![0; READ_BYTES].into(),
@@ -124,8 +127,14 @@ impl Reactor {
     }
 
     fn is_stopped(&self, stop_at_ms: Option<u64>) -> bool {
-        let is_settled = !self.shard.has_work() && !self.shard.has_news(&self.shared.tail) && self.jobs.is_idle();
-        stop_at_ms.is_some_and(|then_ms| is_settled || self.now_ms >= then_ms)
+        // A stream that waits for its socket is no work, but it may be in the middle of a frame.
+        let is_settled = || {
+            !self.shard.has_work()
+                && !self.shard.has_news(&self.shared.tail)
+                && self.reads.is_idle()
+                && self.shard.keys().all(|key| self.shard.is_between_frames(key))
+        };
+        stop_at_ms.is_some_and(|then_ms| self.now_ms >= then_ms || is_settled())
     }
 
     fn wait(&mut self, events: &mut Events) -> io::Result<()> {
@@ -167,7 +176,7 @@ impl Reactor {
                 self.take_in(TcpStream::from_std(socket), peer, bytes);
             }
             Message::Decided(key, admission) => {
-                self.jobs.finished(&self.shared.pool, |key| self.shard.holds(key));
+                self.searches.finished(&self.shared.seekers, |key| self.shard.holds(key));
                 match (self.heads.remove(key), admission) {
                     (Some(Connection { socket, peer, bytes, .. }), Some(admission)) => {
                         self.admitted(socket, peer, bytes, admission);
@@ -179,7 +188,7 @@ impl Reactor {
                 }
             }
             Message::CaughtUp(key, read) => {
-                self.jobs.finished(&self.shared.pool, |key| self.shard.holds(key));
+                self.reads.finished(&self.shared.readers, |key| self.shard.holds(key));
                 self.caught_up(key, read);
             }
             Message::Stop => {}
@@ -277,13 +286,13 @@ impl Reactor {
             self.heads.note_deciding(key);
             let mailbox = Arc::clone(&self.mailbox);
             let job = Box::new(move || mailbox.post(Message::Decided(key, guarded(decide))));
-            self.jobs.submit(Waiting { key: None, job }, &self.shared.pool, |key| self.shard.holds(key));
+            self.searches.submit(Waiting { key: None, job }, &self.shared.seekers, |key| self.shard.holds(key));
         } else if let Some(connection) = self.heads.remove(key) {
             self.admitted(connection.socket, connection.peer, connection.bytes, admission);
         }
     }
 
-    fn admitted(&mut self, mut socket: TcpStream, peer: SocketAddr, bytes: Vec<u8>, admission: Admission) {
+    fn admitted(&mut self, socket: TcpStream, peer: SocketAddr, bytes: Vec<u8>, admission: Admission) {
         match admission {
             Admission::Stream(stream) => {
                 let streams = &self.shared.stats.streams;
@@ -294,18 +303,28 @@ impl Reactor {
                 }
                 self.open_stream(socket, stream);
             }
-            Admission::HandOver => {
-                add(&self.shared.stats.handed_over, 1);
-                if let Err(error) = self.poll.registry().deregister(&mut socket) {
-                    tracing::error!(%error, "failed to deregister a connection");
-                    return;
-                }
-                (self.shared.hand_over)(socket.into(), bytes, peer);
-            }
+            Admission::HandOver => self.hand_over(socket, peer, bytes),
             Admission::Later(_) => {
                 tracing::error!("an admission was put off a second time");
                 self.refuse(socket, peer, Refusal::LogUnreadable);
             }
+        }
+    }
+
+    fn hand_over(&mut self, mut socket: TcpStream, peer: SocketAddr, bytes: Vec<u8>) {
+        let registry = self.poll.registry();
+        let left = registry.deregister(&mut socket).map(|()| (self.shared.hand_over)(socket.into(), bytes, peer));
+        let given_back = match left {
+            Ok(Ok(())) => return add(&self.shared.stats.handed_over, 1),
+            Ok(Err(socket)) => {
+                let mut socket = TcpStream::from_std(socket);
+                registry.register(&mut socket, Token(HEAD_BIT), Interest::READABLE).map(|()| socket)
+            }
+            Err(error) => Err(error),
+        };
+        match given_back {
+            Ok(socket) => self.refuse(socket, peer, Refusal::TooManyConnections),
+            Err(error) => tracing::error!(%error, "failed to hand a connection over"),
         }
     }
 

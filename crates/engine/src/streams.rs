@@ -100,7 +100,10 @@ impl Reactor {
     }
 
     fn wrote(&mut self, key: SlotKey, written: io::Result<usize>) {
-        let Ok(written) = written else { return self.close(key) };
+        let written = match written {
+            Ok(written) => written,
+            Err(error) => return self.failed(key, &error),
+        };
         let wrote = self.shard.wrote(key, written, self.now_ms);
         self.sent.writes += 1;
         self.sent.bytes += written;
@@ -139,8 +142,17 @@ impl Reactor {
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return self.close(key),
+                Err(error) => return self.failed(key, &error),
             }
+        }
+        self.close(key);
+    }
+
+    /// Closes a stream whose socket failed. A client that takes nothing for `stall_timeout` is mostly given up
+    /// by the system (`TCP_USER_TIMEOUT`) before a look at its slice finds it.
+    fn failed(&mut self, key: SlotKey, error: &io::Error) {
+        if error.kind() == ErrorKind::TimedOut {
+            add(&self.shared.stats.stalls, 1);
         }
         self.close(key);
     }
@@ -152,7 +164,7 @@ impl Reactor {
             let read = guarded(|| job.read(&*log)).unwrap_or_else(|| Err(io::Error::other("a read panicked").into()));
             mailbox.post(Message::CaughtUp(key, read));
         });
-        self.jobs.submit(Waiting { key: Some(key), job }, &self.shared.pool, |key| self.shard.holds(key));
+        self.reads.submit(Waiting { key: Some(key), job }, &self.shared.readers, |key| self.shard.holds(key));
     }
 
     pub(crate) fn caught_up(&mut self, key: SlotKey, read: Result<CatchUpRead, ReadError>) {

@@ -49,6 +49,25 @@ fn stopping_ends_streams_with_what_is_owed_and_their_last_chunk() {
     assert!(String::from_utf8_lossy(&rest).contains("data: last words\n"));
 }
 
+/// The story: a stream that waited for room in its socket counted as done, so that under load most streams
+/// ended in the middle of an event, and at once.
+#[test]
+fn stopping_lets_a_reader_have_the_rest_of_an_event_begun() {
+    let hub = Hub::start(EngineConfig::default());
+    let mut socket = hub.ask("/streams/a");
+    read_until(&mut socket, "data: \n\n\r\n");
+    // More than the system takes for a socket that is not read.
+    let data = "x".repeat(900_000);
+    for _ in 0..16 {
+        hub.publish("a", &data);
+    }
+    let engine = hub.engine;
+    let stopping = std::thread::spawn(move || engine.stop());
+    let rest = read_to_end(socket);
+    stopping.join().expect("it stops");
+    assert!(rest.ends_with(LAST_CHUNK), "cut after {} bytes", rest.len());
+}
+
 #[test]
 fn what_is_no_stream_is_handed_over_whole_and_may_come_back() {
     let hub = Hub::start(EngineConfig::default());
@@ -159,4 +178,26 @@ fn a_panic_while_an_admission_is_decided_costs_only_the_one_who_asked() {
         assert_eq!(read_to_end(hub.ask("/streams/panic")), b"LogUnreadable");
     }
     read_until(&mut hub.ask("/streams/later"), "data: \n\n\r\n");
+}
+
+/// The story: 64 clients with last ids that had to be sought in a log of 422 MB kept a reader of old events
+/// waiting for 6 seconds, since they shared its threads.
+#[test]
+fn those_who_seek_a_place_do_not_keep_waiting_those_who_read_on() {
+    let hub = Hub::start(EngineConfig::default());
+    let data = "x".repeat(500_000);
+    for _ in 0..6 {
+        hub.publish("old", &data);
+    }
+    let gate = hub.gate.lock().expect("no other thread panics with it");
+    let mut seeking: Vec<TcpStream> = (0..100).map(|_| hub.ask("/streams/gated")).collect();
+    let mut reading = hub.ask("/streams/old");
+    for _ in 0..6 {
+        read_until(&mut reading, "x\n\n\r\n");
+    }
+    assert!(hub.engine.handle().stats().catch_up_reads > 0, "everything was in the tail");
+    drop(gate);
+    for socket in &mut seeking {
+        read_until(socket, "data: \n\n\r\n");
+    }
 }

@@ -255,6 +255,12 @@ impl TailReader<'_> {
         (Position(self.inner.dropped), self.inner.before)
     }
 
+    /// What the tail takes, of the `bytes_max` it was made with.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.inner.bytes
+    }
+
     /// The position that stands for a place: everything after the place lies after it. `None`
     /// if the place is older than the tail. A place after the head stands for the head.
     #[must_use]

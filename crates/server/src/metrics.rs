@@ -73,11 +73,12 @@ pub(crate) fn render(hub: &Hub) -> String {
 }
 
 fn add_hub(registry: &mut Registry, hub: &Hub) {
-    let (first, head) = {
+    let (first, head, tail_bytes) = {
         let tail = hub.tail.read();
-        (tail.before().0, tail.head().0)
+        (tail.before().0, tail.head().0, tail.bytes())
     };
     gauge(registry, "tail_events", "Events in memory for streams", head.0 - first.0);
+    registry.register_with_unit("tail", "Bytes in memory for streams", Unit::Bytes, whole(tail_bytes as u64));
     let free = hub.connections.available_permits() as u64;
     gauge(registry, "connection_places_free", "Connections that may still come, streams aside", free);
     gauge(registry, "ready", "Whether the hub is ready for requests: 1 or 0", u64::from(hub.unready().is_none()));
@@ -111,9 +112,8 @@ fn add_engine(registry: &mut Registry, stats: &EngineStats) {
 
 fn add_log(registry: &mut Registry, stats: &LogStats) {
     gauge(registry, "log_events", "Events retained", stats.records);
-    let bytes = |value: u64| ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
-    registry.register_with_unit("log", "Bytes retained", Unit::Bytes, bytes(stats.bytes));
-    let waiting = bytes(stats.waiting_bytes);
+    registry.register_with_unit("log", "Bytes retained", Unit::Bytes, whole(stats.bytes));
+    let waiting = whole(stats.waiting_bytes);
     registry.register_with_unit("append_queue", "Bytes that wait to be committed", Unit::Bytes, waiting);
     gauge(registry, "log_segments", "Files of the log", stats.segments);
     counter(registry, "appended_events", "Events appended", stats.appended);
@@ -126,7 +126,11 @@ fn add_log(registry: &mut Registry, stats: &LogStats) {
 }
 
 fn gauge(registry: &mut Registry, name: &str, help: &str, value: u64) {
-    registry.register(name, help, ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)));
+    registry.register(name, help, whole(value));
+}
+
+fn whole(value: u64) -> ConstGauge {
+    ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX))
 }
 
 fn counter(registry: &mut Registry, name: &str, help: &str, value: u64) {

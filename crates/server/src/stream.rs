@@ -121,6 +121,9 @@ impl Admit for Admissions {
             Refusal::TooManyStreams => {
                 Problem::new(Kind::Streams, "there are as many streams as the hub takes (max_streams)")
             }
+            Refusal::TooManyConnections => {
+                Problem::new(Kind::Connections, "there are as many connections as the hub takes (max_connections)")
+            }
             Refusal::LogUnreadable => Problem::new(Kind::LogFailed, "the log could not be read"),
         };
         self.0.metrics.count_problem(&problem);

@@ -73,6 +73,23 @@ fn the_admin_listener_says_how_it_is() {
     assert_eq!(answer.status, 404, "only the admin listener tells");
 }
 
+/// Those who watch the hub look for the figures by these names.
+#[test]
+fn the_figures_that_the_documentation_names_are_there() {
+    let hub = Hub::start(BINARY);
+    publish(&hub, "x");
+    let mut http = Http::connect(hub.address()).expect("the hub listens");
+    assert_eq!(http.request("GET", "/nowhere", &[], b"").expect("the hub answers").status, 404);
+    let told = admin(&hub, "/metrics").text();
+    let documents = [include_str!("../../../docs/api.md"), include_str!("../../../docs/durability.md")];
+    let quoted = documents.iter().flat_map(|document| document.split('`').skip(1).step_by(2));
+    let names: Vec<&str> = quoted.filter(|quoted| quoted.starts_with("tidewire_")).collect();
+    assert!(names.len() > 5, "{names:?}");
+    for name in names {
+        assert!(told.lines().any(|line| line.starts_with(name)), "{name} is not in\n{told}");
+    }
+}
+
 /// Runs `tidewire serve` with these arguments in a directory of its own; it must fail. What it says.
 fn refused(arguments: &[&str]) -> String {
     let directory = tempfile::tempdir().expect("a directory can be made");
@@ -108,10 +125,25 @@ fn a_port_that_is_taken_is_said() {
 }
 
 #[test]
+fn one_connection_more_than_allowed_is_told_so() {
+    let hub = Hub::start_with(BINARY, &["--dev", "--max-connections", "1"], &[]);
+    let mut kept = Http::connect(hub.address()).expect("the hub listens");
+    assert_eq!(kept.request("GET", "/", &[], b"").expect("the hub answers").status, 200);
+    let mut one_more = Http::connect(hub.address()).expect("the hub listens");
+    // The answer came and was followed by a reset while the client was still sending, so that it was lost.
+    let body = vec![b' '; 200_000];
+    let refused = one_more.request("POST", "/api/v1/events", &[], &body).expect("the hub answers");
+    assert_eq!((refused.status, &refused.json()["type"]), (503, &json!("urn:tidewire:error:connections")));
+    assert!(refused.header("retry-after").is_some(), "{refused:?}");
+    everything(&hub);
+    assert_eq!(kept.request("GET", "/", &[], b"").expect("the hub answers").status, 200);
+}
+
+#[test]
 fn a_data_directory_serves_one_hub() {
     let hub = Hub::start(BINARY);
     let data = hub.data().display().to_string();
     let (address, admin) = (free_port().to_string(), free_port().to_string());
     let said = refused(&["--dev", "--listen", &address, "--admin-listen", &admin, "--data-dir", &data]);
-    assert!(said.contains(&data), "{said}");
+    assert!(said.contains(&data) && said.contains("another process uses the log"), "{said}");
 }

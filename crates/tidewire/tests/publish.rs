@@ -158,6 +158,32 @@ fn a_body_that_is_too_large_is_answered() {
     assert_problem(&post_bytes(&hub, JSON, body.as_bytes()), 413, "body-bytes");
 }
 
+/// A sender that reads the answer only after it has sent everything is answered as well, up to a point.
+#[test]
+fn of_a_refused_body_the_hub_reads_64_mib_and_then_closes() {
+    const PIECE: usize = 1 << 20;
+    const READ: usize = 64 << 20;
+    /// What may lie in the kernel's buffers, unread.
+    const BUFFERED: usize = 64 << 20;
+    let hub = Hub::start(BINARY);
+    for (length, is_taken) in [(READ, true), (READ + BUFFERED + PIECE, false)] {
+        let mut http = Http::connect(hub.address()).expect("the hub listens");
+        let head = format!(
+            "POST /api/v1/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+        );
+        http.send_raw(head.as_bytes()).expect("the hub listens");
+        let piece = vec![b'x'; PIECE];
+        let sent = (0..length / PIECE).all(|_| http.send_raw(&piece).is_ok());
+        assert_eq!(sent, is_taken, "of {length} bytes");
+        if is_taken {
+            let answer = http.receive().expect("the hub answers");
+            assert_problem(&answer, 413, "body-bytes");
+            assert_eq!(answer.header("connection"), Some("close"));
+            assert!(http.is_closed().expect("an end"));
+        }
+    }
+}
+
 #[test]
 fn a_retry_under_the_same_id_is_the_same_event() {
     let mut hub = Hub::start(BINARY);

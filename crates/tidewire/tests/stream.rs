@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tidewire_harness::{EventStream, Http, Hub};
+use tidewire_harness::{EventStream, Http, Hub, wait_until};
 use tidewire_sse::Item;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_tidewire");
@@ -261,10 +261,13 @@ fn a_reader_that_does_not_read_is_closed_and_told_nothing_wrong() {
     for _ in 0..16 {
         publish(&hub, &json!([{"topic": "a", "data": large}]));
     }
+    // The story: where the system was the first to give up on the client, nobody counted it.
+    let mut admin = Http::connect(hub.admin()).expect("the hub listens");
+    wait_until("the stream is closed as stalled", Duration::from_secs(60), || {
+        let metrics = admin.request("GET", "/metrics", &[], b"").expect("the hub answers");
+        metrics.text().lines().any(|line| line == "tidewire_stalls_total 1")
+    });
     // What lies in the kernel's buffers comes, then the end: cut, without a last chunk.
-    let silence = Duration::from_secs(3);
-    #[expect(clippy::disallowed_methods, reason = "the reader must be silent for longer than the hub waits")]
-    std::thread::sleep(silence);
     let mut last = None;
     let end = loop {
         match stream.event() {

@@ -27,6 +27,7 @@ impl Clock for Standing {
 struct Targets {
     log: Arc<MemoryLog>,
     tail: Arc<Tail>,
+    gate: Arc<Mutex<()>>,
 }
 
 impl Admit for Targets {
@@ -34,10 +35,18 @@ impl Admit for Targets {
         let Some(topic) = head.target.strip_prefix("/streams/") else { return Admission::HandOver };
         let topics = MatcherSet::new([Matcher::parse(topic).expect("a topic")]).expect("one matcher");
         let filter = Filter { topics, types: Types::All, grants: None };
-        let start = Cursor::Live.resolve(&*self.log, &self.tail, &filter).expect("memory can be read");
+        let cursor = if topic == "old" { Cursor::Earliest } else { Cursor::Live };
+        let start = cursor.resolve(&*self.log, &self.tail, &filter).expect("memory can be read");
         let stream = StreamStart { head: b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), retry_ms: 7, filter, start };
         if topic == "panic" {
             return Admission::Later(Box::new(|| panic!("as the test asked")));
+        }
+        if topic == "gated" {
+            let gate = Arc::clone(&self.gate);
+            return Admission::Later(Box::new(move || {
+                drop(gate.lock());
+                Admission::Stream(stream)
+            }));
         }
         if topic == "later" {
             return Admission::Later(Box::new(move || Admission::Stream(stream)));
@@ -54,6 +63,8 @@ pub(crate) struct Hub {
     pub(crate) engine: Engine,
     pub(crate) log: Arc<MemoryLog>,
     pub(crate) handed_over: Receiver<(TcpStream, Vec<u8>, SocketAddr)>,
+    /// While it is locked, admissions to the topic `gated` are not decided.
+    pub(crate) gate: Arc<Mutex<()>>,
 }
 
 impl Hub {
@@ -61,16 +72,18 @@ impl Hub {
         let log = Arc::new(MemoryLog::new(&MemoryLogConfig::default(), Arc::new(Standing)));
         let tail = Arc::new(Tail::new(1 << 20));
         log.follow(tail.follower());
-        let admit = Arc::new(Targets { log: Arc::clone(&log), tail: Arc::clone(&tail) });
+        let gate = Arc::default();
+        let admit = Arc::new(Targets { log: Arc::clone(&log), tail: Arc::clone(&tail), gate: Arc::clone(&gate) });
         let (sender, handed_over) = sync_channel(16);
         let sender = Mutex::new(sender);
         let hand_over = Box::new(move |socket, bytes, peer| {
             sender.lock().expect("no other thread panics with it").send((socket, bytes, peer)).expect("it is read");
+            Ok(())
         });
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
         let config = EngineConfig { listen, ..config };
         let engine = Engine::start(config, Arc::clone(&log) as Arc<dyn EventLog>, tail, admit, hand_over);
-        Hub { engine: engine.expect("a free port"), log, handed_over }
+        Hub { engine: engine.expect("a free port"), log, handed_over, gate }
     }
 
     pub(crate) fn connect(&self) -> TcpStream {

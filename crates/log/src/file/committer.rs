@@ -113,7 +113,7 @@ impl<D: Disk> Committer<D> {
                     Ok(ids)
                 }
                 Plan::Refused(error) => Err(error),
-                Plan::Append(planned) => match self.make_room(array, &mut no_space) {
+                Plan::Append(planned) => match self.make_room(array, answers.len(), &mut no_space) {
                     Room::Here => {
                         let group = &mut self.group;
                         Ok(self.sequencer.assign(array, &planned, now_ms, |draft, sequence, id| {
@@ -156,7 +156,7 @@ impl<D: Disk> Committer<D> {
         self.segments.trim()
     }
 
-    fn make_room(&mut self, array: &Array, no_space: &mut Option<AppendError>) -> Room {
+    fn make_room(&mut self, array: &Array, taken: usize, no_space: &mut Option<AppendError>) -> Room {
         let bytes = array.bytes_max() as u64;
         let used = self.group.body_bytes() as u64;
         if used + bytes <= self.segments.room() {
@@ -171,6 +171,11 @@ impl<D: Disk> Committer<D> {
         // The disk does not grow while arrays wait: one try for all of them.
         if let Some(error) = no_space {
             return Room::Nowhere(error.clone());
+        }
+        // The caller looks only at the first array that waits (`needs_segment`) to fetch the file made ahead.
+        // To make one here while that one is being made would be to share it.
+        if taken > 0 {
+            return Room::InTheNextGroup;
         }
         match self.segments.roll() {
             Ok(()) => Room::Here,

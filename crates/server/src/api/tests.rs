@@ -197,6 +197,7 @@ async fn what_is_refused_is_counted() {
         "tidewire_appended_events_total 2",
         "tidewire_http_requests_total{status=\"401\"} 2",
         "tidewire_tail_events 2",
+        "# UNIT tidewire_tail_bytes bytes",
         "# UNIT tidewire_log_bytes bytes",
         "tidewire_commit_seconds_bucket{le=\"+Inf\"}",
         "# EOF",

@@ -12,8 +12,8 @@ use super::{Config, KEYS, Key, nearest};
 /// What a variable of the environment begins with.
 pub const ENVIRONMENT_PREFIX: &str = "TIDEWIRE_";
 
-/// Variables that are not keys of the hub, and which its other commands read.
-const OTHER_VARIABLES: [&str; 3] = ["TIDEWIRE_CONFIG", "TIDEWIRE_URL", "TIDEWIRE_TOKEN"];
+/// The variable that names the file. It begins as the keys' do, and is none.
+const FILE_VARIABLE: &str = "TIDEWIRE_CONFIG";
 
 /// A secret file may not be larger, in bytes.
 const KEY_FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -111,9 +111,8 @@ impl Config {
     /// not take, or a required key is not set.
     pub fn load(sources: Sources) -> Result<Config, ConfigError> {
         let mut loader = Loader { settings: Settings::defaults(), origins: HashMap::new() };
-        let variable =
-            |name| sources.environment.iter().find(|(n, _)| n == name).map(|(_, value)| PathBuf::from(value));
-        if let Some(path) = sources.file.or_else(|| variable("TIDEWIRE_CONFIG")) {
+        let named = sources.environment.iter().find(|(name, _)| name == FILE_VARIABLE);
+        if let Some(path) = sources.file.or_else(|| named.map(|(_, path)| PathBuf::from(path))) {
             loader.file(&path)?;
         }
         loader.environment(&sources.environment)?;
@@ -157,7 +156,7 @@ impl Loader {
     fn environment(&mut self, variables: &[(String, String)]) -> Result<(), ConfigError> {
         for (name, value) in variables {
             let Some(key) = name.strip_prefix(ENVIRONMENT_PREFIX) else { continue };
-            if !OTHER_VARIABLES.contains(&name.as_str()) {
+            if name != FILE_VARIABLE {
                 self.set(&key.to_lowercase(), value, Origin::Variable)?;
             }
         }

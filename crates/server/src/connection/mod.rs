@@ -22,7 +22,6 @@ use tokio::net::TcpStream;
 use crate::api::{self, Answer, Unanswered};
 use crate::decide::decide;
 use crate::hub::Hub;
-use crate::problem::{Kind, Problem};
 use crate::shutdown::Shutdown;
 use crate::time;
 use way_back::{WayBack, head_bytes};
@@ -41,7 +40,8 @@ pub(crate) struct Returned {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// Takes a connection from a shard, with the bytes read from it. Called on the shard's thread.
+/// Takes a connection from a shard, with the bytes read from it, or gives it back when there are
+/// `max_connections`. Called on the shard's thread.
 pub(crate) fn take_over(
     hub: &Arc<Hub>,
     shutdown: &Shutdown,
@@ -49,15 +49,8 @@ pub(crate) fn take_over(
     socket: std::net::TcpStream,
     bytes: Vec<u8>,
     peer: SocketAddr,
-) {
-    let Ok(place) = Arc::clone(&hub.connections).try_acquire_owned() else {
-        let problem =
-            Problem::new(Kind::Connections, "there are as many connections as the hub takes (max_connections)");
-        hub.metrics.count_problem(&problem);
-        // What the socket does not take at once is not worth a thread's time.
-        let _ = io::Write::write(&mut &socket, &problem.to_bytes());
-        return;
-    };
+) -> Result<(), std::net::TcpStream> {
+    let Ok(place) = Arc::clone(&hub.connections).try_acquire_owned() else { return Err(socket) };
     let hub = Arc::clone(hub);
     let shutdown = shutdown.clone();
     runtime.spawn(async move {
@@ -74,6 +67,7 @@ pub(crate) fn take_over(
             Err(error) => tracing::debug!(%error, "a connection could not be taken over"),
         }
     });
+    Ok(())
 }
 
 /// A socket on which small answers go out at once, and which ends when its peer takes nothing.
@@ -105,6 +99,11 @@ pub(crate) async fn serve(hub: Arc<Hub>, socket: TcpStream, bytes: Vec<u8>, shut
         if !is_ending && let Poll::Ready(served) = connection.poll_without_shutdown(cx) {
             match served {
                 Ok(()) => is_ending = true,
+                // hyper has an answer for what is no request, perhaps still in its buffer.
+                Err(error) if error.is_parse() => {
+                    tracing::debug!(%error, "a request could not be read");
+                    is_ending = true;
+                }
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }

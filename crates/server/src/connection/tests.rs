@@ -110,6 +110,25 @@ async fn a_connection_is_closed_after_its_last_answer() {
     }
 }
 
+/// The shards pass on heads that hyper then refuses. A fresh socket is not known to be writable yet, so
+/// hyper's answer stayed in its buffer: whoever sent two lengths, or no URI, saw the connection end without
+/// a word.
+#[tokio::test]
+async fn a_first_request_that_cannot_be_read_is_answered() {
+    for head in [
+        &b"POST /api/v1/events HTTP/1.1\r\nhost: hub\r\ncontent-length: 5\r\ncontent-length: 25\r\n\r\n"[..],
+        b"POST /api/v1/events HTTP/1.1\r\nhost: hub\r\ncontent-length: -5\r\n\r\n",
+        b"POST /api/v1/events HTTP/1.1\r\nhost: hub\r\ntransfer-encoding: gzip\r\n\r\n",
+        b"GET http:// HTTP/1.1\r\nhost: hub\r\n\r\n",
+    ] {
+        let connection = Connection::new(head).await;
+        let reader = read_all(connection.client.try_clone().expect("a clone"));
+        assert!(connection.returned().await.is_none());
+        let answer = tokio::task::spawn_blocking(|| reader.join()).await.expect("a thread").expect("an answer");
+        assert!(answer.starts_with(b"HTTP/1.1 400 "), "{:?}", String::from_utf8_lossy(head));
+    }
+}
+
 #[tokio::test]
 async fn an_idle_connection_ends_when_the_hub_stops() {
     let Connection { client, served, _stopper } = Connection::new(b"").await;

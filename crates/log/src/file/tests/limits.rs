@@ -140,6 +140,30 @@ fn when_it_is_not_known_whether_a_new_segment_is_there_the_log_has_failed() {
     }
 }
 
+/// A publisher's retry stood before an array that needed a new segment, so nobody fetched the file that was
+/// being made ahead. Another was made under the same name, which is the same file: the log went on in it
+/// while it was still filled with zeros, and the next segment's header was written over its own. After that
+/// the log did not open any more.
+#[test]
+fn a_segment_is_begun_only_by_the_first_array_of_a_group() {
+    let fingerprints = Fingerprints::default();
+    let limits = Limits { segment_bytes: 4096, retention_bytes: u64::MAX };
+    let window = Window { window_ms: 1000, entries_max: 10 };
+    let (mut committer, _) =
+        Committer::open(SimDisk::default(), &limits, window, &fingerprints, BEGINNING, [7; 16]).expect("opened");
+    let array = |event| (Array::new(vec![event], &fingerprints), ());
+    let retried = || event_with_id("t", "retried", "");
+    let big = || event(&["t"], &"x".repeat(3000));
+    let mut waiting = VecDeque::from([array(retried()), array(big())]);
+    assert_eq!(committer.commit(&mut waiting, BEGINNING).len(), 2);
+    let mut waiting = VecDeque::from([array(retried()), array(big())]);
+    assert!(!committer.needs_segment(&waiting[0].0) && committer.needs_segment(&waiting[1].0));
+    assert_eq!(committer.commit(&mut waiting, BEGINNING).len(), 1, "the retry alone");
+    assert_eq!(committer.shelf().size().2, 1);
+    assert_eq!(committer.commit(&mut waiting, BEGINNING).len(), 1, "it is the first now");
+    assert_eq!(committer.shelf().size().2, 2);
+}
+
 #[test]
 fn publishers_ids_are_known_after_a_restart() {
     let disk = SimDisk::default();

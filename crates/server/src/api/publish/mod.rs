@@ -104,17 +104,25 @@ fn failure(error: AppendError, is_array: bool) -> Failure {
     let text = error.to_string();
     let problem = match error {
         AppendError::IdConflict { index, first } => {
-            let problem = Problem::new(Kind::IdConflict, text).with_first_id(first.to_string());
-            if is_array { problem.at_index(index) } else { problem }
+            if is_array {
+                Problem::new(Kind::IdConflict, text).with_first_id(first.to_string()).at_index(index)
+            } else {
+                let text = format!("the event has the publisher's id of {first}, and other content");
+                Problem::new(Kind::IdConflict, text).with_first_id(first.to_string())
+            }
         }
         AppendError::TooLarge { .. } => Problem::new(Kind::SegmentBytes, text),
         AppendError::Busy => Problem::new(Kind::Busy, text),
         AppendError::NoSpace => Problem::new(Kind::NoSpace, text),
-        AppendError::Failed { .. } => {
+        AppendError::Failed { reason } => {
+            tracing::error!(reason, "the log cannot be written; the hub must be started anew");
             Problem::new(Kind::LogFailed, "the log cannot be written; the hub must be started anew")
         }
         AppendError::Closed => Problem::new(Kind::NotReady, "the hub is stopping"),
-        AppendError::Unknown => return Failure::Unanswered,
+        AppendError::Unknown => {
+            tracing::error!("the log failed while it was written; a publisher is left without an answer");
+            return Failure::Unanswered;
+        }
     };
     Failure::Problem(problem)
 }

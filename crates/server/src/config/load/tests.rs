@@ -67,7 +67,7 @@ fn a_later_source_beats_an_earlier_one() {
 fn the_environment_may_name_the_file() {
     let folder = Folder::new();
     let file = folder.file("hub.toml", "shards = 2");
-    let environment = variables(&[("TIDEWIRE_CONFIG", file.to_str().expect("a path")), ("TIDEWIRE_TOKEN", "x")]);
+    let environment = variables(&[("TIDEWIRE_CONFIG", file.to_str().expect("a path"))]);
     let config = Config::load(Sources { environment, ..dev() }).expect("a configuration");
     assert_eq!(config.shards, 2);
 }
@@ -136,9 +136,17 @@ fn a_real_hub_needs_a_key_and_a_url() {
 fn a_file_that_holds_no_key_is_refused() {
     let folder = Folder::new();
     let short = folder.file("short.key", "c2hvcnQ");
-    for path in [short, folder.file("large.key", &"x".repeat(70_000)), folder.0.path().join("absent.key")] {
+    let file_bytes_max = usize::try_from(KEY_FILE_BYTES_MAX).expect("a small number");
+    let longest = folder.file("longest.key", &"x".repeat(file_bytes_max));
+    let longer = folder.file("longer.key", &"x".repeat(file_bytes_max + 1));
+    for (path, expected) in [
+        (short, "holds no key"),
+        (longest, "holds no key"),
+        (longer, "has 65537 bytes, and a key at most 65536"),
+        (folder.0.path().join("absent.key"), "failed to read"),
+    ] {
         let flags = vec![("key_file", path.to_str().expect("a path").to_owned())];
         let told = refusal(Sources { flags, ..Sources::default() });
-        assert!(told.starts_with("--key-file: ") && told.contains("key"), "{told}");
+        assert!(told.starts_with("--key-file: ") && told.contains(expected), "{told}");
     }
 }
