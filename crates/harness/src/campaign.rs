@@ -90,7 +90,9 @@ impl Campaign {
 
     fn judge<W: Witness>(&self, binary: &str, witness: impl FnOnce(&Hub, Clock, &Numbers) -> W) -> Verdict {
         let (clock, seed) = (Clock::start(), Seed::new(self.name));
-        let hub = Hub::start_with(binary, &["--dev"], &[("TIDEWIRE_RETRY", "500ms")]);
+        // Short segments, so that kills fall beside their beginnings, and readers come back to older ones.
+        let settings = [("TIDEWIRE_RETRY", "500ms"), ("TIDEWIRE_SEGMENT_BYTES", "4MiB")];
+        let hub = Hub::start_with(binary, &["--dev"], &settings);
         let witness = witness(&hub, clock, &self.numbers);
         let start = |name, pace| {
             let first = Connection::begin(Asked::Earliest, clock.now());
