@@ -46,7 +46,8 @@ pub(crate) fn packages(root: &Path) -> Result<(), Refused> {
         outcome.map_err(Refused::Failed)
     };
     apt(&["update"])?;
-    apt(&[&["install", "--yes", "--no-install-recommends"], missing.as_slice()].concat())?;
+    // With what they recommend: a browser without a font is a browser that nobody has.
+    apt(&[&["install", "--yes"], missing.as_slice()].concat())?;
     match TOOLS.iter().find_map(|tool| tool.missing()) {
         Some(why) => Err(Refused::Failed(format!("after installing, still {why}"))),
         None => Ok(()),
