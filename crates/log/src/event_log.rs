@@ -35,6 +35,13 @@ pub enum AppendError {
     /// The disk has no room for another segment; nothing was written.
     #[error("the disk is full")]
     NoSpace,
+    /// Another segment could not be made for another reason; nothing was written, and it may be tried
+    /// again.
+    #[error("another segment of the log cannot be made: {reason}")]
+    NoSegment {
+        /// What the disk said.
+        reason: String,
+    },
     /// The log could not be written and takes no more events until a restart.
     #[error("the log cannot be written: {reason}")]
     Failed {

@@ -182,7 +182,7 @@ impl<D: Disk> Committer<D> {
             Err(RollError::NotMade(error)) => {
                 let error = match error.kind() {
                     io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => AppendError::NoSpace,
-                    _ => AppendError::Failed { reason: error.to_string() },
+                    _ => AppendError::NoSegment { reason: error.to_string() },
                 };
                 *no_space = Some(error.clone());
                 Room::Nowhere(error)

@@ -321,7 +321,12 @@ impl Run {
                 assert!(conflict == Some((*index, *first)) || is_vague, "{answer:?} and not {conflict:?}");
             }
             Err(AppendError::Unknown) => self.unknown.push(data.to_vec()),
-            Err(AppendError::TooLarge { .. } | AppendError::NoSpace | AppendError::Failed { .. }) => {
+            Err(
+                AppendError::TooLarge { .. }
+                | AppendError::NoSpace
+                | AppendError::NoSegment { .. }
+                | AppendError::Failed { .. },
+            ) => {
                 assert!(conflict.is_none() || is_vague || matches!(answer, Err(AppendError::Failed { .. })));
                 self.refused.extend(data.iter().filter(|data| data.starts_with('#')).cloned());
             }

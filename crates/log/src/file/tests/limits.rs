@@ -140,6 +140,25 @@ fn when_it_is_not_known_whether_a_new_segment_is_there_the_log_has_failed() {
     }
 }
 
+/// Anything but a full disk, such as too many open files, was answered as if the log had failed for good.
+#[test]
+fn a_segment_that_cannot_be_made_now_may_be_made_later() {
+    let disk = SimDisk::default();
+    let fingerprints = Fingerprints::default();
+    let limits = Limits { segment_bytes: 4096, retention_bytes: u64::MAX };
+    let window = Window { window_ms: 1000, entries_max: 10 };
+    let (mut committer, _) =
+        Committer::open(disk.clone(), &limits, window, &fingerprints, BEGINNING, [7; 16]).expect("opened");
+    let mut commit = || {
+        let array = Array::new(vec![event(&["t"], &"x".repeat(1500))], &fingerprints);
+        committer.commit(&mut VecDeque::from([(array, ())]), BEGINNING).remove(0).1
+    };
+    assert!(commit().is_ok() && commit().is_ok());
+    disk.fail_sync_after(0);
+    assert!(matches!(commit(), Err(AppendError::NoSegment { .. })));
+    assert!(commit().is_ok());
+}
+
 /// A publisher's retry stood before an array that needed a new segment, so nobody fetched the file that was
 /// being made ahead. Another was made under the same name, which is the same file: the log went on in it
 /// while it was still filled with zeros, and the next segment's header was written over its own. After that

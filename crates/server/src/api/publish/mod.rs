@@ -3,7 +3,7 @@
 mod json;
 mod parse;
 
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use http::request::Parts;
@@ -113,9 +113,12 @@ fn failure(error: AppendError, is_array: bool) -> Failure {
         }
         AppendError::TooLarge { .. } => Problem::new(Kind::SegmentBytes, text),
         AppendError::Busy => Problem::new(Kind::Busy, text),
+        AppendError::NoSegment { .. } => Problem::new(Kind::Busy, text),
         AppendError::NoSpace => Problem::new(Kind::NoSpace, text),
         AppendError::Failed { reason } => {
-            tracing::error!(reason, "the log cannot be written; the hub must be started anew");
+            // It has failed for good: to say so for each publisher would bury everything else.
+            static TOLD: Once = Once::new();
+            TOLD.call_once(|| tracing::error!(reason, "the log cannot be written; the hub must be started anew"));
             Problem::new(Kind::LogFailed, "the log cannot be written; the hub must be started anew")
         }
         AppendError::Closed => Problem::new(Kind::NotReady, "the hub is stopping"),
