@@ -1,15 +1,18 @@
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use serde_json::json;
 use tidewire_sim::{Answer, Attempt, Moment, Publication};
 
 use crate::clock::pause;
 use crate::{Clock, Http, Numbers};
 
+/// The topic of what is published between the numbers.
+const BETWEEN: &str = "between";
 /// How soon a publisher knocks again.
 const KNOCK: Duration = Duration::from_millis(10);
 
@@ -30,9 +33,8 @@ struct Shared {
     next: AtomicUsize,
     acknowledged: AtomicUsize,
     in_flight: AtomicUsize,
-    /// How many may be sent so far.
-    allowed: Mutex<usize>,
-    allowed_changed: Condvar,
+    /// How many numbers may be sent so far.
+    allowed: AtomicUsize,
 }
 
 /// What came of one request.
@@ -43,7 +45,7 @@ enum Sent {
 }
 
 impl Publishers {
-    /// Starts so many publishers. None of them sends before [`allow`](Publishers::allow).
+    /// Starts so many publishers. None of them sends a number before [`allow`](Publishers::allow).
     #[must_use]
     pub fn start(address: SocketAddr, clock: Clock, numbers: Numbers, publishers: usize) -> Publishers {
         let shared = Arc::new(Shared {
@@ -53,28 +55,23 @@ impl Publishers {
             next: AtomicUsize::new(0),
             acknowledged: AtomicUsize::new(0),
             in_flight: AtomicUsize::new(0),
-            allowed: Mutex::new(0),
-            allowed_changed: Condvar::new(),
+            allowed: AtomicUsize::new(0),
         });
         let threads = (0..publishers)
-            .map(|_| {
+            .map(|publisher| {
                 let shared = Arc::clone(&shared);
-                std::thread::spawn(move || shared.publish_all())
+                std::thread::spawn(move || shared.publish_all(publisher))
             })
             .collect();
         Publishers { shared, threads }
     }
 
     /// The numbers below this may be sent.
-    ///
-    /// # Panics
-    /// If a publisher panicked.
     pub fn allow(&self, below: usize) {
-        *self.shared.allowed.lock().expect("no publisher panics with it in hand") = below;
-        self.shared.allowed_changed.notify_all();
+        self.shared.allowed.store(below, Ordering::SeqCst);
     }
 
-    /// How many have been acknowledged.
+    /// How many numbers have been acknowledged.
     #[must_use]
     pub fn acknowledged(&self) -> usize {
         self.shared.acknowledged.load(Ordering::SeqCst)
@@ -98,50 +95,48 @@ impl Publishers {
 }
 
 impl Shared {
-    fn publish_all(&self) -> Vec<Publication> {
+    /// Publishes numbers until there are none left, and between them, while the next is not allowed,
+    /// events that nobody counts: there is always a request in flight.
+    fn publish_all(&self, publisher: usize) -> Vec<Publication> {
         let mut sent = Vec::new();
         let mut connection = None;
-        while let Some(n) = self.next() {
-            let body = self.numbers.body(n);
-            let mut publication = self.numbers.publication(n);
-            loop {
-                let began = self.clock.now();
-                // A port that refuses has been sent nothing: that is no attempt.
-                let Ok(http) = connection.take().map_or_else(|| Http::connect(self.address), Ok) else {
-                    pause(KNOCK);
-                    continue;
-                };
-                let mut http = http;
-                match self.send(&mut http, &body) {
-                    Sent::Answered(answer) => {
-                        connection = Some(http);
-                        publication.attempts.push(Attempt::answered(began, self.clock.now(), answer));
-                        if let Answer::Acknowledged(_) = answer {
-                            break;
-                        }
-                        pause(KNOCK);
-                    }
-                    Sent::Lost(written) => {
-                        publication.attempts.push(Attempt::lost(began, written, self.clock.now()));
-                    }
-                }
+        loop {
+            let n = self.next.fetch_add(1, Ordering::SeqCst);
+            if n >= self.numbers.count {
+                return sent;
             }
+            while n >= self.allowed.load(Ordering::SeqCst) {
+                let id = format!("between-{publisher}-{}", sent.len());
+                let body = json!({"topic": BETWEEN, "id": id, "data": id}).to_string().into_bytes();
+                let publication = Publication::new([BETWEEN], &id).publisher_id(&id);
+                sent.push(self.publish(&mut connection, &body, publication));
+            }
+            sent.push(self.publish(&mut connection, &self.numbers.body(n), self.numbers.publication(n)));
             self.acknowledged.fetch_add(1, Ordering::SeqCst);
-            sent.push(publication);
         }
-        sent
     }
 
-    fn next(&self) -> Option<usize> {
-        let n = self.next.fetch_add(1, Ordering::SeqCst);
-        if n >= self.numbers.count {
-            return None;
+    /// Sends an event until it is acknowledged.
+    fn publish(&self, connection: &mut Option<Http>, body: &[u8], mut publication: Publication) -> Publication {
+        loop {
+            let began = self.clock.now();
+            // A port that refuses has been sent nothing: that is no attempt.
+            let Ok(mut http) = connection.take().map_or_else(|| Http::connect(self.address), Ok) else {
+                pause(KNOCK);
+                continue;
+            };
+            match self.send(&mut http, body) {
+                Sent::Answered(answer) => {
+                    *connection = Some(http);
+                    publication.attempts.push(Attempt::answered(began, self.clock.now(), answer));
+                    if let Answer::Acknowledged(_) = answer {
+                        return publication;
+                    }
+                    pause(KNOCK);
+                }
+                Sent::Lost(written) => publication.attempts.push(Attempt::lost(began, written, self.clock.now())),
+            }
         }
-        let mut allowed = self.allowed.lock().expect("no publisher panics with it in hand");
-        while n >= *allowed {
-            allowed = self.allowed_changed.wait(allowed).expect("no publisher panics with it in hand");
-        }
-        Some(n)
     }
 
     fn send(&self, http: &mut Http, body: &[u8]) -> Sent {
