@@ -184,7 +184,8 @@ fn a_panic_while_an_admission_is_decided_costs_only_the_one_who_asked() {
 /// waiting for 6 seconds, since they shared its threads.
 #[test]
 fn those_who_seek_a_place_do_not_keep_waiting_those_who_read_on() {
-    let hub = Hub::start(EngineConfig::default());
+    // A heartbeat would be bytes before the deadline.
+    let hub = Hub::start(EngineConfig { heartbeat: Duration::from_secs(600), ..EngineConfig::default() });
     let data = "x".repeat(500_000);
     for _ in 0..6 {
         hub.publish("old", &data);

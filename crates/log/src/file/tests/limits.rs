@@ -113,16 +113,19 @@ fn after_a_failed_sync_nothing_is_taken_and_what_was_committed_is_read() {
     }
 }
 
+fn committer_of_short_segments(disk: SimDisk, fingerprints: &Fingerprints) -> Committer<SimDisk> {
+    let limits = Limits { segment_bytes: 4096, retention_bytes: u64::MAX };
+    let window = Window { window_ms: 1000, entries_max: 10 };
+    Committer::open(disk, &limits, window, fingerprints, BEGINNING, [7; 16]).expect("opened").0
+}
+
 /// Were the old segment written on after this, and the new one found at the next start, its
 /// header would cut off what had been acknowledged.
 #[test]
 fn when_it_is_not_known_whether_a_new_segment_is_there_the_log_has_failed() {
     let disk = SimDisk::default();
     let fingerprints = Fingerprints::default();
-    let limits = Limits { segment_bytes: 4096, retention_bytes: u64::MAX };
-    let window = Window { window_ms: 1000, entries_max: 10 };
-    let (mut committer, _) =
-        Committer::open(disk.clone(), &limits, window, &fingerprints, BEGINNING, [7; 16]).expect("opened");
+    let mut committer = committer_of_short_segments(disk.clone(), &fingerprints);
     let mut commit = |data: &str| {
         let mut waiting = VecDeque::from([(Array::new(vec![event(&["t"], data)], &fingerprints), ())]);
         committer.commit(&mut waiting, BEGINNING).remove(0).1
@@ -145,10 +148,7 @@ fn when_it_is_not_known_whether_a_new_segment_is_there_the_log_has_failed() {
 fn a_segment_that_cannot_be_made_now_may_be_made_later() {
     let disk = SimDisk::default();
     let fingerprints = Fingerprints::default();
-    let limits = Limits { segment_bytes: 4096, retention_bytes: u64::MAX };
-    let window = Window { window_ms: 1000, entries_max: 10 };
-    let (mut committer, _) =
-        Committer::open(disk.clone(), &limits, window, &fingerprints, BEGINNING, [7; 16]).expect("opened");
+    let mut committer = committer_of_short_segments(disk.clone(), &fingerprints);
     let mut commit = || {
         let array = Array::new(vec![event(&["t"], &"x".repeat(1500))], &fingerprints);
         committer.commit(&mut VecDeque::from([(array, ())]), BEGINNING).remove(0).1
@@ -166,10 +166,7 @@ fn a_segment_that_cannot_be_made_now_may_be_made_later() {
 #[test]
 fn a_segment_is_begun_only_by_the_first_array_of_a_group() {
     let fingerprints = Fingerprints::default();
-    let limits = Limits { segment_bytes: 4096, retention_bytes: u64::MAX };
-    let window = Window { window_ms: 1000, entries_max: 10 };
-    let (mut committer, _) =
-        Committer::open(SimDisk::default(), &limits, window, &fingerprints, BEGINNING, [7; 16]).expect("opened");
+    let mut committer = committer_of_short_segments(SimDisk::default(), &fingerprints);
     let array = |event| (Array::new(vec![event], &fingerprints), ());
     let retried = || event_with_id("t", "retried", "");
     let big = || event(&["t"], &"x".repeat(3000));
