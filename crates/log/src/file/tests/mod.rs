@@ -9,6 +9,7 @@ use crate::conformance::{Setup, conformance};
 use crate::testing::TestClock;
 use crate::{Clock, EventLog};
 
+mod epochs;
 mod limits;
 mod start;
 mod threads;
