@@ -1,6 +1,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 /// The hub's id of an event, `#<ms>-<seq>`: milliseconds since the Unix epoch, and a counter
 /// among the ids of one millisecond.
 ///
@@ -53,6 +55,20 @@ impl HubId {
 impl fmt::Display for HubId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "#{}-{}", self.ms, self.seq)
+    }
+}
+
+impl Serialize for HubId {
+    /// As text.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for HubId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<HubId, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 

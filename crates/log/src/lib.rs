@@ -37,8 +37,10 @@ pub use event::{
 };
 pub use event_log::{AppendError, Done, EventLog, Follower, ReadEnd, ReadError, TopicSummary};
 pub use file::{
-    Disk, DiskFile, Durability, FileLog, FileLogConfig, OpenError, Outage, RealDisk, Recovery, SimDisk, SimFile,
-    SimLock,
+    BackupProblem, DAMAGES_LISTED_MAX, Damage, Disk, DiskFile, DiskLock, Durability, EpochInfo, ExportConfig,
+    ExportError, ExportSummary, FileLog, FileLogConfig, Holder, ImportConfig, ImportError, ImportSummary, Inspection,
+    LeftOut, LogView, OpenError, Outage, PROBLEMS_LISTED_MAX, RealDisk, Recovery, SegmentInfo, SimDisk, SimFile,
+    SimLock, Usage, Verification, ViewError, import,
 };
 pub use filter::{Filter, Types};
 pub use id::{HubId, ParseHubIdError};

@@ -355,6 +355,14 @@ impl<'a> RecordView<'a> {
         if self.head.flags & FLAG_JSON != 0 { Data::Json(data) } else { Data::Text(data) }
     }
 
+    /// The time after which subscribers shall reconnect, in milliseconds, if the event says one.
+    #[must_use]
+    pub fn retry_ms(&self) -> Option<u64> {
+        let lines = self.content().split(|&byte| byte == b'\n').take_while(|line| !line.starts_with(b"data:"));
+        let mut values = lines.filter_map(|line| line.strip_prefix(b"retry: "));
+        str::from_utf8(values.next()?).ok()?.parse().ok()
+    }
+
     /// Everything in the SSE event after its `id:` line.
     pub(crate) fn content(&self) -> &'a [u8] {
         &self.frame[self.content..self.sse_end]

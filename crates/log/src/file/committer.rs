@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::cursor::FileCursor;
 use super::disk::Disk;
 use super::group::Group;
+use super::note::{NOTE_BYTES, Note};
 use super::recovery::OpenError;
 use super::segments::{RollError, Segments, room_max};
 use super::shelf::Shelf;
@@ -15,7 +16,7 @@ use crate::times::Moment;
 use crate::{AppendError, HubId, ReadError, RecordView};
 
 /// A group is closed once it is this long, in bytes.
-const GROUP_BYTES: usize = 1 << 20;
+pub(crate) const GROUP_BYTES: usize = 1 << 20;
 
 /// The fate of an array.
 pub(crate) type Answer = Result<Vec<HubId>, AppendError>;
@@ -73,6 +74,12 @@ impl<D: Disk> Committer<D> {
 
     pub(crate) fn sequencer(&self) -> &Sequencer {
         &self.sequencer
+    }
+
+    /// How far the log is committed, for those who read its folder.
+    pub(crate) fn note(&self) -> [u8; NOTE_BYTES] {
+        let shelf = self.shelf();
+        Note { log_id: shelf.log_id, sequence: self.segments.last_sequence(), head: shelf.head() }.encode()
     }
 
     /// Why nothing can be written any more.

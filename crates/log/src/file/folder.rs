@@ -13,12 +13,25 @@ use super::recovery::{OpenError, io_error, read_manifest};
 use crate::Clock;
 use crate::times::Times;
 
+/// A file that is there as long as an import is under way: without a manifest, what else lies in the folder is
+/// no log.
+pub(crate) const IMPORTING: &str = "importing";
+
 /// Takes the folder's lock.
 ///
 /// # Errors
-/// When another process has it.
+/// When another process has it, or an import into it has not ended.
 pub(crate) fn lock<D: Disk>(disk: &D) -> Result<D::Lock, OpenError> {
-    disk.lock().map_err(io_error("lock the folder"))?.ok_or(OpenError::Locked)
+    let lock = disk.lock().map_err(io_error("lock the folder"))?.ok_or(OpenError::Locked)?;
+    let failed = io_error("look for an import");
+    if disk.list().map_err(&failed)?.iter().any(|name| name == IMPORTING) {
+        if read_manifest(disk)?.is_none() {
+            return Err(OpenError::Importing);
+        }
+        // The manifest is the last thing that an import makes.
+        disk.unlink(IMPORTING).map_err(&failed)?;
+    }
+    Ok(lock)
 }
 
 /// What a log in memory has of its folder.

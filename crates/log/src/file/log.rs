@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::committer::{Window, check_size};
 use super::cursor::FileCursor;
-use super::disk::{Disk, RealDisk};
+use super::disk::{Disk, DiskLock, RealDisk};
 use super::folder;
 use super::keeper::{Keeper, Retention};
 use super::open::{self, Durability, EpochPlaces, Opened, Opening};
@@ -81,7 +81,7 @@ pub struct FileLog<D: Disk = RealDisk> {
     /// Whether the manifest says that it is closed.
     is_noted: Mutex<bool>,
     /// Given back when the thread has ended.
-    _lock: D::Lock,
+    _lock: Arc<D::Lock>,
 }
 
 impl<D: Disk> FileLog<D> {
@@ -91,7 +91,7 @@ impl<D: Disk> FileLog<D> {
     /// When another process has it, the folder cannot be read, or it is not what a log leaves
     /// behind.
     pub fn open(disk: D, config: &FileLogConfig, clock: Arc<dyn Clock>) -> Result<(FileLog<D>, Recovery), OpenError> {
-        let lock = folder::lock(&disk)?;
+        let lock = Arc::new(folder::lock(&disk)?);
         let fingerprints = Fingerprints::default();
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let opening = Opening {
@@ -111,7 +111,10 @@ impl<D: Disk> FileLog<D> {
         let nudge = Nudge::default();
         let keeper = Arc::new(Mutex::new(keeper));
         let keeping = Background::start("log-keeper", nudge.clone(), turns(&keeper, &shared)).map_err(no_thread)?;
-        let run = Run::new(Arc::clone(&shared), committer, config.tail_bytes, times, nudge).map_err(no_thread)?;
+        let not_noted = |source| OpenError::Io { what: "write to the lock", source };
+        lock.note(&committer.note()).map_err(not_noted)?;
+        let run = Run::new(Arc::clone(&shared), committer, config.tail_bytes, times, nudge, Arc::clone(&lock));
+        let run = run.map_err(no_thread)?;
         let thread = thread::Builder::new().name("log".to_owned()).spawn(move || run.run()).map_err(no_thread)?;
         let log = FileLog {
             shared,

@@ -176,7 +176,7 @@ impl Manifest {
     }
 
     pub(crate) fn read<D: Disk>(disk: &D) -> Result<Manifest, BadManifest> {
-        let file = match disk.open(MANIFEST) {
+        let file = match disk.open_to_read(MANIFEST) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(BadManifest::Absent),
             opened => opened.map_err(BadManifest::Io)?,
         };

@@ -1,6 +1,7 @@
 //! The log in a folder of segments. `docs/format.md` draws its files byte by byte.
 
 mod ahead;
+mod backup;
 mod committer;
 #[cfg(test)]
 mod crash_tests;
@@ -15,6 +16,7 @@ mod layout;
 mod ledger;
 mod log;
 mod manifest;
+mod note;
 mod open;
 mod recovery;
 mod run;
@@ -23,12 +25,20 @@ mod shelf;
 mod sim_disk;
 #[cfg(test)]
 mod tests;
+mod view;
 
 pub(crate) use keeper::KEEP_EVERY;
 pub(crate) use open::EpochPlaces;
 
-pub use disk::{Disk, DiskFile, RealDisk};
+pub use backup::{
+    BackupProblem, ExportConfig, ExportError, ExportSummary, ImportConfig, ImportError, ImportSummary, LeftOut,
+    PROBLEMS_LISTED_MAX, import,
+};
+pub use disk::{Disk, DiskFile, DiskLock, Holder, RealDisk};
 pub use log::{FileLog, FileLogConfig};
 pub use open::Durability;
 pub use recovery::{OpenError, Recovery};
 pub use sim_disk::{Outage, SimDisk, SimFile, SimLock};
+pub use view::{
+    DAMAGES_LISTED_MAX, Damage, EpochInfo, Inspection, LogView, SegmentInfo, Usage, Verification, ViewError,
+};

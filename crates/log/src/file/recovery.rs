@@ -26,6 +26,9 @@ pub enum OpenError {
     /// Another process uses the folder.
     #[error("another process uses the log: stop it, or choose another folder")]
     Locked,
+    /// An import into the folder has not ended.
+    #[error("an import into the folder did not end: run it again")]
+    Importing,
     /// The segment size is not in the range that the format allows.
     #[error("segment_bytes is {bytes}, and must be from {} to {}", SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX)]
     SegmentBytes {

@@ -6,7 +6,7 @@ use std::thread;
 use super::ahead::Ahead;
 use super::committer::Committer;
 use super::cursor::FileCursor;
-use super::disk::Disk;
+use super::disk::{Disk, DiskLock};
 use crate::background::Nudge;
 use crate::sequencer::Array;
 use crate::times::Times;
@@ -65,6 +65,8 @@ pub(super) struct Run<D: Disk> {
     times: Arc<Times>,
     /// Calls the keeper when there is something to trim.
     keeper: Nudge,
+    /// Says to those who read the folder how far it is committed.
+    lock: Arc<D::Lock>,
 }
 
 impl<D: Disk> Run<D> {
@@ -76,9 +78,10 @@ impl<D: Disk> Run<D> {
         tail_bytes: u64,
         times: Arc<Times>,
         keeper: Nudge,
+        lock: Arc<D::Lock>,
     ) -> io::Result<Run<D>> {
         let ahead = Ahead::start(Arc::clone(committer.segments().disk()))?;
-        Ok(Run { shared, committer, ahead, follower: None, tail_bytes, times, keeper })
+        Ok(Run { shared, committer, ahead, follower: None, tail_bytes, times, keeper, lock })
     }
 
     pub(super) fn run(mut self) {
@@ -122,6 +125,8 @@ impl<D: Disk> Run<D> {
             u64::try_from(self.times.clock().monotonic().saturating_sub(begun).as_micros()).unwrap_or(u64::MAX);
         let records = self.committer.committed();
         if !records.is_empty() {
+            // Without it, others see less until the next commit.
+            self.lock.note(&self.committer.note()).unwrap_or_default();
             if let Some(follower) = &mut self.follower {
                 follower.committed(&records);
             }

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::disk::{Disk, DiskFile};
+use super::disk::{Disk, DiskFile, DiskLock, Holder};
 
 /// What survives together when a write is torn by a power cut, in bytes.
 const SECTOR: usize = 512;
@@ -46,6 +46,8 @@ struct State {
     durable_names: BTreeMap<String, usize>,
     start: u64,
     is_locked: bool,
+    /// What the lock's holder has noted.
+    note: Vec<u8>,
     /// Writes, syncs and changes of names since the last start.
     operations: u64,
     stop_at: Option<u64>,
@@ -258,7 +260,17 @@ impl Disk for SimDisk {
             return Ok(None);
         }
         state.is_locked = true;
+        state.note = Vec::new();
         Ok(Some(SimLock(self.clone())))
+    }
+
+    fn holder(&self) -> io::Result<Holder> {
+        let state = self.state()?;
+        Ok(if state.is_locked { Holder::Process(state.note.clone()) } else { Holder::Nobody })
+    }
+
+    fn open_to_read(&self, name: &str) -> io::Result<SimFile> {
+        self.open(name)
     }
 
     fn open(&self, name: &str) -> io::Result<SimFile> {
@@ -359,6 +371,13 @@ impl DiskFile for SimFile {
         change.apply(&mut inode.current);
         inode.unsynced.push(change);
         state.count()
+    }
+}
+
+impl DiskLock for SimLock {
+    fn note(&self, bytes: &[u8]) -> io::Result<()> {
+        bytes.clone_into(&mut self.0.state()?.note);
+        Ok(())
     }
 }
 
