@@ -32,6 +32,8 @@ pub use event::{
     PUBLISHER_ID_BYTES_MAX, PublisherId, PublisherIdError, TOPICS_MAX,
 };
 pub use event_log::{AppendError, Done, EventLog, Follower, ReadEnd, ReadError, TopicSummary};
+#[doc(hidden)]
+pub use file::fuzz_index;
 pub use file::{
     Disk, DiskFile, FileLog, FileLogConfig, OpenError, Outage, RealDisk, Recovery, SimDisk, SimFile, SimLock,
 };

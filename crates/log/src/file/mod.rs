@@ -3,12 +3,16 @@
 mod ahead;
 mod committer;
 #[cfg(test)]
+mod counting_disk;
+#[cfg(test)]
 mod crash_tests;
 mod cursor;
 mod disk;
 #[cfg(test)]
 mod format_example;
 mod group;
+#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the log will find its records by it"))]
+mod index;
 mod layout;
 mod log;
 mod manifest;
@@ -21,6 +25,8 @@ mod sim_disk;
 mod tests;
 
 pub use disk::{Disk, DiskFile, RealDisk};
+#[doc(hidden)]
+pub use index::fuzz_index;
 pub use log::{FileLog, FileLogConfig};
 pub use recovery::{OpenError, Recovery};
 pub use sim_disk::{Outage, SimDisk, SimFile, SimLock};
