@@ -8,8 +8,8 @@ use std::sync::Arc;
 use support::{memory_log, publish, stream, visit};
 use tidewire_core::{CatchUp, Limits, Owed, Shard};
 use tidewire_log::{
-    Done, EventLog, Filter, Follower, HubId, LogStats, MemoryLog, NewEvent, ReadEnd, ReadError, RecordView, Tail,
-    TopicSummary,
+    Done, EventLog, Filter, Follower, HubId, LogStats, MemoryLog, Met, NewEvent, ReadEnd, ReadError, RecordView,
+    SimDisk, Standing, Tail, TopicSummary,
 };
 
 /// The data of an event of which a tail of one byte holds one and a log of 600,000 bytes two, in bytes.
@@ -49,7 +49,7 @@ fn a_reader_ahead_of_the_tail_gets_nothing_twice() {
 }
 
 /// A log that removes records between two questions of one reader.
-struct Hasty(MemoryLog);
+struct Hasty(MemoryLog<SimDisk>);
 
 impl EventLog for Hasty {
     fn event(&self, id: HubId, visit: &mut dyn FnMut(&RecordView<'_>)) -> Result<bool, ReadError> {
@@ -69,8 +69,8 @@ impl EventLog for Hasty {
     fn head(&self) -> HubId {
         self.0.head()
     }
-    fn first_place(&self) -> HubId {
-        self.0.first_place()
+    fn standing(&self, place: HubId) -> Standing {
+        self.0.standing(place)
     }
     fn low_water(&self) -> HubId {
         self.0.low_water()
@@ -80,7 +80,7 @@ impl EventLog for Hasty {
         after: HubId,
         filter: &Filter,
         scan_bytes_max: u64,
-        visit: &mut dyn FnMut(&RecordView<'_>) -> ControlFlow<()>,
+        visit: &mut dyn FnMut(Met<'_>) -> ControlFlow<()>,
     ) -> Result<ReadEnd, ReadError> {
         self.0.read(after, filter, scan_bytes_max, visit)
     }

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use tidewire_topic::{Matcher, MatcherSet, Topic};
 
+use crate::times::Moment;
 use crate::{
-    AppendError, Clock, Data, EVENT_BYTES, EventLog, EventType, Filter, Follower, HubId, NewEvent, PublisherId,
+    AppendError, Clock, Data, EVENT_BYTES, EventLog, EventType, Filter, Follower, HubId, Met, NewEvent, PublisherId,
     RecordView, Types,
 };
 
@@ -32,6 +33,15 @@ impl Deadline {
     }
 }
 
+/// Waits until something holds that another thread brings about.
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Deadline::new();
+    while !holds() {
+        assert!(!deadline.has_passed(), "not in time: {what}");
+        std::thread::yield_now();
+    }
+}
+
 /// A clock that stands until it is set.
 #[derive(Debug)]
 pub(crate) struct TestClock(AtomicU64);
@@ -50,6 +60,11 @@ impl Clock for TestClock {
     fn now_ms(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
+}
+
+/// A moment by clocks that agree.
+pub(crate) fn moment(now_ms: u64) -> Moment {
+    Moment { now_ms, id_ms_max: u64::MAX, retention_ms: now_ms }
 }
 
 pub(crate) fn event(topics: &[&str], data: &str) -> NewEvent {
@@ -112,14 +127,25 @@ impl Seen {
     }
 }
 
+/// A visit for which nothing may be hidden.
+pub(crate) fn shown(
+    mut visit: impl FnMut(&RecordView<'_>) -> ControlFlow<()>,
+) -> impl FnMut(Met<'_>) -> ControlFlow<()> {
+    move |met| match met {
+        Met::Record(record) => visit(record),
+        Met::Hidden { place, why } => panic!("{place} is {why}"),
+    }
+}
+
 /// Everything that matches after a place.
 pub(crate) fn read_after(log: &dyn EventLog, after: HubId, filter: &Filter) -> Vec<Seen> {
     let mut seen = Vec::new();
-    let mut visit = |record: &RecordView<'_>| {
+    let mut visit = shown(|record: &RecordView<'_>| {
         seen.push(Seen::new(record));
         ControlFlow::Continue(())
-    };
+    });
     let end = log.read(after, filter, u64::MAX, &mut visit).expect("read");
+    drop(visit);
     assert!(end.at_head, "{end:?}");
     seen
 }
@@ -140,6 +166,7 @@ pub(crate) struct Followed(Arc<Mutex<FollowedInner>>);
 #[derive(Debug, Default)]
 struct FollowedInner {
     begin: Option<HubId>,
+    forgotten: Option<HubId>,
     groups: Vec<Vec<Seen>>,
 }
 
@@ -170,6 +197,10 @@ impl Follower for Followed {
         let mut inner = self.inner();
         assert!(inner.begin.is_none(), "begun twice");
         inner.begin = Some(after);
+    }
+
+    fn forget(&mut self, through: HubId) {
+        self.inner().forgotten = Some(through);
     }
 
     fn committed(&mut self, group: &[RecordView<'_>]) {

@@ -8,14 +8,18 @@ mod counting_disk;
 mod crash_tests;
 mod cursor;
 mod disk;
+pub(crate) mod folder;
 #[cfg(test)]
 mod format_example;
 mod group;
 #[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the log will find its records by it"))]
 mod index;
+mod keeper;
 mod layout;
+mod ledger;
 mod log;
 mod manifest;
+mod open;
 mod recovery;
 mod run;
 mod segments;
@@ -24,9 +28,13 @@ mod sim_disk;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use keeper::KEEP_EVERY;
+pub(crate) use open::EpochPlaces;
+
 pub use disk::{Disk, DiskFile, RealDisk};
 #[doc(hidden)]
 pub use index::fuzz_index;
 pub use log::{FileLog, FileLogConfig};
+pub use open::Durability;
 pub use recovery::{OpenError, Recovery};
 pub use sim_disk::{Outage, SimDisk, SimFile, SimLock};

@@ -11,7 +11,7 @@ use crate::file::disk::{Disk, DiskFile};
 use crate::file::layout::LogId;
 use crate::file::sim_disk::{SimDisk, SimFile};
 use crate::record::{Draft, Extent, Head};
-use crate::testing::{event, event_with_id};
+use crate::testing::{event, event_with_id, moment};
 
 const LOG: LogId = OF.log_id;
 const BEFORE: HubId = HubId { ms: 9, seq: 9 };
@@ -46,7 +46,7 @@ fn segment(events: &[(Vec<String>, Option<String>, bool, bool)]) -> (Vec<Known>,
         }
         id = HubId { ms: id.ms + number as u64 % 2, seq: id.seq + 2 };
         let mut bytes = Vec::new();
-        Draft::new(&event).encode(OF.first_sequence + number as u64, id, 5, &mut bytes);
+        Draft::new(&event).encode(OF.first_sequence + number as u64, id, &moment(5), &mut bytes);
         let (publisher_id, is_private) = (publisher_id.clone(), *is_private);
         let topics = event.topics().iter().map(|topic| topic.as_str().to_owned()).collect();
         known.push(Known { topics, publisher_id, is_private, id, at, group_end: 0 });
@@ -225,7 +225,7 @@ fn a_record_that_bears_a_topic_twice_is_on_it_once() {
     let mut event = event(&["t"], "");
     event.topics = [event.topics.clone(), event.topics.clone()].concat();
     let mut bytes = Vec::new();
-    Draft::new(&event).encode(7, HubId { ms: 10, seq: 0 }, 5, &mut bytes);
+    Draft::new(&event).encode(7, HubId { ms: 10, seq: 0 }, &moment(5), &mut bytes);
     let head_bytes = Extent::read(&bytes).expect("whole").head_bytes;
     index.push(200, 300, &Head::parse(&bytes[..head_bytes]).expect("whole"));
     let (_, file) = written(&index);
@@ -238,7 +238,7 @@ fn postings_are_those_that_were_there_when_the_topic_was_asked_for() {
     let (_, mut index) = segment(&large(3));
     let postings = index.topic("shared/0").expect("answered").expect("there");
     let mut bytes = Vec::new();
-    Draft::new(&event(&["shared/0"], "")).encode(10, HubId { ms: 99, seq: 99 }, 5, &mut bytes);
+    Draft::new(&event(&["shared/0"], "")).encode(10, HubId { ms: 99, seq: 99 }, &moment(5), &mut bytes);
     let head_bytes = Extent::read(&bytes).expect("whole").head_bytes;
     index.push(2000, 2300, &Head::parse(&bytes[..head_bytes]).expect("whole"));
     assert_eq!(postings.count, 1);
