@@ -38,8 +38,8 @@ pub use event_log::{AppendError, Done, EventLog, Follower, ReadEnd, ReadError, T
 #[doc(hidden)]
 pub use file::fuzz_index;
 pub use file::{
-    Disk, DiskFile, Durability, FileLog, FileLogConfig, OpenError, Outage, RealDisk, Recovery, SimDisk, SimFile,
-    SimLock,
+    Disk, DiskFile, Durability, FileLog, FileLogConfig, LOG_FILES_MAX, OpenError, Outage, RealDisk, Recovery, SimDisk,
+    SimFile, SimLock,
 };
 pub use filter::{Filter, Types};
 pub use id::{HubId, ParseHubIdError};

@@ -8,30 +8,37 @@ mod counting_disk;
 mod crash_tests;
 mod cursor;
 mod disk;
+mod files;
 pub(crate) mod folder;
 #[cfg(test)]
 mod format_example;
 mod group;
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the log will find its records by it"))]
 mod index;
+mod indexer;
 mod keeper;
 mod layout;
 mod ledger;
 mod log;
+mod lookup;
 mod manifest;
 mod open;
+mod picks;
 mod recovery;
 mod run;
+mod search;
+mod segment;
 mod segments;
 mod shelf;
 mod sim_disk;
 #[cfg(test)]
 mod tests;
+mod topics;
 
 pub(crate) use keeper::KEEP_EVERY;
 pub(crate) use open::EpochPlaces;
 
 pub use disk::{Disk, DiskFile, RealDisk};
+pub use files::LOG_FILES_MAX;
 #[doc(hidden)]
 pub use index::fuzz_index;
 pub use log::{FileLog, FileLogConfig};

@@ -1,6 +1,7 @@
 use super::layout::{Indexed, PAGE, PAGE_BYTES, index_name};
 use super::{IndexFile, RecordIndex};
 use crate::HubId;
+use crate::file::disk::Disk;
 use crate::file::sim_disk::SimDisk;
 
 /// The segment of which fuzzed bytes are taken to be the index.
@@ -18,7 +19,8 @@ fn ask(bytes: Vec<u8>) {
     let bytes_max = bytes.len();
     let disk = SimDisk::default();
     disk.put(&index_name(OF.first_sequence), bytes);
-    let Ok(index) = IndexFile::open(&disk, OF) else { return };
+    let Ok(file) = disk.open(&index_name(OF.first_sequence)) else { return };
+    let Ok(index) = IndexFile::new(file, OF) else { return };
     let mut names = vec!["often".to_owned(), "shared/1".to_owned(), "id 4".to_owned()];
     if let Ok(topics) = index.topics_after(Some("a"), usize::MAX) {
         assert!(topics.len() < bytes_max && topics.is_sorted_by(|(one, _), (next, _)| one < next));

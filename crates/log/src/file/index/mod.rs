@@ -8,6 +8,7 @@
 //! again from the segment.
 
 mod chain;
+mod either;
 mod filter;
 mod fuzzed;
 mod hash;
@@ -24,13 +25,14 @@ mod write;
 use std::io;
 use std::ops::Range;
 
+pub(crate) use either::Index;
 pub use fuzzed::fuzz_index;
-pub(crate) use layout::{Indexed, index_name};
+pub(crate) use layout::{Indexed, index_name, parse_index_name};
 pub(crate) use open::OpenIndex;
 pub(crate) use read::IndexFile;
 pub(crate) use write::write_index;
 
-use super::shelf::Mark;
+use super::segment::Mark;
 use crate::HubId;
 
 /// Every so many records, the place before one is noted: from there a walk begins.
@@ -47,6 +49,9 @@ pub(crate) trait RecordIndex {
     /// The last mark at or before a place, or the first one, and the record that follows it. The first
     /// record after the place lies among the [`MARK_RECORDS`] from there on. `None` without records.
     fn mark(&self, place: HubId) -> Result<Option<(u32, Mark)>, BadIndex>;
+
+    /// The last mark at or before a record, and the record that follows it. `None` without records.
+    fn mark_before(&self, record: u32) -> Result<Option<(u32, Mark)>, BadIndex>;
 
     /// The records that bear a topic.
     fn topic(&self, name: &str) -> Result<Option<Postings>, BadIndex>;

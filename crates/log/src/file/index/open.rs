@@ -7,7 +7,7 @@ use super::publications::Publications;
 use super::{BadIndex, MARK_RECORDS, Postings, RecordIndex};
 use crate::HubId;
 use crate::file::layout::LogId;
-use crate::file::shelf::Mark;
+use crate::file::segment::Mark;
 use crate::record::Head;
 
 /// The index of a segment that is open, or sealed and not yet written to its file. In memory it
@@ -89,6 +89,11 @@ impl OpenIndex {
         }
     }
 
+    fn numbered_mark(&self, index: usize) -> Option<(u32, Mark)> {
+        let record = u32::try_from(index).expect("fewer than records") * MARK_RECORDS;
+        self.marks.get(index).map(|&mark| (record, mark))
+    }
+
     fn handle(&self, number: u32) -> Postings {
         let Topic { count, private, .. } = self.topics[number as usize];
         Postings { first: number, count, private }
@@ -109,8 +114,12 @@ impl RecordIndex for OpenIndex {
 
     fn mark(&self, place: HubId) -> Result<Option<(u32, Mark)>, BadIndex> {
         let index = self.marks.partition_point(|mark| mark.after <= place).saturating_sub(1);
-        let record = u32::try_from(index).expect("fewer than records") * MARK_RECORDS;
-        Ok(self.marks.get(index).map(|&mark| (record, mark)))
+        Ok(self.numbered_mark(index))
+    }
+
+    fn mark_before(&self, record: u32) -> Result<Option<(u32, Mark)>, BadIndex> {
+        let last = self.marks.len().saturating_sub(1);
+        Ok(self.numbered_mark(last.min((record / MARK_RECORDS) as usize)))
     }
 
     fn topic(&self, name: &str) -> Result<Option<Postings>, BadIndex> {

@@ -5,14 +5,14 @@ use super::filter::{self, BLOCK_BYTES};
 use super::hash::NameHash;
 use super::layout::{
     Indexed, MARK_BYTES, OFFSET_BYTES, PAGE, POSTING_BYTES, PUBLICATION_BYTES, Sections, Sizes, TOPIC_BYTES,
-    decode_header, index_name,
+    decode_header,
 };
 use super::open::lower_half;
 use super::pages::PageReader;
 use super::{BadIndex, MARK_RECORDS, Postings, RecordIndex};
 use crate::HubId;
-use crate::file::disk::{Disk, DiskFile};
-use crate::file::shelf::Mark;
+use crate::file::disk::DiskFile;
+use crate::file::segment::Mark;
 use crate::record::{BadRecord, u32_at, u64_at};
 
 /// The index file of a sealed segment. Nothing of it is in memory but its header; each question
@@ -27,12 +27,11 @@ pub(crate) struct IndexFile<F> {
 }
 
 impl<F: DiskFile> IndexFile<F> {
-    /// Opens the index of a segment.
+    /// Takes a file as the index of a segment.
     ///
     /// # Errors
-    /// When it is not there, or is another segment's, or is not as long as it says.
-    pub(crate) fn open<D: Disk<File = F>>(disk: &D, of: Indexed) -> Result<IndexFile<F>, BadIndex> {
-        let file = disk.open(&index_name(of.first_sequence))?;
+    /// When it is another segment's, or is not as long as it says.
+    pub(crate) fn new(file: F, of: Indexed) -> Result<IndexFile<F>, BadIndex> {
         let mut header = Box::new([0; PAGE]);
         file.read_at(&mut header[..], 0)?;
         let sizes = decode_header(&header, &of)?;
@@ -109,6 +108,22 @@ impl<F: DiskFile> IndexFile<F> {
         self.checked(u32::from_le_bytes(bytes))
     }
 
+    fn mark_at(&self, pages: &mut PageReader<'_, F>, number: u32) -> Result<Mark, BadIndex> {
+        let bytes: [u8; MARK_BYTES] = pages.entry(&self.sections.marks, number.into())?;
+        let word = |at| u64_at(&bytes, at).map_err(damaged);
+        let half = |at| u32_at(&bytes, at).map(u64::from).map_err(damaged);
+        let mark = Mark { after: HubId { ms: word(0)?, seq: word(8)? }, at: half(16)?, group_end: half(20)? };
+        let is_possible = mark.at < mark.group_end && mark.group_end <= self.of.end;
+        if is_possible { Ok(mark) } else { Err(BadIndex::Damaged) }
+    }
+
+    fn numbered_mark(&self, number: u32) -> Result<Option<(u32, Mark)>, BadIndex> {
+        if self.sizes.records == 0 {
+            return Ok(None);
+        }
+        Ok(Some((number * MARK_RECORDS, self.mark_at(&mut self.pages(), number)?)))
+    }
+
     fn checked(&self, record: u32) -> Result<u32, BadIndex> {
         if record < self.sizes.records { Ok(record) } else { Err(BadIndex::Damaged) }
     }
@@ -154,20 +169,13 @@ impl<F: DiskFile> RecordIndex for IndexFile<F> {
 
     fn mark(&self, place: HubId) -> Result<Option<(u32, Mark)>, BadIndex> {
         let mut pages = self.pages();
-        let mut mark_at = |number: u32| -> Result<Mark, BadIndex> {
-            let bytes: [u8; MARK_BYTES] = pages.entry(&self.sections.marks, number.into())?;
-            let word = |at| u64_at(&bytes, at).map_err(damaged);
-            let half = |at| u32_at(&bytes, at).map(u64::from).map_err(damaged);
-            Ok(Mark { after: HubId { ms: word(0)?, seq: word(8)? }, at: half(16)?, group_end: half(20)? })
-        };
-        let marks = self.sizes.marks();
-        if marks == 0 {
-            return Ok(None);
-        }
-        let number = partition_point(marks, |number| Ok(mark_at(number)?.after <= place))?.saturating_sub(1);
-        let mark = mark_at(number)?;
-        let is_possible = mark.at < mark.group_end && mark.group_end <= self.of.end;
-        if is_possible { Ok(Some((number * MARK_RECORDS, mark))) } else { Err(BadIndex::Damaged) }
+        let is_before = |number| Ok(self.mark_at(&mut pages, number)?.after <= place);
+        let number = partition_point(self.sizes.marks(), is_before)?.saturating_sub(1);
+        self.numbered_mark(number)
+    }
+
+    fn mark_before(&self, record: u32) -> Result<Option<(u32, Mark)>, BadIndex> {
+        self.numbered_mark((record / MARK_RECORDS).min(self.sizes.marks().saturating_sub(1)))
     }
 
     fn topic(&self, name: &str) -> Result<Option<Postings>, BadIndex> {

@@ -69,14 +69,18 @@ fn segment(events: &[(Vec<String>, Option<String>, bool, bool)]) -> (Vec<Known>,
 fn written(index: &OpenIndex) -> (SimDisk, IndexFile<SimFile>) {
     let disk = SimDisk::default();
     write_index(&disk, &OF, index).expect("written");
-    let file = IndexFile::open(&disk, OF).expect("whole");
+    let file = open_index(&disk, OF).expect("whole");
     (disk, file)
+}
+
+fn open_index<D: Disk>(disk: &D, of: Indexed) -> Result<IndexFile<D::File>, BadIndex> {
+    IndexFile::new(disk.open(&index_name(of.first_sequence))?, of)
 }
 
 fn open_bytes(bytes: Vec<u8>) -> Result<IndexFile<SimFile>, BadIndex> {
     let disk = SimDisk::default();
     disk.put(&index_name(OF.first_sequence), bytes);
-    IndexFile::open(&disk, OF)
+    open_index(&disk, OF)
 }
 
 fn numbers(known: &[Known], wanted: impl Fn(&Known) -> bool) -> Vec<u32> {
@@ -130,6 +134,14 @@ fn answers_rightly(index: &dyn RecordIndex, known: &[Known]) -> usize {
         let after = record.checked_sub(1).map_or(BEFORE, |before| known[before as usize].id);
         let there = &known[record as usize];
         assert_eq!(mark, Mark { after, at: there.at.into(), group_end: there.group_end.into() });
+    }
+    for record in [0, 1, MARK_RECORDS - 1, MARK_RECORDS, count / 2, count] {
+        if let Some(found) = answer!(index.mark_before(record)) {
+            let last = record.min(count.saturating_sub(1)) / MARK_RECORDS * MARK_RECORDS;
+            assert_eq!(found.map(|(record, _)| record), (count > 0).then_some(last), "before {record} of {count}");
+            let at = |mark: &(u32, Mark)| mark.1.at == u64::from(known[mark.0 as usize].at);
+            assert!(found.as_ref().is_none_or(at));
+        }
     }
     let (topics, ids) = asked(known);
     for topic in &topics {
@@ -259,9 +271,9 @@ fn another_segments_index_is_as_none() {
         Indexed { first_sequence: 9, ..OF },
         Indexed { end: OF.end - 1, ..OF },
     ] {
-        assert!(matches!(IndexFile::open(&disk, of), Err(BadIndex::Absent)), "{of:?}");
+        assert!(matches!(open_index(&disk, of), Err(BadIndex::Absent)), "{of:?}");
     }
-    assert!(IndexFile::open(&disk, OF).is_ok());
+    assert!(open_index(&disk, OF).is_ok());
 }
 
 #[test]
@@ -274,7 +286,7 @@ fn a_crash_while_an_index_is_written_leaves_none_or_a_whole_one() {
         disk.stop_at(operation);
         let result = write_index(&disk, &OF, &index);
         let disk = disk.restart(crate::Outage::PowerCut(operation));
-        match IndexFile::open(&disk, OF) {
+        match open_index(&disk, OF) {
             Ok(file) => assert_eq!(answers_rightly(&file, &known), 0),
             Err(BadIndex::Absent) => assert!(result.is_err(), "operation {operation}"),
             Err(other) => panic!("{other} after operation {operation}"),
@@ -287,7 +299,7 @@ fn an_index_that_was_written_outlives_a_power_cut() {
     for seed in 0..20 {
         let (disk, _) = written(&segment(&large(60)).1);
         let disk = disk.restart(crate::Outage::PowerCut(seed));
-        assert!(IndexFile::open(&disk, OF).is_ok(), "seed {seed}");
+        assert!(open_index(&disk, OF).is_ok(), "seed {seed}");
     }
 }
 
@@ -351,7 +363,7 @@ fn questions_read_a_few_pages() {
     let (_, index) = segment(&large(2000));
     let (disk, _) = written(&index);
     let disk = CountingDisk::new(disk);
-    let file = IndexFile::open(&disk, OF).expect("whole");
+    let file = open_index(&disk, OF).expect("whole");
     let length = disk.open(&index_name(OF.first_sequence)).and_then(|file| file.length()).expect("read");
     let read = |ask: &dyn Fn()| {
         disk.take_read();
