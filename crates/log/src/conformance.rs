@@ -194,7 +194,7 @@ pub(crate) fn a_read_stops_where_it_is_told(make: Make) {
 
     let mut last = HubId::ZERO;
     let mut reads = 0;
-    let none = on(&["other"]);
+    let none = Filter { types: Types::new(vec!["other".into()]), ..everything() };
     while last < ids[19] {
         let end = log.read(last, &none, 250, &mut |_| panic!("nothing matches")).expect("read");
         assert!(end.looked_at > last, "every read gets on");

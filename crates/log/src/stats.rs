@@ -31,6 +31,8 @@ pub struct LogStats {
     pub idempotence_evictions: u64,
     /// How often old segments could not be removed.
     pub trim_failures: u64,
+    /// How often the index of a segment could not be written; the segment is read without.
+    pub index_failures: u64,
 }
 
 impl LogStats {

@@ -1,14 +1,16 @@
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::disk::{Disk, DiskFile};
 use super::sim_disk::{SimDisk, SimFile, SimLock};
 
-/// A disk that counts what is read.
+/// A disk that counts what is read, and the files that are open.
 #[derive(Clone, Debug)]
 pub(crate) struct CountingDisk {
     disk: SimDisk,
     read: Arc<Mutex<Read>>,
+    open: Arc<AtomicU64>,
 }
 
 /// What was read.
@@ -23,11 +25,23 @@ pub(crate) struct Read {
 pub(crate) struct CountingFile {
     file: SimFile,
     read: Arc<Mutex<Read>>,
+    open: Arc<AtomicU64>,
+}
+
+impl Drop for CountingFile {
+    fn drop(&mut self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl CountingDisk {
     pub(crate) fn new(disk: SimDisk) -> CountingDisk {
-        CountingDisk { disk, read: Arc::default() }
+        CountingDisk { disk, read: Arc::default(), open: Arc::default() }
+    }
+
+    /// How many files are open.
+    pub(crate) fn open_files(&self) -> u64 {
+        self.open.load(Ordering::Relaxed)
     }
 
     /// What was read since this was asked last.
@@ -36,7 +50,8 @@ impl CountingDisk {
     }
 
     fn counted(&self, file: SimFile) -> CountingFile {
-        CountingFile { file, read: Arc::clone(&self.read) }
+        self.open.fetch_add(1, Ordering::Relaxed);
+        CountingFile { file, read: Arc::clone(&self.read), open: Arc::clone(&self.open) }
     }
 }
 

@@ -29,6 +29,8 @@ pub(crate) struct Keeper<D: Disk> {
     shelf: Arc<Shelf<D::File>>,
     pub(crate) indexer: Arc<Indexer<D>>,
     retention: Retention,
+    /// How often an index could not be written.
+    pub(crate) index_failures: u64,
     /// When the clocks are to be kept, in monotonic time.
     keep_at: Duration,
 }
@@ -41,7 +43,7 @@ impl<D: Disk> Keeper<D> {
         retention: Retention,
     ) -> Keeper<D> {
         let keep_at = ledger.times().clock().monotonic() + KEEP_EVERY;
-        Keeper { ledger, shelf, indexer, retention, keep_at }
+        Keeper { ledger, shelf, indexer, retention, index_failures: 0, keep_at }
     }
 
     /// Does what is due, and says after how long to come again.
@@ -59,7 +61,11 @@ impl<D: Disk> Keeper<D> {
         match self.indexer.turn() {
             Ok(true) => (Duration::ZERO, done),
             Ok(false) => (pause, done),
-            Err(error) => (pause, done.and(Err(error))),
+            Err(_) => {
+                // Readers do without, and it is tried again.
+                self.index_failures += 1;
+                (pause, done)
+            }
         }
     }
 

@@ -14,7 +14,7 @@ use super::picks::Wanted;
 use super::recovery::{OpenError, Recovery};
 use super::run::{Follow, Run, Shared, Ticket};
 use super::shelf::Shelf;
-use super::{search, topics};
+use super::{look_back, topics};
 use crate::background::{Background, Nudge};
 use crate::cursor::{self, Looked, RecordCursor};
 use crate::idempotence::Fingerprints;
@@ -73,14 +73,14 @@ impl Default for FileLogConfig {
 /// position beside it.
 pub struct FileLog<D: Disk = RealDisk> {
     shared: Arc<Shared>,
-    shelf: Arc<Shelf<D::File>>,
+    pub(super) shelf: Arc<Shelf<D::File>>,
     epochs: EpochPlaces,
     lookup: Arc<Lookup<D>>,
     segment_bytes: u64,
     append_queue_bytes: usize,
     thread: Mutex<Option<JoinHandle<()>>>,
     keeping: Background,
-    keeper: Arc<Mutex<Keeper<D>>>,
+    pub(super) keeper: Arc<Mutex<Keeper<D>>>,
     /// Whether the manifest says that it is closed.
     is_noted: Mutex<bool>,
     /// Given back when the thread has ended.
@@ -137,9 +137,12 @@ impl<D: Disk> FileLog<D> {
 fn turns<D: Disk>(keeper: &Arc<Mutex<Keeper<D>>>, shared: &Arc<Shared>) -> impl FnMut() -> Duration + Send + 'static {
     let (keeper, shared) = (Arc::clone(keeper), Arc::clone(shared));
     move || {
-        let (pause, done) = keeper.lock().unwrap_or_else(PoisonError::into_inner).turn();
+        let mut keeper = keeper.lock().unwrap_or_else(PoisonError::into_inner);
+        let (pause, done) = keeper.turn();
+        let mut stats = shared.stats();
+        stats.index_failures = keeper.index_failures;
         if done.is_err() {
-            shared.stats().trim_failures += 1;
+            stats.trim_failures += 1;
         }
         pause
     }
@@ -206,7 +209,7 @@ impl<D: Disk> EventLog for FileLog<D> {
         visit: &mut dyn FnMut(Met<'_>) -> ControlFlow<()>,
     ) -> Result<ReadEnd, ReadError> {
         let head = self.shelf.head();
-        let looked = match FileCursor::after(&self.shelf, after, search::wanted(filter)) {
+        let looked = match FileCursor::after(&self.shelf, after, look_back::wanted(filter)) {
             Some(cursor) if after < head => {
                 let mut cursor = cursor.with_indexes(scan_bytes_max / INDEX_SCAN_BYTES);
                 let looked = cursor::read(&mut cursor, filter, scan_bytes_max, visit)?;
@@ -237,7 +240,7 @@ impl<D: Disk> EventLog for FileLog<D> {
     }
 
     fn place_before_last(&self, count: u64, filter: &Filter) -> Result<HubId, ReadError> {
-        search::place_before_last(&self.shelf, count, filter)
+        look_back::place_before_last(&self.shelf, count, filter)
     }
 
     fn topics(&self, after: Option<&str>, limit: usize, filter: &Filter) -> Result<Vec<TopicSummary>, ReadError> {

@@ -1,4 +1,4 @@
-//! Reading a file log by what its segments' indexes say.
+//! What a filter wants of a file log, and where its last matches begin.
 
 use std::sync::Arc;
 
