@@ -42,6 +42,13 @@ pub enum AppendError {
         /// What the disk said.
         reason: String,
     },
+    /// Whether an event was published before could not be read; nothing was written, and it may be tried
+    /// again.
+    #[error("what was published before cannot be read: {reason}")]
+    Unread {
+        /// What the disk said.
+        reason: String,
+    },
     /// The log could not be written and takes no more events until a restart.
     #[error("the log cannot be written: {reason}")]
     Failed {

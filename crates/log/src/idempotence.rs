@@ -1,7 +1,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-use crate::record::{Draft, Topics};
+use crate::record::{Draft, Head, Topics};
 use crate::{HubId, NewEvent, RecordView};
 
 /// What makes two publications one: a hash of first topic and publisher's id, and one of
@@ -33,11 +33,16 @@ impl Fingerprints {
 
     /// The fingerprint of an event that was appended.
     pub(crate) fn of_record(&self, record: &RecordView<'_>) -> Option<Fingerprint> {
-        let topic: Option<&str> = Topics::next(&mut record.topics());
         Some(Fingerprint {
-            key: self.key(topic?, record.publisher_id?),
+            key: self.key_of(record.head())?,
             content: self.content(record.flags(), record.type_bytes(), record.names(), record.content()),
         })
+    }
+
+    /// The key of an event that was appended.
+    pub(crate) fn key_of(&self, head: &Head<'_>) -> Option<u128> {
+        let topic: Option<&str> = Topics::next(&mut head.topics());
+        Some(self.key(topic?, head.publisher_id?))
     }
 
     fn key(&self, topic: &str, id: &str) -> u128 {
@@ -68,11 +73,13 @@ pub(crate) struct Idempotence {
     pub(crate) evictions: u64,
 }
 
-#[derive(Clone, Copy, Debug)]
+/// An event that was published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) id: HubId,
     pub(crate) content: u64,
-    time_ms: u64,
+    /// When it was appended, on the retention clock.
+    pub(crate) time_ms: u64,
 }
 
 impl Idempotence {
@@ -105,6 +112,13 @@ impl Idempotence {
             if entry.is_some_and(|entry| self.is_live(entry.time_ms, now_ms)) {
                 break;
             }
+            self.drop_oldest();
+        }
+    }
+
+    /// Forgets what was published at or below a place.
+    pub(crate) fn forget(&mut self, through: HubId) {
+        while self.order.front().is_some_and(|(_, id)| *id <= through) {
             self.drop_oldest();
         }
     }
@@ -165,6 +179,19 @@ mod tests {
         assert_eq!((held.len(), held.evictions), (2, 1));
         assert!(held.find(1, 0).is_none());
         assert!(held.find(2, 0).is_some() && held.find(3, 0).is_some());
+    }
+
+    #[test]
+    fn what_lies_at_or_below_a_place_is_forgotten_and_is_no_eviction() {
+        let mut held = Idempotence::new(100, 10);
+        for key in 1..=4 {
+            held.insert(print(key.into()), id(key), 0);
+        }
+        held.insert(print(1), id(5), 0);
+        held.forget(id(3));
+        assert!(held.find(2, 0).is_none() && held.find(3, 0).is_none());
+        assert!(held.find(1, 0).is_some(), "it was published again since");
+        assert_eq!((held.len(), held.order.len(), held.evictions), (2, 2, 0));
     }
 
     #[test]

@@ -36,11 +36,13 @@ pub use event::{
     PUBLISHER_ID_BYTES_MAX, PublisherId, PublisherIdError, TOPICS_MAX,
 };
 pub use event_log::{AppendError, Done, EventLog, Follower, ReadEnd, ReadError, TopicSummary};
+#[doc(hidden)]
+pub use file::fuzz_index;
 pub use file::{
     BackupProblem, DAMAGES_LISTED_MAX, Damage, Disk, DiskFile, DiskLock, Durability, EpochInfo, ExportConfig,
     ExportError, ExportSummary, FileLog, FileLogConfig, Holder, ImportConfig, ImportError, ImportSummary, Inspection,
-    LeftOut, LogView, OpenError, Outage, PROBLEMS_LISTED_MAX, RealDisk, Recovery, SegmentInfo, SimDisk, SimFile,
-    SimLock, Usage, Verification, ViewError, import,
+    LOG_FILES_MAX, LeftOut, LogView, OpenError, Outage, PROBLEMS_LISTED_MAX, RealDisk, Recovery, SegmentInfo, SimDisk,
+    SimFile, SimLock, Usage, Verification, ViewError, import,
 };
 pub use filter::{Filter, Types};
 pub use id::{HubId, ParseHubIdError};

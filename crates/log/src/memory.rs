@@ -25,7 +25,8 @@ pub struct MemoryLogConfig {
     pub memory_bytes: usize,
     /// How long a repeated publisher's id is recognised; 10 minutes by default.
     pub idempotence_window: Duration,
-    /// How many publishers' ids are held for it; 1,000,000 by default, of about 100 bytes each.
+    /// How many publishers' ids are held for it; 1,000,000 by default, of about 100 bytes each. Of more, the
+    /// oldest are forgotten early.
     pub idempotence_entries: usize,
     /// By how much events age, at most, while no process has the folder open; 24 hours by default.
     pub retention_catch_up: Duration,
@@ -295,12 +296,12 @@ mod tests {
     use super::*;
     use crate::SimDisk;
     use crate::conformance::{Setup, conformance};
+    use crate::testing::{TestClock, append, event_with_id};
 
     fn make(setup: &Setup) -> Box<dyn EventLog> {
         let config = MemoryLogConfig {
             memory_bytes: setup.retained_bytes,
             idempotence_window: setup.window,
-            idempotence_entries: setup.entries,
             ..MemoryLogConfig::default()
         };
         let clock = Arc::clone(&setup.clock) as Arc<dyn Clock>;
@@ -308,4 +309,19 @@ mod tests {
     }
 
     conformance!(make);
+
+    #[test]
+    fn one_id_more_than_the_entries_lets_the_oldest_go() {
+        let config = MemoryLogConfig { idempotence_entries: 3, ..MemoryLogConfig::default() };
+        let log = MemoryLog::open(SimDisk::default(), &config, TestClock::at(1_000_000)).expect("opened");
+        for n in 0..3 {
+            append(&log, vec![event_with_id("t", &format!("x{n}"), "1")]);
+        }
+        assert_eq!(log.stats().idempotence_evictions, 0);
+        append(&log, vec![event_with_id("t", "x0", "1"), event_with_id("t", "x3", "1")]);
+        let stats = log.stats();
+        assert_eq!((stats.idempotence_entries, stats.idempotence_evictions, stats.records), (3, 1, 4));
+        append(&log, vec![event_with_id("t", "x0", "1")]);
+        assert_eq!(log.stats().records, 5, "the oldest is forgotten");
+    }
 }

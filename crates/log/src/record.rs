@@ -84,6 +84,14 @@ impl Draft {
         }
     }
 
+    /// The publisher's id and the first topic; none without an id.
+    pub(crate) fn publication(&self) -> Option<(&str, &str)> {
+        let (id, rest) = split(&self.names, self.publisher_id_bytes.into()).ok()?;
+        let (_, topics) = split(rest, self.type_bytes.into()).ok()?;
+        let topic = Topics { rest: topics }.next()?;
+        (!id.is_empty()).then_some((text(id).ok()?, topic))
+    }
+
     /// The SSE event after its `id:` line.
     pub(crate) fn content(&self) -> &[u8] {
         &self.lines[..self.lines.len() - CRLF.len()]
@@ -370,6 +378,10 @@ impl<'a> RecordView<'a> {
 
     pub(crate) fn retention_ms(&self) -> u64 {
         self.head.retention_ms
+    }
+
+    pub(crate) fn head(&self) -> &Head<'a> {
+        &self.head
     }
 
     pub(crate) fn head_crc(&self) -> u32 {

@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use crate::idempotence::{Fingerprint, Fingerprints, Idempotence};
+use crate::idempotence::{Entry, Fingerprint, Fingerprints, Idempotence};
 use crate::record::Draft;
 use crate::times::Moment;
 use crate::{AppendError, HubId, NewEvent};
@@ -8,8 +8,19 @@ use crate::{AppendError, HubId, NewEvent};
 /// What a publisher sent in one request, encoded.
 #[derive(Clone, Debug)]
 pub(crate) struct Array {
-    events: Vec<(Draft, Option<Fingerprint>)>,
+    events: Vec<Encoded>,
     bytes_max: usize,
+    /// Up to this place, what was published before was looked for.
+    pub(crate) looked_up_to: HubId,
+}
+
+/// An event, encoded.
+#[derive(Clone, Debug)]
+pub(crate) struct Encoded {
+    pub(crate) draft: Draft,
+    pub(crate) fingerprint: Option<Fingerprint>,
+    /// What was published before under the same key, as far as it was looked for.
+    pub(crate) earlier: Option<Entry>,
 }
 
 impl Array {
@@ -20,9 +31,14 @@ impl Array {
             let draft = Draft::new(&event);
             bytes_max += draft.bytes_max();
             let fingerprint = fingerprints.of_event(&event, &draft);
-            (draft, fingerprint)
+            Encoded { draft, fingerprint, earlier: None }
         };
-        Array { events: events.into_iter().map(encode).collect(), bytes_max }
+        Array { events: events.into_iter().map(encode).collect(), bytes_max, looked_up_to: HubId::ZERO }
+    }
+
+    /// The events that can have been published before: those with a publisher's id.
+    pub(crate) fn publications(&mut self) -> impl Iterator<Item = &mut Encoded> {
+        self.events.iter_mut().filter(|event| event.fingerprint.is_some())
     }
 
     /// The most bytes that its records can take.
@@ -59,12 +75,27 @@ pub(crate) struct Sequencer {
     last_sequence: u64,
     last_id: HubId,
     pub(crate) repeated: u64,
+    /// Publications at or below this place are not remembered: who brings an array has looked for them.
+    remembers_after: HubId,
 }
 
 impl Sequencer {
     /// Goes on after the record with this sequence and the place of this id.
     pub(crate) fn new(last_sequence: u64, last_id: HubId, idempotence: Idempotence) -> Sequencer {
-        Sequencer { idempotence, last_sequence, last_id, repeated: 0 }
+        Sequencer { idempotence, last_sequence, last_id, repeated: 0, remembers_after: HubId::ZERO }
+    }
+
+    /// Forgets the publications at or below a place: from now on they are looked for elsewhere.
+    pub(crate) fn forget(&mut self, through: HubId) {
+        if self.remembers_after < through {
+            self.remembers_after = through;
+            self.idempotence.forget(through);
+        }
+    }
+
+    /// Whether what was forgotten has been looked for. If not, it is to be done before [`Sequencer::plan`].
+    pub(crate) fn is_looked_up(&self, array: &Array) -> bool {
+        array.looked_up_to >= self.remembers_after
     }
 
     /// The last id given out.
@@ -76,22 +107,24 @@ impl Sequencer {
     pub(crate) fn plan(&self, array: &Array, moment: &Moment) -> Plan {
         let mut here: HashMap<u128, usize> = HashMap::new();
         let mut planned = Vec::with_capacity(array.events.len());
-        for (index, (_, fingerprint)) in array.events.iter().enumerate() {
+        for (index, Encoded { fingerprint, earlier, .. }) in array.events.iter().enumerate() {
             let Some(fingerprint) = fingerprint else {
                 planned.push(Planned::New);
                 continue;
             };
-            let (content, first, plan) =
-                if let Some(entry) = self.idempotence.find(fingerprint.key, moment.retention_ms) {
-                    (entry.content, entry.id, Planned::Known(entry.id))
-                } else if let Some(&same) = here.get(&fingerprint.key) {
-                    let content = array.events[same].1.map_or(0, |earlier| earlier.content);
-                    (content, HubId::ZERO, Planned::SameAs(same))
-                } else {
-                    here.insert(fingerprint.key, index);
-                    planned.push(Planned::New);
-                    continue;
-                };
+            let now_ms = moment.retention_ms;
+            let earlier = earlier.filter(|entry| self.idempotence.is_live(entry.time_ms, now_ms));
+            let known = self.idempotence.find(fingerprint.key, now_ms).or(earlier);
+            let (content, first, plan) = if let Some(entry) = known {
+                (entry.content, entry.id, Planned::Known(entry.id))
+            } else if let Some(&same) = here.get(&fingerprint.key) {
+                let content = array.events[same].fingerprint.map_or(0, |earlier| earlier.content);
+                (content, HubId::ZERO, Planned::SameAs(same))
+            } else {
+                here.insert(fingerprint.key, index);
+                planned.push(Planned::New);
+                continue;
+            };
             if content != fingerprint.content {
                 return Plan::Refused(AppendError::IdConflict { index, first });
             }
@@ -123,7 +156,7 @@ impl Sequencer {
     ) -> Vec<HubId> {
         self.idempotence.expire(moment.retention_ms);
         let mut ids = Vec::with_capacity(planned.len());
-        for ((draft, fingerprint), plan) in array.events.iter().zip(planned) {
+        for (Encoded { draft, fingerprint, .. }, plan) in array.events.iter().zip(planned) {
             let id = match *plan {
                 Planned::New => {
                     self.last_id = self.last_id.next(moment.id_ms());

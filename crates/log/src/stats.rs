@@ -25,12 +25,14 @@ pub struct LogStats {
     pub waiting_bytes: u64,
     /// Events answered with the id of an earlier one.
     pub repeated: u64,
-    /// Publishers' ids held for idempotence (`idempotence_entries` at most).
+    /// Publishers' ids held in memory for idempotence (by a log in memory `idempotence_entries` at most).
     pub idempotence_entries: u64,
-    /// Publishers' ids let go before `idempotence_window` had passed, for want of room.
+    /// Publishers' ids that a log in memory let go before `idempotence_window` had passed, for want of room.
     pub idempotence_evictions: u64,
     /// How often old segments could not be removed.
     pub trim_failures: u64,
+    /// How often the index of a segment could not be written; the segment is read without.
+    pub index_failures: u64,
 }
 
 impl LogStats {

@@ -121,6 +121,7 @@ fn add_log(registry: &mut Registry, stats: &LogStats) {
     gauge(registry, "idempotence_entries", "Publishers' ids held", stats.idempotence_entries);
     counter(registry, "idempotence_evictions", "Publishers' ids let go for want of room", stats.idempotence_evictions);
     counter(registry, "trim_failures", "Old files of the log that could not be removed", stats.trim_failures);
+    counter(registry, "index_failures", "Indexes of the log's files that could not be written", stats.index_failures);
     let commits = Commits { stats: stats.clone() };
     registry.register_with_unit("commit", "How long writing and syncing a group took", Unit::Seconds, commits);
 }

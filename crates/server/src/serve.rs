@@ -8,7 +8,7 @@ use std::time::Duration;
 use tidewire_auth::{KeyError, Verifier};
 use tidewire_engine::{Engine, EngineConfig, StartError};
 use tidewire_log::{
-    EventLog, FileLog, FileLogConfig, MemoryLog, MemoryLogConfig, OpenError, RealDisk, SystemClock, Tail,
+    EventLog, FileLog, FileLogConfig, LOG_FILES_MAX, MemoryLog, MemoryLogConfig, OpenError, RealDisk, SystemClock, Tail,
 };
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -22,6 +22,9 @@ use crate::shutdown::{Shutdown, Stopper, shutdown};
 use crate::stream::Admissions;
 use crate::{admin, system};
 
+/// Files of the log that may be open beside those that it holds: those that are written, and two for each read
+/// that is under way.
+const LOG_FILES_IN_USE: u64 = 64;
 /// How long requests under way may take when the hub stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -95,8 +98,7 @@ pub fn serve(config: &Config, out: &mut dyn Write) -> Result<(), ServeError> {
 
 fn run(config: &Config, open_files: u64, runtime: &Runtime, mut told: Told<'_>) -> Result<(), ServeError> {
     let retention_bytes = config.retention_bytes.unwrap_or_else(|| system::retention_bytes(&config.data_dir));
-    // One file is made ahead of need, and one is over what is kept until it is removed.
-    let log_files = retention_bytes / config.segment_bytes + 2;
+    let log_files = LOG_FILES_MAX as u64 + LOG_FILES_IN_USE;
     let (streams_max, connections_max) = system::share_open_files(open_files, log_files, config.max_connections);
     if let Some(asked) = config.max_streams.filter(|&asked| asked > streams_max) {
         tracing::warn!(asked, allowed = streams_max, "max_streams is more than open files allow");
@@ -161,7 +163,6 @@ fn open_log(config: &Config, retention_bytes: u64, told: &mut Told<'_>) -> Resul
         append_queue_bytes: config.append_queue_bytes,
         tail_bytes: config.tail_bytes as u64,
         idempotence_window: config.idempotence_window,
-        idempotence_entries: config.idempotence_entries,
         ..FileLogConfig::default()
     };
     let (log, recovery) = FileLog::open(disk, &log_config, Arc::new(SystemClock)).map_err(not_opened)?;

@@ -3,9 +3,11 @@ use std::io;
 use std::sync::Arc;
 
 use super::cursor::FileCursor;
-use super::disk::Disk;
+use super::disk::{Disk, DiskFile};
 use super::group::Group;
+use super::lookup::Lookup;
 use super::note::{NOTE_BYTES, Note};
+use super::picks::Wanted;
 use super::recovery::OpenError;
 use super::segments::{RollError, Segments, room_max};
 use super::shelf::Shelf;
@@ -27,14 +29,8 @@ pub(crate) struct Committer<D: Disk> {
     segments: Segments<D>,
     sequencer: Sequencer,
     group: Group,
+    lookup: Arc<Lookup<D>>,
     failed: Option<String>,
-}
-
-/// What is remembered of what was published.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Window {
-    pub(crate) window_ms: u64,
-    pub(crate) entries_max: usize,
 }
 
 impl<D: Disk> Committer<D> {
@@ -44,19 +40,20 @@ impl<D: Disk> Committer<D> {
     /// When what was published in the window cannot be read back.
     pub(crate) fn open(
         segments: Segments<D>,
-        window: Window,
-        fingerprints: &Fingerprints,
+        window_ms: u64,
+        lookup: Arc<Lookup<D>>,
         retention_ms: u64,
     ) -> Result<Committer<D>, OpenError> {
-        let idempotence =
-            remember(segments.shelf(), window, fingerprints, retention_ms).map_err(|error| match error {
+        let idempotence = remember(segments.shelf(), window_ms, lookup.fingerprints(), retention_ms).map_err(
+            |error| match error {
                 ReadError::Io(source) => OpenError::Io { what: "read the idempotence window", source },
                 ReadError::Damaged { file, position } => {
                     OpenError::Damaged { file, position, what: "a record does not hold what was written" }
                 }
-            })?;
+            },
+        )?;
         let sequencer = Sequencer::new(segments.last_sequence(), segments.shelf().head(), idempotence);
-        Ok(Committer { segments, sequencer, group: Group::default(), failed: None })
+        Ok(Committer { segments, sequencer, group: Group::default(), lookup, failed: None })
     }
 
     pub(crate) fn shelf(&self) -> &Arc<Shelf<D::File>> {
@@ -100,12 +97,21 @@ impl<D: Disk> Committer<D> {
         let durable = self.segments.shelf().head();
         let mut answers = Vec::new();
         let mut no_space = None;
-        while let Some((array, _)) = waiting.front() {
+        self.sequencer.forget(self.segments.shelf().indexed());
+        while let Some((array, _)) = waiting.front_mut() {
             if let Some(reason) = &self.failed {
                 let answer = Err(AppendError::Failed { reason: reason.clone() });
                 answers.extend(waiting.pop_front().map(|(_, ticket)| (ticket, answer)));
                 continue;
             }
+            // While it waited, more has been forgotten.
+            if !self.sequencer.is_looked_up(array)
+                && let Err(error) = self.lookup.look_up(array)
+            {
+                answers.extend(waiting.pop_front().map(|(_, ticket)| (ticket, Err(error))));
+                continue;
+            }
+            let array = &*array;
             let answer = match self.sequencer.plan(array, moment) {
                 Plan::Repeated(ids) => {
                     self.sequencer.note_repeated(ids.len());
@@ -212,35 +218,23 @@ fn depends_on_more_than(durable: HubId, answer: &Answer) -> bool {
     }
 }
 
-/// Reads back what was published in the window, from as many segments as hold it.
-fn remember<F: super::disk::DiskFile>(
+/// Reads back what was published in the last segment, as far as it lies in the window.
+fn remember<F: DiskFile>(
     shelf: &Shelf<F>,
-    window: Window,
+    window_ms: u64,
     fingerprints: &Fingerprints,
     now_ms: u64,
 ) -> Result<Idempotence, ReadError> {
-    let mut idempotence = Idempotence::new(window.window_ms, window.entries_max);
-    let mut newest_first = Vec::new();
-    let mut entries = 0;
-    for segment in shelf.segments().into_iter().rev() {
-        let last_before = segment.header.before.retention_ms;
-        let mut found = Vec::new();
-        let mut cursor = FileCursor::of_segment(shelf, segment);
-        while let Some(head) = cursor.advance()? {
-            if head.publisher_id.is_some() && idempotence.is_live(head.retention_ms, now_ms) {
-                let record = cursor.record()?;
-                found.extend(fingerprints.of_record(&record).map(|print| (print, record.id, record.retention_ms())));
+    let mut idempotence = Idempotence::new(window_ms, usize::MAX);
+    let Some(last) = shelf.segments().pop() else { return Ok(idempotence) };
+    let mut cursor = FileCursor::of_segment(shelf, last, Wanted::All);
+    while let Some(head) = cursor.advance()? {
+        if head.publisher_id.is_some() && idempotence.is_live(head.retention_ms, now_ms) {
+            let record = cursor.record()?;
+            if let Some(fingerprint) = fingerprints.of_record(&record) {
+                idempotence.insert(fingerprint, record.id, record.retention_ms());
             }
         }
-        entries += found.len();
-        newest_first.push(found);
-        if entries >= window.entries_max || !idempotence.is_live(last_before, now_ms) {
-            break;
-        }
     }
-    for (fingerprint, id, time_ms) in newest_first.into_iter().rev().flatten() {
-        idempotence.insert(fingerprint, id, time_ms);
-    }
-    idempotence.evictions = 0;
     Ok(idempotence)
 }

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::committer::{Answer, Committer, Window};
+use super::committer::{Answer, Committer};
 use super::cursor::FileCursor;
 use super::keeper::Retention;
 use super::open::{self, Opened, Opening};
+use super::picks::Wanted;
 use super::recovery::OpenError;
 use super::segments::fill_segment;
 use super::{Outage, SimDisk};
@@ -19,7 +20,7 @@ use crate::sequencer::Array;
 use crate::testing::{Seen, TestClock, event, event_with_id};
 use crate::{AppendError, HubId};
 
-const WINDOW: Window = Window { window_ms: 5_000, entries_max: 100_000 };
+const WINDOW_MS: u64 = 5_000;
 const SEGMENT_BYTES: u64 = 4096;
 const RETENTION: Retention = Retention { bytes: 4 * SEGMENT_BYTES, age_ms: u64::MAX };
 
@@ -27,7 +28,7 @@ fn opening(clock: &Arc<TestClock>) -> Opening {
     Opening {
         segment_bytes: SEGMENT_BYTES,
         retention: RETENTION,
-        window: WINDOW,
+        window_ms: WINDOW_MS,
         ..super::tests::opening(Arc::clone(clock))
     }
 }
@@ -59,6 +60,8 @@ enum Step {
         outage: Cut,
         interruptions: Vec<Interruption>,
     },
+    /// The indexes of sealed segments are written.
+    Index,
     /// The process is stopped properly and started again.
     Restart,
     /// A sync fails soon; then the process is started again after an outage.
@@ -128,6 +131,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => arrays().prop_map(Step::Append),
         1 => Just(Step::Trim),
+        2 => Just(Step::Index),
         1 => Just(Step::Keep),
         1 => Just(Step::Ahead),
         1 => prop_oneof![0..20_000_u64, Just(10_000), 0..1_000_000_u64].prop_map(Step::Clock),
@@ -204,7 +208,14 @@ impl Run {
             Step::Trim => {
                 self.log().keeper.trim().expect("trimmed");
                 self.low_water = self.committer().shelf().low_water();
+                // What is gone is forgotten, or will be at the next start.
+                let low_water = self.low_water;
+                self.known
+                    .values_mut()
+                    .filter(|known| known.id <= low_water)
+                    .for_each(|known| known.has_expired = true);
             }
+            Step::Index => while self.log().keeper.indexer.turn().expect("indexed") {},
             Step::Keep => self.log().keeper.ledger.keep_times().expect("kept"),
             Step::Ahead => self.make_spare(),
             Step::Clock(now_ms) => {
@@ -225,6 +236,7 @@ impl Run {
                 // These may be what is interrupted.
                 self.make_spare();
                 self.log().keeper.trim().unwrap_or_default();
+                self.log().keeper.indexer.turn().unwrap_or_default();
                 self.log().keeper.ledger.keep_times().unwrap_or_default();
                 self.disk = self.disk.restart(outage.into());
                 for interruption in interruptions {
@@ -288,13 +300,21 @@ impl Run {
                     }
                 })
                 .collect();
-            waiting.push_back((Array::new(events, &self.fingerprints), ticket));
+            let mut array = Array::new(events, &self.fingerprints);
+            if ticket % 2 == 0 {
+                // Where this fails, it is done again before the array is committed.
+                self.log().lookup.look_up(&mut array).unwrap_or_default();
+            }
+            waiting.push_back((array, ticket));
             data.push(texts);
         }
         while !waiting.is_empty() {
             let left = waiting.len();
             let before = self.shown.len();
-            let Opened { committer, times, .. } = self.log.as_mut().expect("open");
+            let Opened { committer, keeper, times, .. } = self.log.as_mut().expect("open");
+            if self.counter.is_multiple_of(2) {
+                keeper.indexer.turn().unwrap_or_default();
+            }
             let moment = times.moment();
             let answers = committer.commit(&mut waiting, &moment);
             assert!(waiting.len() < left, "it takes at least one");
@@ -353,9 +373,14 @@ impl Run {
                 AppendError::TooLarge { .. }
                 | AppendError::NoSpace
                 | AppendError::NoSegment { .. }
+                | AppendError::Unread { .. }
                 | AppendError::Failed { .. },
             ) => {
-                assert!(conflict.is_none() || is_vague || matches!(answer, Err(AppendError::Failed { .. })));
+                assert!(
+                    conflict.is_none()
+                        || is_vague
+                        || matches!(answer, Err(AppendError::Failed { .. } | AppendError::Unread { .. }))
+                );
                 self.refused.extend(data.iter().filter(|data| data.starts_with('#')).cloned());
             }
             Err(AppendError::Busy | AppendError::Closed) => unreachable!("there is no queue here"),
@@ -367,7 +392,7 @@ impl Run {
     }
 
     fn is_live(&self, known: &Known) -> bool {
-        self.now_ms().saturating_sub(known.time_ms) < WINDOW.window_ms
+        self.now_ms().saturating_sub(known.time_ms) < WINDOW_MS
     }
 
     fn try_open(&mut self) -> Result<Opened<SimDisk>, OpenError> {
@@ -382,11 +407,20 @@ impl Run {
         assert!(low_water >= self.low_water);
         let mut found = Vec::new();
         let mut times = Vec::new();
-        let mut cursor = FileCursor::after(shelf, HubId::ZERO).expect("a segment");
+        let mut cursor = FileCursor::after(shelf, HubId::ZERO, Wanted::All).expect("a segment");
         while cursor.advance().expect("read").is_some() {
             let record = cursor.record().expect("whole");
             found.push(Seen::new(&record));
             times.push(record.retention_ms());
+        }
+        for topic in (0..3).map(|topic| format!("topic {topic}")) {
+            let mut cursor = FileCursor::after(shelf, HubId::ZERO, Wanted::Topics(vec![&topic])).expect("a segment");
+            let mut picked = Vec::new();
+            while let Some(head) = cursor.advance().expect("read") {
+                picked.extend(head.topics().any(|bears| bears == topic).then_some(head.id));
+            }
+            let bears = found.iter().filter(|seen| seen.topics.contains(&topic));
+            assert_eq!(picked, bears.map(|seen| seen.id).collect::<Vec<_>>(), "by the index");
         }
         assert_eq!(shelf.head(), found.last().map_or(low_water, |last| last.id));
         let below = self.shown.partition_point(|seen| seen.id <= low_water);

@@ -4,11 +4,14 @@ use std::collections::VecDeque;
 use std::fmt::Write;
 
 use super::SimDisk;
+use super::index::{Indexed, OpenIndex, index_name, write_index};
 use super::layout::segment_name;
 use super::manifest::MANIFEST;
 use super::open::{self, Opened, Opening};
 use super::tests::opening;
+use crate::HubId;
 use crate::idempotence::Fingerprints;
+use crate::record::{Extent, Head};
 use crate::sequencer::Array;
 use crate::testing::{TestClock, event_with_id};
 
@@ -26,9 +29,29 @@ fn the_bytes_on_the_format_page_are_what_is_written() {
 
     let segment = disk.contents(&segment_name(1)).expect("there");
     let used = segment.iter().rposition(|&b| b != 0).expect("written") + 1;
-    for dump in [dump(&segment[..used]), dump(&disk.contents(MANIFEST).expect("there"))] {
+    let index = index_of(&disk, &segment, used);
+    for dump in [dump(&segment[..used]), dump(&disk.contents(MANIFEST).expect("there")), dump_used(&index)] {
         assert!(PAGE.contains(&dump), "docs/format.md lacks\n{dump}");
     }
+}
+
+/// The index of the segment, whose one record begins at byte `b0`.
+fn index_of(disk: &SimDisk, segment: &[u8], end: usize) -> Vec<u8> {
+    let record = &segment[0xb0..end];
+    let head = Extent::read(record).and_then(|extent| Head::parse(&record[..extent.head_bytes])).expect("whole");
+    let before = HubId { ms: 1_700_000_000_000, seq: 0 };
+    let of = Indexed { log_id: *b"sixteen at large", first_sequence: 1, end: end as u64 };
+    let mut index = OpenIndex::new(&of.log_id, before);
+    index.push(0xb0, u32::try_from(end).expect("short"), &head);
+    write_index(disk, &of, &index).expect("written");
+    disk.contents(&index_name(1)).expect("there")
+}
+
+/// As [`dump`], without the lines that hold nothing but zeros.
+fn dump_used(bytes: &[u8]) -> String {
+    let dump = dump(bytes);
+    let zeros = "00 ".repeat(16);
+    dump.split_inclusive('\n').filter(|line| !line.contains(zeros.trim_end())).collect()
 }
 
 /// Sixteen bytes a line, with their position and what is printable of them.

@@ -3,6 +3,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::disk::Disk;
+use super::index::index_name;
+use super::indexer::Indexer;
 use super::ledger::Ledger;
 use super::shelf::Shelf;
 
@@ -20,20 +22,28 @@ pub(crate) struct Retention {
     pub(crate) age_ms: u64,
 }
 
-/// Does what is to be done beside committing: it keeps the clocks, moves the floor of ids, and removes
-/// what is retained no longer.
+/// Does what is to be done beside committing: it keeps the clocks, moves the floor of ids, removes what is
+/// retained no longer, and writes the indexes of sealed segments.
 pub(crate) struct Keeper<D: Disk> {
     pub(crate) ledger: Ledger<D>,
     shelf: Arc<Shelf<D::File>>,
+    pub(crate) indexer: Arc<Indexer<D>>,
     retention: Retention,
+    /// How often an index could not be written.
+    pub(crate) index_failures: u64,
     /// When the clocks are to be kept, in monotonic time.
     keep_at: Duration,
 }
 
 impl<D: Disk> Keeper<D> {
-    pub(crate) fn new(ledger: Ledger<D>, shelf: Arc<Shelf<D::File>>, retention: Retention) -> Keeper<D> {
+    pub(crate) fn new(
+        ledger: Ledger<D>,
+        shelf: Arc<Shelf<D::File>>,
+        indexer: Arc<Indexer<D>>,
+        retention: Retention,
+    ) -> Keeper<D> {
         let keep_at = ledger.times().clock().monotonic() + KEEP_EVERY;
-        Keeper { ledger, shelf, retention, keep_at }
+        Keeper { ledger, shelf, indexer, retention, index_failures: 0, keep_at }
     }
 
     /// Does what is due, and says after how long to come again.
@@ -47,7 +57,16 @@ impl<D: Disk> Keeper<D> {
             self.keep_at = now + KEEP_EVERY;
             done = done.and(self.ledger.keep_times());
         }
-        (TRIM_EVERY.min(self.keep_at.saturating_sub(now)), done)
+        let pause = TRIM_EVERY.min(self.keep_at.saturating_sub(now));
+        match self.indexer.turn() {
+            Ok(true) => (Duration::ZERO, done),
+            Ok(false) => (pause, done),
+            Err(_) => {
+                // Readers do without, and it is tried again.
+                self.index_failures += 1;
+                (pause, done)
+            }
+        }
     }
 
     /// Removes the oldest segments while all of them take too much, or the newest of what they hold is
@@ -76,7 +95,11 @@ impl<D: Disk> Keeper<D> {
         self.ledger.update(|manifest| manifest.low_water = low_water)?;
         self.shelf.remove(count, low_water);
         for segment in &segments[..count] {
-            self.ledger.disk().unlink(&segment.name)?;
+            // Without its segment, an index is removed at the next start.
+            match self.ledger.disk().unlink(&index_name(segment.header.first_sequence)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => self.ledger.disk().unlink(&segment.name)?,
+            }
         }
         self.ledger.disk().sync_names()
     }

@@ -3,15 +3,18 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::committer::{Window, check_size};
+use super::committer::check_size;
 use super::cursor::FileCursor;
 use super::disk::{Disk, DiskLock, RealDisk};
 use super::folder;
 use super::keeper::{Keeper, Retention};
+use super::lookup::Lookup;
 use super::open::{self, Durability, EpochPlaces, Opened, Opening};
+use super::picks::Wanted;
 use super::recovery::{OpenError, Recovery};
 use super::run::{Follow, Run, Shared, Ticket};
 use super::shelf::Shelf;
+use super::{look_back, topics};
 use crate::background::{Background, Nudge};
 use crate::cursor::{self, Looked, RecordCursor};
 use crate::idempotence::Fingerprints;
@@ -20,6 +23,9 @@ use crate::{
     AppendError, Clock, Done, EventLog, Filter, Follower, HubId, LogStats, Met, NewEvent, ReadEnd, ReadError,
     RecordView, Standing, TopicSummary,
 };
+
+/// Asking a segment's index counts as reading so many bytes.
+const INDEX_SCAN_BYTES: u64 = 16 * 1024;
 
 /// The limits of a file log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,8 +42,6 @@ pub struct FileLogConfig {
     pub tail_bytes: u64,
     /// How long a repeated publisher's id is recognised; 10 minutes by default.
     pub idempotence_window: Duration,
-    /// How many publishers' ids are held for it; 1,000,000 by default, of about 100 bytes each.
-    pub idempotence_entries: usize,
     /// How old events become; 7 days by default. Whole segments are removed, once all they hold is older.
     pub retention_age: Duration,
     /// By how much events age, at most, while no process has the log open; 24 hours by default.
@@ -57,7 +61,6 @@ impl Default for FileLogConfig {
             append_queue_bytes: 64 << 20,
             tail_bytes: 64 << 20,
             idempotence_window: Duration::from_secs(600),
-            idempotence_entries: 1_000_000,
             retention_age: Duration::from_secs(7 * 24 * 3600),
             retention_catch_up: Duration::from_secs(24 * 3600),
             durability: Durability::Commit,
@@ -70,14 +73,14 @@ impl Default for FileLogConfig {
 /// position beside it.
 pub struct FileLog<D: Disk = RealDisk> {
     shared: Arc<Shared>,
-    shelf: Arc<Shelf<D::File>>,
+    pub(super) shelf: Arc<Shelf<D::File>>,
     epochs: EpochPlaces,
-    fingerprints: Fingerprints,
+    lookup: Arc<Lookup<D>>,
     segment_bytes: u64,
     append_queue_bytes: usize,
     thread: Mutex<Option<JoinHandle<()>>>,
     keeping: Background,
-    keeper: Arc<Mutex<Keeper<D>>>,
+    pub(super) keeper: Arc<Mutex<Keeper<D>>>,
     /// Whether the manifest says that it is closed.
     is_noted: Mutex<bool>,
     /// Given back when the thread has ended.
@@ -97,14 +100,14 @@ impl<D: Disk> FileLog<D> {
         let opening = Opening {
             segment_bytes: config.segment_bytes,
             retention: Retention { bytes: config.retention_bytes, age_ms: millis(config.retention_age) },
-            window: Window { window_ms: millis(config.idempotence_window), entries_max: config.idempotence_entries },
+            window_ms: millis(config.idempotence_window),
             durability: config.durability,
             boot_id: config.boot_id,
             retention_catch_up: config.retention_catch_up,
             new_log_id: folder::random_log_id(),
             clock,
         };
-        let Opened { committer, keeper, times, epochs, recovery } = open::open(disk, &opening, &fingerprints)?;
+        let Opened { committer, lookup, keeper, times, epochs, recovery } = open::open(disk, &opening, &fingerprints)?;
         let shelf = Arc::clone(committer.shelf());
         let shared = Arc::new(Shared::default());
         let no_thread = |source| OpenError::Io { what: "start the log's threads", source };
@@ -120,7 +123,7 @@ impl<D: Disk> FileLog<D> {
             shared,
             shelf,
             epochs,
-            fingerprints,
+            lookup,
             segment_bytes: config.segment_bytes,
             append_queue_bytes: config.append_queue_bytes,
             thread: Mutex::new(Some(thread)),
@@ -131,19 +134,18 @@ impl<D: Disk> FileLog<D> {
         };
         Ok((log, recovery))
     }
-
-    fn walk(&self, after: HubId) -> Option<FileCursor<'_, D::File>> {
-        FileCursor::after(&self.shelf, after)
-    }
 }
 
 /// What the keeper's thread does again and again.
 fn turns<D: Disk>(keeper: &Arc<Mutex<Keeper<D>>>, shared: &Arc<Shared>) -> impl FnMut() -> Duration + Send + 'static {
     let (keeper, shared) = (Arc::clone(keeper), Arc::clone(shared));
     move || {
-        let (pause, done) = keeper.lock().unwrap_or_else(PoisonError::into_inner).turn();
+        let mut keeper = keeper.lock().unwrap_or_else(PoisonError::into_inner);
+        let (pause, done) = keeper.turn();
+        let mut stats = shared.stats();
+        stats.index_failures = keeper.index_failures;
         if done.is_err() {
-            shared.stats().trim_failures += 1;
+            stats.trim_failures += 1;
         }
         pause
     }
@@ -151,8 +153,9 @@ fn turns<D: Disk>(keeper: &Arc<Mutex<Keeper<D>>>, shared: &Arc<Shared>) -> impl 
 
 impl<D: Disk> EventLog for FileLog<D> {
     fn append(&self, events: Vec<NewEvent>, done: Done) {
-        let array = Array::new(events, &self.fingerprints);
-        if let Err(error) = check_size(&array, self.segment_bytes) {
+        let mut array = Array::new(events, self.lookup.fingerprints());
+        let fits = check_size(&array, self.segment_bytes);
+        if let Err(error) = fits.and_then(|()| self.lookup.look_up(&mut array)) {
             return done(Err(error));
         }
         let mut queue = self.shared.queue();
@@ -209,8 +212,12 @@ impl<D: Disk> EventLog for FileLog<D> {
         visit: &mut dyn FnMut(Met<'_>) -> ControlFlow<()>,
     ) -> Result<ReadEnd, ReadError> {
         let head = self.shelf.head();
-        let looked = match self.walk(after) {
-            Some(mut cursor) if after < head => cursor::read(&mut cursor, filter, scan_bytes_max, visit)?,
+        let looked = match FileCursor::after(&self.shelf, after, look_back::wanted(filter)) {
+            Some(cursor) if after < head => {
+                let mut cursor = cursor.with_indexes(scan_bytes_max / INDEX_SCAN_BYTES);
+                let looked = cursor::read(&mut cursor, filter, scan_bytes_max, visit)?;
+                cursor.rests_at().map_or(looked, Looked::Stopped)
+            }
             _ => Looked::Exhausted(None),
         };
         let (looked_at, at_head) = match looked {
@@ -222,7 +229,7 @@ impl<D: Disk> EventLog for FileLog<D> {
 
     fn event(&self, id: HubId, visit: &mut dyn FnMut(&RecordView<'_>)) -> Result<bool, ReadError> {
         let Some(before) = id.before() else { return Ok(false) };
-        let Some(mut cursor) = self.walk(before) else { return Ok(false) };
+        let Some(mut cursor) = FileCursor::after(&self.shelf, before, Wanted::All) else { return Ok(false) };
         if cursor.advance()?.is_none_or(|head| head.id != id) {
             return Ok(false);
         }
@@ -231,30 +238,16 @@ impl<D: Disk> EventLog for FileLog<D> {
     }
 
     fn find_publisher_id(&self, id: &str, filter: &Filter) -> Result<Option<HubId>, ReadError> {
-        self.walk(HubId::ZERO).map_or(Ok(None), |mut cursor| cursor::find_publisher_id(&mut cursor, id, filter))
+        let cursor = FileCursor::after(&self.shelf, HubId::ZERO, Wanted::PublisherId(id));
+        cursor.map_or(Ok(None), |mut cursor| cursor::find_publisher_id(&mut cursor, id, filter))
     }
 
     fn place_before_last(&self, count: u64, filter: &Filter) -> Result<HubId, ReadError> {
-        let mut left = count;
-        if left == 0 {
-            return Ok(self.shelf.head());
-        }
-        // Segment by segment from the newest: first counted, then, in the one where the first of
-        // them lies, walked over again.
-        for segment in self.shelf.segments().into_iter().rev() {
-            let matches = cursor::count(&mut FileCursor::of_segment(&self.shelf, Arc::clone(&segment)), filter)?;
-            if matches >= left {
-                let before = segment.header.before.id;
-                let mut cursor = FileCursor::of_segment(&self.shelf, segment);
-                return cursor::place_before(&mut cursor, before, matches - left, filter);
-            }
-            left -= matches;
-        }
-        Ok(self.shelf.low_water())
+        look_back::place_before_last(&self.shelf, count, filter)
     }
 
     fn topics(&self, after: Option<&str>, limit: usize, filter: &Filter) -> Result<Vec<TopicSummary>, ReadError> {
-        self.walk(HubId::ZERO).map_or(Ok(Vec::new()), |mut cursor| cursor::topics(&mut cursor, after, limit, filter))
+        topics::topics(&self.shelf, after, limit, filter)
     }
 
     fn stats(&self) -> LogStats {

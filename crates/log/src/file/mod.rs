@@ -4,27 +4,37 @@ mod ahead;
 mod backup;
 mod committer;
 #[cfg(test)]
+mod counting_disk;
+#[cfg(test)]
 mod crash_tests;
 mod cursor;
 mod disk;
+mod files;
 pub(crate) mod folder;
 #[cfg(test)]
 mod format_example;
 mod group;
+mod index;
+mod indexer;
 mod keeper;
 mod layout;
 mod ledger;
 mod log;
+mod look_back;
+mod lookup;
 mod manifest;
 mod note;
 mod open;
+mod picks;
 mod recovery;
 mod run;
+mod segment;
 mod segments;
 mod shelf;
 mod sim_disk;
 #[cfg(test)]
 mod tests;
+mod topics;
 mod view;
 
 pub(crate) use keeper::KEEP_EVERY;
@@ -35,6 +45,9 @@ pub use backup::{
     PROBLEMS_LISTED_MAX, import,
 };
 pub use disk::{Disk, DiskFile, DiskLock, Holder, RealDisk};
+pub use files::LOG_FILES_MAX;
+#[doc(hidden)]
+pub use index::fuzz_index;
 pub use log::{FileLog, FileLogConfig};
 pub use open::Durability;
 pub use recovery::{OpenError, Recovery};

@@ -1,11 +1,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::committer::{Committer, Window};
+use super::committer::Committer;
 use super::disk::Disk;
+use super::indexer::Indexer;
 use super::keeper::{Keeper, Retention};
 use super::layout::LogId;
 use super::ledger::Ledger;
+use super::lookup::Lookup;
 use super::manifest::{BootId, Manifest, State};
 use super::recovery::{self, OpenError, Recovery};
 use crate::idempotence::Fingerprints;
@@ -17,7 +19,8 @@ use crate::{Clock, HubId};
 pub(crate) struct Opening {
     pub(crate) segment_bytes: u64,
     pub(crate) retention: Retention,
-    pub(crate) window: Window,
+    /// How long a repeated publication is recognised, in milliseconds.
+    pub(crate) window_ms: u64,
     pub(crate) durability: Durability,
     pub(crate) boot_id: BootId,
     pub(crate) retention_catch_up: Duration,
@@ -39,6 +42,7 @@ pub enum Durability {
 /// An open log, without its threads.
 pub(crate) struct Opened<D: Disk> {
     pub(crate) committer: Committer<D>,
+    pub(crate) lookup: Arc<Lookup<D>>,
     pub(crate) keeper: Keeper<D>,
     pub(crate) times: Arc<Times>,
     pub(crate) epochs: EpochPlaces,
@@ -74,10 +78,14 @@ pub(crate) fn open<D: Disk>(disk: D, opening: &Opening, fingerprints: &Fingerpri
     let mut ledger = Ledger::new(Arc::clone(segments.disk()), manifest, Arc::clone(&times));
     ledger.keep_times().map_err(|source| OpenError::Io { what: "write the manifest", source })?;
     segments.begin_at(epochs.current);
-    let keeper = Keeper::new(ledger, shelf, opening.retention);
-    let committer = Committer::open(segments, opening.window, fingerprints, times.moment().retention_ms)?;
+    let indexer = Arc::new(Indexer::new(Arc::clone(segments.disk()), Arc::clone(&shelf)));
+    let keeper = Keeper::new(ledger, Arc::clone(&shelf), Arc::clone(&indexer), opening.retention);
+    let window_ms = opening.window_ms;
+    let lookup = Lookup::new(shelf, indexer, fingerprints.clone(), Arc::clone(&times), window_ms);
+    let lookup = Arc::new(lookup);
+    let committer = Committer::open(segments, window_ms, Arc::clone(&lookup), times.moment().retention_ms)?;
     recovery.idempotence_entries = committer.sequencer().idempotence.len() as u64;
-    Ok(Opened { committer, keeper, times, epochs, recovery })
+    Ok(Opened { committer, lookup, keeper, times, epochs, recovery })
 }
 
 /// Where the epochs of an open log begin.

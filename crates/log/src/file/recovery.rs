@@ -1,16 +1,19 @@
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 
 use super::cursor::Window;
 use super::disk::{Disk, DiskFile};
+use super::files::Files;
+use super::index::{index_name, parse_index_name};
 use super::layout::{
     BadHeader, FORMAT, GROUP_HEADER, GROUP_MAGIC, GroupHeader, LogId, SEGMENT_HEADER, SegmentEnd, SegmentHeader,
     parse_segment_name, segment_name,
 };
 use super::manifest::{BadManifest, MANIFEST, MANIFEST_FORMAT, Manifest, State};
+use super::segment::{Mark, Segment};
 use super::segments::{RollError, Segments, create_segment, fill_segment, write_zeros};
-use super::shelf::{Mark, Segment, Shelf};
+use super::shelf::Shelf;
 use crate::{HubId, RecordView};
 
 /// What is read at once where a segment is searched.
@@ -119,28 +122,35 @@ pub(crate) fn open<D: Disk>(
     }
     // A name that is seen need not be durable, and what follows from it must not be before it.
     disk.sync_names().map_err(io_error("sync the folder"))?;
+    let disk = Arc::new(disk);
     let mut firsts = Vec::new();
+    let mut indexes = BTreeSet::new();
     for name in disk.list().map_err(io_error("list the folder"))? {
         if name.ends_with(".tmp") {
             disk.unlink(&name).map_err(io_error("remove what a crash had left"))?;
         }
         firsts.extend(parse_segment_name(&name));
+        indexes.extend(parse_index_name(&name));
     }
     firsts.sort_unstable();
-    let (manifest, created) = match read_manifest(&disk)? {
+    let (manifest, created) = match read_manifest(&*disk)? {
         Some(manifest) if manifest.low_water > HubId::ZERO => (manifest, false),
         found => {
             let mut manifest = found.unwrap_or_else(|| Manifest::new(new_log_id, now_ms));
-            create(&disk, &mut firsts, segment_bytes, now_ms, &mut manifest)?;
+            create(&*disk, &mut firsts, segment_bytes, now_ms, &mut manifest)?;
             (manifest, true)
         }
     };
     let mut segments = firsts
         .iter()
-        .map(|&first_sequence| open_segment(&disk, first_sequence, &manifest.log_id))
+        .map(|&first_sequence| find_segment(&*disk, first_sequence, &manifest.log_id))
         .collect::<Result<VecDeque<_>, _>>()?;
-    remove_left_over(&disk, &mut segments, manifest.low_water)?;
-    let (opened, recovery) = recover(disk, segment_bytes, &manifest, segments)?;
+    remove_left_over(&*disk, &mut segments, manifest.low_water)?;
+    let kept: BTreeSet<u64> = segments.iter().map(|segment| segment.header.first_sequence).collect();
+    for &first_sequence in indexes.difference(&kept) {
+        disk.unlink(&index_name(first_sequence)).map_err(io_error("remove an old index"))?;
+    }
+    let (opened, recovery) = recover(disk, segment_bytes, &manifest, segments, &indexes)?;
     let (records, _, segments) = opened.shelf.size();
     Ok((opened, manifest, Recovery { created, records, segments, ..recovery }))
 }
@@ -180,7 +190,7 @@ fn create<D: Disk>(
     let header = SegmentHeader { log_id: manifest.log_id, first_sequence: 1, file_bytes: segment_bytes, before };
     let failed = io_error("make the first segment");
     let file = fill_segment(disk, segment_bytes).map_err(&failed)?;
-    create_segment(disk, file, header).map_err(|error| match error {
+    create_segment(disk, &file, &header).map_err(|error| match error {
         RollError::NotMade(error) | RollError::Uncertain(error) => failed(error),
     })?;
     *firsts = vec![1];
@@ -196,7 +206,15 @@ fn is_unused<D: Disk>(disk: &D) -> Result<bool, OpenError> {
     first_used(&file, SEGMENT_HEADER as u64, length).map(|used| used.is_none()).map_err(&failed)
 }
 
-fn open_segment<D: Disk>(disk: &D, first_sequence: u64, log_id: &LogId) -> Result<Segment<D::File>, OpenError> {
+/// A segment that lies in the folder, as its header says.
+struct Found {
+    name: String,
+    header: SegmentHeader,
+    /// How long its file is, in bytes.
+    length: u64,
+}
+
+fn find_segment<D: Disk>(disk: &D, first_sequence: u64, log_id: &LogId) -> Result<Found, OpenError> {
     let name = segment_name(first_sequence);
     let file = disk.open(&name).map_err(io_error("open a segment"))?;
     let mut bytes = [0; SEGMENT_HEADER];
@@ -214,15 +232,12 @@ fn open_segment<D: Disk>(disk: &D, first_sequence: u64, log_id: &LogId) -> Resul
     if header.first_sequence != first_sequence {
         return Err(damaged(&name, 0, "its header has another sequence than its name"));
     }
-    Ok(Segment::new(header, file, SEGMENT_HEADER as u64))
+    let length = file.length().map_err(io_error("read a segment's length"))?;
+    Ok(Found { name, header, length })
 }
 
 /// Removes segments that were being removed at a crash: they lie below the low-water mark.
-fn remove_left_over<D: Disk>(
-    disk: &D,
-    segments: &mut VecDeque<Segment<D::File>>,
-    low_water: HubId,
-) -> Result<(), OpenError> {
+fn remove_left_over<D: Disk>(disk: &D, segments: &mut VecDeque<Found>, low_water: HubId) -> Result<(), OpenError> {
     let failed = io_error("remove an old segment");
     while segments.len() > 1 && segments[1].header.before.id <= low_water {
         disk.unlink(&segments[0].name).map_err(&failed)?;
@@ -237,11 +252,13 @@ fn remove_left_over<D: Disk>(
 
 /// Checks that the segments follow one another, and brings the last one in order.
 fn recover<D: Disk>(
-    disk: D,
+    disk: Arc<D>,
     segment_bytes: u64,
     manifest: &Manifest,
-    mut segments: VecDeque<Segment<D::File>>,
+    mut segments: VecDeque<Found>,
+    indexes: &BTreeSet<u64>,
 ) -> Result<(Segments<D>, Recovery), OpenError> {
+    let files = Arc::new(Files::new(Arc::clone(&disk)));
     let last = segments.pop_back().ok_or(OpenError::NoSegments)?;
     let mut sealed = VecDeque::with_capacity(segments.len() + 1);
     while let Some(segment) = segments.pop_front() {
@@ -252,25 +269,28 @@ fn recover<D: Disk>(
         if next.first_sequence != next.before.sequence + 1 {
             return Err(damaged(&segment_name(next.first_sequence), 0, "its header contradicts itself"));
         }
-        let length = segment.file.length().map_err(io_error("read a segment's length"))?;
+        let Found { name, header, length } = segment;
         if length < next.before.length {
-            return Err(damaged(&segment.name, length, "it is shorter than the next segment says"));
+            return Err(damaged(&name, length, "it is shorter than the next segment says"));
         }
-        sealed.push_back(Arc::new(Segment::new(segment.header, segment.file, next.before.length)));
+        let has_index = indexes.contains(&header.first_sequence);
+        sealed.push_back(Arc::new(Segment::sealed(header, next.before.length, Arc::clone(&files), has_index)));
     }
-    let end = scan(&last, &manifest.log_id)?;
-    let cut_bytes = cut(&last, end.position).map_err(io_error("cut the last segment"))?;
+    let file = Arc::new(disk.open(&last.name).map_err(io_error("open the last segment"))?);
+    let active = Arc::new(Segment::open(last.header, Arc::clone(&file), Arc::clone(&files)));
+    let end = scan(&active, &*file, &manifest.log_id)?;
+    active.set_committed(end.position);
+    let cut_bytes = cut(&*file, active.header.file_bytes, end.position).map_err(io_error("cut the last segment"))?;
     // What is read here may be in the page cache alone: a killed process leaves it there. After a
     // failed sync the system even takes it for written, and would not write it at the next sync.
     // Only of the last group no other says that it is durable.
-    rewrite(&last.file, end.last_group, end.position).map_err(io_error("write the last group again"))?;
-    last.file.sync().map_err(io_error("sync the last segment"))?;
-    let active = Arc::new(Segment::new(last.header, last.file, end.position));
+    rewrite(&*file, end.last_group, end.position).map_err(io_error("write the last group again"))?;
+    file.sync().map_err(io_error("sync the last segment"))?;
     end.marks.into_iter().for_each(|mark| active.note(mark));
     sealed.push_back(Arc::clone(&active));
-    let shelf = Shelf::new(manifest.log_id, sealed, end.last_id, end.last_sequence, manifest.low_water);
+    let shelf = Shelf::new(manifest.log_id, files, sealed, end.last_id, end.last_sequence, manifest.low_water);
     let opened = Segments {
-        disk: Arc::new(disk),
+        disk,
         shelf: Arc::new(shelf),
         active,
         position: end.position,
@@ -296,10 +316,10 @@ struct End {
     marks: Vec<Mark>,
 }
 
-/// Walks over the whole groups of the last segment.
-fn scan<F: DiskFile>(segment: &Segment<F>, log_id: &LogId) -> Result<End, OpenError> {
+/// Walks over the whole groups of the last segment, and takes them into its index.
+fn scan<F: DiskFile>(segment: &Segment<F>, file: &F, log_id: &LogId) -> Result<End, OpenError> {
     let failed = io_error("read the last segment");
-    let file_end = segment.file.length().map_err(&failed)?.min(segment.header.file_bytes);
+    let file_end = file.length().map_err(&failed)?.min(segment.header.file_bytes);
     let mut end = End {
         position: SEGMENT_HEADER as u64,
         predecessor: 0,
@@ -310,12 +330,15 @@ fn scan<F: DiskFile>(segment: &Segment<F>, log_id: &LogId) -> Result<End, OpenEr
         marks: Vec::new(),
     };
     let mut window = Window::default();
-    while let Some(next) = whole_group(&mut window, &segment.file, &end, file_end, log_id).map_err(&failed)? {
+    while let Some(next) = whole_group(&mut window, file, &end, file_end, log_id).map_err(&failed)? {
+        let body_at = end.position + GROUP_HEADER as u64;
+        let length = usize::try_from(next.position - body_at).expect("it was read at once");
+        segment.index_group(body_at, window.load(file, body_at, length, file_end).map_err(&failed)?);
         end.marks.push(Mark { after: end.last_id, at: end.position, group_end: end.position });
         end = End { marks: end.marks, ..next };
     }
     // The end, or a damaged group with others behind it?
-    match claimed_durable(&segment.file, &end, file_end, log_id).map_err(&failed)? {
+    match claimed_durable(file, &end, file_end, log_id).map_err(&failed)? {
         false => Ok(end),
         true => {
             Err(damaged(&segment.name, end.position, "a group is not whole, and one behind it says it was durable"))
@@ -382,20 +405,19 @@ fn claimed_durable(file: &impl DiskFile, end: &End, file_end: u64, log_id: &LogI
 
 /// Zeroes what lies behind `position`, and makes the file as long as it was made. Returns how
 /// many bytes had been written there.
-fn cut<F: DiskFile>(segment: &Segment<F>, position: u64) -> io::Result<u64> {
-    let file_bytes = segment.header.file_bytes;
-    let length = segment.file.length()?.min(file_bytes);
-    write_zeros(&segment.file, length, file_bytes)?;
+fn cut(file: &impl DiskFile, file_bytes: u64, position: u64) -> io::Result<u64> {
+    let length = file.length()?.min(file_bytes);
+    write_zeros(file, length, file_bytes)?;
     let mut buffer = Vec::new();
     let mut at = position;
     let mut cut_bytes = 0;
     while at < length {
         let piece = usize::try_from(length - at).map_or(SEARCH_BYTES, |left| left.min(SEARCH_BYTES));
         buffer.resize(piece, 0);
-        segment.file.read_at(&mut buffer, at)?;
+        file.read_at(&mut buffer, at)?;
         let end = at + piece as u64;
         if let Some(last) = buffer.iter().rposition(|&b| b != 0) {
-            write_zeros(&segment.file, at, end)?;
+            write_zeros(file, at, end)?;
             cut_bytes = at + last as u64 + 1 - position;
         }
         at = end;

@@ -140,7 +140,6 @@ impl<D: Disk> Run<D> {
             let mut stats = self.shared.stats();
             stats.repeated = sequencer.repeated;
             stats.idempotence_entries = sequencer.idempotence.len() as u64;
-            stats.idempotence_evictions = sequencer.idempotence.evictions;
         }
         {
             let mut queue = self.shared.queue();

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use super::disk::{Disk, DiskFile};
 use super::group::Group;
 use super::layout::{GROUP_HEADER, SEGMENT_HEADER, SegmentEnd, SegmentHeader, segment_name};
-use super::shelf::{Mark, Segment, Shelf};
+use super::segment::{Mark, Segment};
+use super::shelf::Shelf;
 use crate::HubId;
 
 /// The next segment's name until it is whole.
@@ -93,8 +94,10 @@ impl<D: Disk> Segments<D> {
         let (first_sequence, last_sequence, last_id) = (group.first_sequence(), group.last_sequence(), group.last_id());
         debug_assert_eq!(first_sequence, self.last_sequence + 1);
         let (bytes, crc) = group.seal(&self.shelf.log_id, self.predecessor, self.last_sequence);
-        self.active.file.write_at(bytes, self.position)?;
-        self.active.file.sync()?;
+        let file = self.active.file()?;
+        file.write_at(bytes, self.position)?;
+        file.sync()?;
+        self.active.index_group(self.position + GROUP_HEADER as u64, &bytes[GROUP_HEADER..]);
         self.active.note(Mark { after: self.shelf.head(), at: self.position, group_end: self.position });
         self.position += bytes.len() as u64;
         self.predecessor = crc;
@@ -131,7 +134,8 @@ impl<D: Disk> Segments<D> {
             Some(file) => file,
             None => fill_segment(&*self.disk, header.file_bytes).map_err(RollError::NotMade)?,
         };
-        let segment = Arc::new(create_segment(&*self.disk, file, header)?);
+        create_segment(&*self.disk, &file, &header)?;
+        let segment = Arc::new(Segment::open(header, Arc::new(file), Arc::clone(&self.shelf.files)));
         self.shelf.push(Arc::clone(&segment));
         self.active = segment;
         self.position = SEGMENT_HEADER as u64;
@@ -157,18 +161,13 @@ pub(super) fn fill_segment<D: Disk>(disk: &D, bytes: u64) -> io::Result<D::File>
 }
 
 /// Makes a segment of the file that [`fill_segment`] has made: its header and its name are durable.
-pub(super) fn create_segment<D: Disk>(
-    disk: &D,
-    file: D::File,
-    header: SegmentHeader,
-) -> Result<Segment<D::File>, RollError> {
+pub(super) fn create_segment<D: Disk>(disk: &D, file: &D::File, header: &SegmentHeader) -> Result<(), RollError> {
     file.write_at(&header.encode(), 0).and_then(|()| file.sync()).map_err(|error| {
         remove_unfinished(disk);
         RollError::NotMade(error)
     })?;
     let name = segment_name(header.first_sequence);
-    disk.rename(SEGMENT_NEW, &name).and_then(|()| disk.sync_names()).map_err(RollError::Uncertain)?;
-    Ok(Segment::new(header, file, SEGMENT_HEADER as u64))
+    disk.rename(SEGMENT_NEW, &name).and_then(|()| disk.sync_names()).map_err(RollError::Uncertain)
 }
 
 fn remove_unfinished<D: Disk>(disk: &D) {

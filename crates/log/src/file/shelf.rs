@@ -1,89 +1,17 @@
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::layout::{LogId, SEGMENT_HEADER, SegmentHeader, segment_name};
+use super::files::Files;
+use super::layout::LogId;
+use super::segment::Segment;
 use crate::HubId;
-
-/// About so many bytes lie between two marks of a segment.
-const MARK_BYTES: u64 = 64 * 1024;
-
-/// A segment that is open. Files stay open as long as they are retained: 160 of them at the
-/// defaults.
-#[derive(Debug)]
-pub(crate) struct Segment<F> {
-    pub(crate) name: String,
-    pub(crate) header: SegmentHeader,
-    pub(crate) file: F,
-    committed: AtomicU64,
-    marks: Mutex<Vec<Mark>>,
-}
-
-/// Where a walk can begin inside a segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Mark {
-    /// The id of the record before.
-    pub(crate) after: HubId,
-    /// The byte at which the next record or group begins.
-    pub(crate) at: u64,
-    /// Where the group ends in which it lies; `at` itself between two groups.
-    pub(crate) group_end: u64,
-}
-
-impl<F> Segment<F> {
-    pub(crate) fn new(header: SegmentHeader, file: F, committed: u64) -> Segment<F> {
-        Segment {
-            name: segment_name(header.first_sequence),
-            header,
-            file,
-            committed: AtomicU64::new(committed),
-            marks: Mutex::new(Vec::new()),
-        }
-    }
-
-    /// How many of its bytes are committed.
-    pub(crate) fn committed(&self) -> u64 {
-        self.committed.load(Ordering::Acquire)
-    }
-
-    /// The last mark at or before a place; the segment's beginning if there is none.
-    pub(crate) fn mark(&self, place: HubId) -> Mark {
-        let marks = self.marks();
-        let known = marks.partition_point(|mark| mark.after <= place);
-        known.checked_sub(1).map_or_else(|| self.beginning(), |last| marks[last])
-    }
-
-    /// The last mark between two groups with at least `bytes` committed bytes behind it; the
-    /// segment's beginning if there is none.
-    pub(crate) fn mark_before_last(&self, bytes: u64) -> Mark {
-        let at_max = self.committed().saturating_sub(bytes);
-        let found = self.marks().iter().rev().copied().find(|mark| mark.at <= at_max && mark.at == mark.group_end);
-        found.unwrap_or_else(|| self.beginning())
-    }
-
-    /// Notes where a walk has come by, if no mark is near. Marks come from whoever walks first.
-    pub(crate) fn note(&self, mark: Mark) {
-        let mut marks = self.marks();
-        if marks.last().map_or(SEGMENT_HEADER as u64, |last| last.at) + MARK_BYTES <= mark.at {
-            marks.push(mark);
-        }
-    }
-
-    fn beginning(&self) -> Mark {
-        let at = SEGMENT_HEADER as u64;
-        Mark { after: self.header.before.id, at, group_end: at }
-    }
-
-    fn marks(&self) -> MutexGuard<'_, Vec<Mark>> {
-        self.marks.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// What readers see of the log: its segments and how far they are committed. The committing
 /// thread changes it in one step after each sync.
 #[derive(Debug)]
 pub(crate) struct Shelf<F> {
     pub(crate) log_id: LogId,
+    pub(crate) files: Arc<Files<F>>,
     inner: RwLock<Inner<F>>,
 }
 
@@ -94,17 +22,22 @@ struct Inner<F> {
     head: HubId,
     last_sequence: u64,
     low_water: HubId,
+    /// No index of a segment that ends at or below this place is in memory.
+    indexed: HubId,
 }
 
 impl<F> Shelf<F> {
     pub(crate) fn new(
         log_id: LogId,
+        files: Arc<Files<F>>,
         segments: VecDeque<Arc<Segment<F>>>,
         head: HubId,
         last_sequence: u64,
         low_water: HubId,
     ) -> Shelf<F> {
-        Shelf { log_id, inner: RwLock::new(Inner { segments, head, last_sequence, low_water }) }
+        // The index of a sealed segment is in a file, or will be by the time that somebody needs it.
+        let indexed = segments.back().map_or(low_water, |last| last.header.before.id);
+        Shelf { log_id, files, inner: RwLock::new(Inner { segments, head, last_sequence, low_water, indexed }) }
     }
 
     pub(crate) fn head(&self) -> HubId {
@@ -146,7 +79,7 @@ impl<F> Shelf<F> {
     pub(crate) fn commit(&self, committed: u64, head: HubId, last_sequence: u64) {
         let mut inner = self.write();
         if let Some(newest) = inner.segments.back() {
-            newest.committed.store(committed, Ordering::Release);
+            newest.set_committed(committed);
         }
         inner.head = head;
         inner.last_sequence = last_sequence;
@@ -161,6 +94,9 @@ impl<F> Shelf<F> {
     /// Puts a new segment at the end, in place of one that begins with the same sequence.
     pub(crate) fn push(&self, segment: Arc<Segment<F>>) {
         let mut inner = self.write();
+        if let Some(newest) = inner.segments.back() {
+            newest.seal();
+        }
         let replaces = |last: &Arc<Segment<F>>| last.header.first_sequence == segment.header.first_sequence;
         if inner.segments.back().is_some_and(replaces) {
             inner.segments.pop_back();
@@ -171,8 +107,30 @@ impl<F> Shelf<F> {
     /// Takes away the oldest segments, and moves the low-water mark.
     pub(crate) fn remove(&self, count: usize, low_water: HubId) {
         let mut inner = self.write();
-        inner.segments.drain(..count);
+        for segment in inner.segments.drain(..count) {
+            self.files.forget(segment.header.first_sequence);
+        }
         inner.low_water = low_water;
+    }
+
+    /// The place up to which records are found by index files, and not in memory.
+    pub(crate) fn indexed(&self) -> HubId {
+        self.read().indexed
+    }
+
+    /// Moves that place to where the first segment begins whose index is in memory.
+    pub(crate) fn note_indexed(&self) {
+        let mut inner = self.write();
+        let first = inner.segments.iter().find(|segment| segment.has_index_in_memory());
+        inner.indexed = inner.indexed.max(first.map_or(HubId::ZERO, |first| first.header.before.id));
+    }
+
+    /// The number of the first record that is not committed, in a segment.
+    pub(crate) fn committed_records(&self, segment: &Segment<F>) -> u32 {
+        let end = self
+            .after(segment.header.first_sequence)
+            .map_or_else(|| self.read().last_sequence + 1, |next| next.header.first_sequence);
+        u32::try_from(end.saturating_sub(segment.header.first_sequence)).unwrap_or(u32::MAX)
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Inner<F>> {

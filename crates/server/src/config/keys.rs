@@ -165,7 +165,7 @@ pub const KEYS: &[Key] = &[
         idempotence_entries,
         "NUMBER",
         Some("1000000"),
-        "Publishers' ids held for that window, at most, of about 100 bytes each"
+        "Publishers' ids that a log in memory holds for that window, at most, of about 100 bytes each"
     ),
     key!(log_level, "error|warn|info|debug", Some("info"), "What is told on standard error"),
 ];

@@ -78,7 +78,7 @@ pub struct Config {
     pub append_queue_bytes: usize,
     /// For how long a publisher's id stands for the event first published with it.
     pub idempotence_window: Duration,
-    /// Publishers' ids held for that window.
+    /// Publishers' ids that a log in memory holds for that window.
     pub idempotence_entries: usize,
     /// What is told on standard error.
     pub log_level: LogLevel,

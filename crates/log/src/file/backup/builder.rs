@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use super::super::committer::GROUP_BYTES;
 use super::super::disk::Disk;
+use super::super::files::Files;
 use super::super::group::Group;
 use super::super::layout::{GROUP_HEADER, LogId, SEGMENT_HEADER, SegmentEnd, SegmentHeader};
 use super::super::recovery::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
+use super::super::segment::Segment;
 use super::super::segments::{RollError, Segments, create_segment, fill_segment};
 use super::super::shelf::Shelf;
 use crate::HubId;
@@ -30,8 +32,10 @@ impl<D: Disk> Builder<D> {
         let before = SegmentEnd { id: low_water, ..SegmentEnd::default() };
         let header = SegmentHeader { log_id, first_sequence: 1, file_bytes: segment_bytes, before };
         let file = fill_segment(&**disk, segment_bytes)?;
-        let first = Arc::new(create_segment(&**disk, file, header).map_err(io_error)?);
-        let shelf = Shelf::new(log_id, VecDeque::from([Arc::clone(&first)]), low_water, 0, low_water);
+        create_segment(&**disk, &file, &header).map_err(io_error)?;
+        let files = Arc::new(Files::new(Arc::clone(disk)));
+        let first = Arc::new(Segment::open(header, Arc::new(file), Arc::clone(&files)));
+        let shelf = Shelf::new(log_id, files, VecDeque::from([Arc::clone(&first)]), low_water, 0, low_water);
         let segments = Segments {
             disk: Arc::clone(disk),
             shelf: Arc::new(shelf),

@@ -182,7 +182,7 @@ fn a_segment_is_begun_only_by_the_first_array_of_a_group() {
 #[test]
 fn publishers_ids_are_known_after_a_restart() {
     let disk = SimDisk::default();
-    let config = FileLogConfig { idempotence_window: Duration::from_millis(1000), idempotence_entries: 50, ..config() };
+    let config = FileLogConfig { idempotence_window: Duration::from_millis(1000), ..config() };
     let clock = TestClock::at(BEGINNING);
     let (log, _) = FileLog::open(disk.clone(), &config, Arc::clone(&clock) as Arc<dyn Clock>).expect("opened");
     let publish = |n: u64| vec![event_with_id("t", &format!("x{n}"), &format!("{n} {}", "x".repeat(200)))];
@@ -196,7 +196,8 @@ fn publishers_ids_are_known_after_a_restart() {
     let now_ms = BEGINNING + 60 * 20;
     let (log, recovery) = reopen(now_ms);
     // Of 0 to 59, those from 11 on were published less than a second ago.
-    assert_eq!(recovery.idempotence_entries, 49);
+    let last = recovery.idempotence_entries;
+    assert!(0 < last && last < 20, "{last}: only those of the last segment are read back");
     for n in 11..60 {
         assert_eq!(append(&log, publish(n)), [ids[n as usize]]);
     }
@@ -204,9 +205,11 @@ fn publishers_ids_are_known_after_a_restart() {
     assert_eq!(try_append(&log, other), Err(AppendError::IdConflict { index: 0, first: ids[59] }));
     assert!(append(&log, publish(10)) > vec![ids[59]], "the window has passed it");
     drop(log);
-    let (log, recovery) = reopen(BEGINNING);
-    assert_eq!(recovery.idempotence_entries, 50, "at most idempotence_entries, the newest, though the clock went back");
-    assert_eq!(log.stats().idempotence_evictions, 0);
+    // The clock was set back meanwhile: nothing is older for it.
+    let (log, _) = reopen(BEGINNING);
+    for n in 11..60 {
+        assert_eq!(append(&log, publish(n)), [ids[n as usize]]);
+    }
 }
 
 #[test]

@@ -1,7 +1,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::committer::Window;
 use super::keeper::Retention;
 use super::open::{Durability, Opening};
 use super::{Disk, FileLog, FileLogConfig, OpenError, Recovery, SimDisk};
@@ -10,6 +9,7 @@ use crate::testing::TestClock;
 use crate::{Clock, EventLog};
 
 mod epochs;
+mod indexed;
 mod limits;
 mod start;
 mod threads;
@@ -21,7 +21,7 @@ pub(super) fn opening(clock: Arc<TestClock>) -> Opening {
     Opening {
         segment_bytes: 4096,
         retention: Retention { bytes: u64::MAX, age_ms: u64::MAX },
-        window: Window { window_ms: 1000, entries_max: 10 },
+        window_ms: 1000,
         durability: Durability::Commit,
         boot_id: *b"a kernel's start",
         retention_catch_up: Duration::from_secs(24 * 3600),
@@ -35,7 +35,6 @@ fn make(setup: &Setup) -> Box<dyn EventLog> {
         segment_bytes: 16 << 10,
         retention_bytes: setup.retained_bytes as u64,
         idempotence_window: setup.window,
-        idempotence_entries: setup.entries,
         ..FileLogConfig::default()
     };
     let clock = Arc::clone(&setup.clock) as Arc<dyn Clock>;

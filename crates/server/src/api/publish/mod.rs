@@ -113,7 +113,7 @@ fn failure(error: AppendError, is_array: bool) -> Failure {
         }
         AppendError::TooLarge { .. } => Problem::new(Kind::SegmentBytes, text),
         AppendError::Busy => Problem::new(Kind::Busy, text),
-        AppendError::NoSegment { .. } => Problem::new(Kind::Busy, text),
+        AppendError::NoSegment { .. } | AppendError::Unread { .. } => Problem::new(Kind::Busy, text),
         AppendError::NoSpace => Problem::new(Kind::NoSpace, text),
         AppendError::Failed { reason } => {
             // It has failed for good: to say so for each publisher would bury everything else.

@@ -1,0 +1,93 @@
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::cursor::FileCursor;
+use super::disk::Disk;
+use super::index::{OpenIndex, RecordIndex, index_name, write_index};
+use super::picks::Wanted;
+use super::segment::{Segment, Unwritten};
+use super::shelf::Shelf;
+use crate::ReadError;
+use crate::cursor::RecordCursor;
+
+/// So many sealed segments may have their index in memory, where it cannot be written. Of more, the
+/// oldest go without.
+const UNWRITTEN_MAX: usize = 4;
+
+/// Writes the indexes of sealed segments to their files, and makes those that are absent.
+pub(crate) struct Indexer<D: Disk> {
+    disk: Arc<D>,
+    shelf: Arc<Shelf<D::File>>,
+    /// One is written at a time.
+    writing: Mutex<()>,
+}
+
+impl<D: Disk> Indexer<D> {
+    pub(crate) fn new(disk: Arc<D>, shelf: Arc<Shelf<D::File>>) -> Indexer<D> {
+        Indexer { disk, shelf, writing: Mutex::new(()) }
+    }
+
+    /// Writes one index, if one is to be written. Whether there may be another.
+    ///
+    /// # Errors
+    /// When the disk fails; it can be tried again.
+    pub(crate) fn turn(&self) -> io::Result<bool> {
+        let mut segments = self.shelf.segments();
+        segments.pop();
+        let known: Vec<_> = segments.iter().filter(|segment| segment.has_index_in_memory()).collect();
+        let Some(segment) = known.first().copied().or_else(|| segments.iter().rfind(|s| s.unwritten().is_some()))
+        else {
+            return Ok(false);
+        };
+        let written = self.write(segment);
+        if written.is_err() && known.len() > UNWRITTEN_MAX {
+            segment.drop_index();
+            self.shelf.note_indexed();
+        }
+        written.map(|()| true)
+    }
+
+    /// Makes the index of a sealed segment, unless it is there or cannot be made.
+    ///
+    /// # Errors
+    /// When the disk fails; then the segment goes without.
+    pub(crate) fn write(&self, segment: &Arc<Segment<D::File>>) -> io::Result<()> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        match segment.unwritten() {
+            None => return Ok(()),
+            Some(Unwritten::Known(index)) => {
+                let index = index.read().unwrap_or_else(PoisonError::into_inner);
+                write_index(&*self.disk, &segment.indexed(), &index)?;
+            }
+            Some(Unwritten::Unknown) => match self.make(segment) {
+                Ok(index) if index.records() == self.shelf.committed_records(segment) => {
+                    write_index(&*self.disk, &segment.indexed(), &index)?;
+                }
+                // Whoever reads its records meets the damage. Or it was removed meanwhile.
+                Ok(_) | Err(ReadError::Damaged { .. }) => {
+                    segment.index_is_impossible();
+                    return Ok(());
+                }
+                Err(ReadError::Io(error)) => return Err(error),
+            },
+        }
+        segment.index_is_written();
+        self.shelf.note_indexed();
+        // If retention was quicker, nobody else removes the file.
+        if self.shelf.low_water() > segment.header.before.id {
+            self.disk.unlink(&index_name(segment.header.first_sequence))?;
+        }
+        Ok(())
+    }
+
+    /// Makes an index of the records of a segment.
+    fn make(&self, segment: &Arc<Segment<D::File>>) -> Result<OpenIndex, ReadError> {
+        let mut index = OpenIndex::new(&segment.header.log_id, segment.header.before.id);
+        let mut cursor = FileCursor::of_segment(&self.shelf, Arc::clone(segment), Wanted::All);
+        while cursor.advance()?.is_some() {
+            let (at, group_end, head) = cursor.found()?;
+            index.push(at, group_end, &head);
+        }
+        Ok(index)
+    }
+}
