@@ -8,7 +8,9 @@ use crate::testing::{
     Deadline, Followed, Seen, TestClock, append, begin_append, event, event_of_type, event_with_id, eventually,
     everything, matchers, on, read_after, read_all, shown, texts, try_append, wait,
 };
-use crate::{AppendError, Data, EVENT_BYTES, EventLog, Filter, HubId, NewEvent, Standing, TopicSummary, Types};
+use crate::{
+    AppendError, Data, EVENT_BYTES, EventLog, Filter, HubId, NewEvent, RetentionRules, Standing, TopicSummary, Types,
+};
 
 /// What a test asks of a log.
 pub(crate) struct Setup {
@@ -17,10 +19,11 @@ pub(crate) struct Setup {
     pub(crate) entries: usize,
     /// About how many bytes are retained; at least 64 KiB.
     pub(crate) retained_bytes: usize,
+    pub(crate) rules: RetentionRules,
 }
 
 /// When logs are made here: milliseconds since the Unix epoch.
-const BEGINNING: u64 = 1_000_000;
+pub(crate) const BEGINNING: u64 = 1_000_000;
 
 impl Default for Setup {
     fn default() -> Setup {
@@ -29,11 +32,12 @@ impl Default for Setup {
             window: Duration::from_secs(600),
             entries: 1000,
             retained_bytes: 16 << 20,
+            rules: RetentionRules::default(),
         }
     }
 }
 
-type Make = fn(&Setup) -> Box<dyn EventLog>;
+pub(crate) type Make = fn(&Setup) -> Box<dyn EventLog>;
 
 macro_rules! conformance {
     ($make:expr, $($test:ident),+ $(,)?) => {

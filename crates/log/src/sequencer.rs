@@ -1,8 +1,9 @@
 use std::collections::HashMap;
 
-use crate::idempotence::{Fingerprint, Fingerprints, Idempotence};
+use crate::idempotence::{Entry, Fingerprint, Fingerprints, Idempotence};
 use crate::record::Draft;
 use crate::times::Moment;
+use crate::visibility::Visibility;
 use crate::{AppendError, HubId, NewEvent};
 
 /// What a publisher sent in one request, encoded.
@@ -72,26 +73,28 @@ impl Sequencer {
         self.last_id
     }
 
-    /// Looks at an array and changes nothing.
-    pub(crate) fn plan(&self, array: &Array, moment: &Moment) -> Plan {
+    /// Looks at an array and changes nothing. What was erased since it was published is published anew.
+    pub(crate) fn plan(&self, array: &Array, moment: &Moment, visibility: &Visibility) -> Plan {
         let mut here: HashMap<u128, usize> = HashMap::new();
         let mut planned = Vec::with_capacity(array.events.len());
-        for (index, (_, fingerprint)) in array.events.iter().enumerate() {
+        for (index, (draft, fingerprint)) in array.events.iter().enumerate() {
             let Some(fingerprint) = fingerprint else {
                 planned.push(Planned::New);
                 continue;
             };
-            let (content, first, plan) =
-                if let Some(entry) = self.idempotence.find(fingerprint.key, moment.retention_ms) {
-                    (entry.content, entry.id, Planned::Known(entry.id))
-                } else if let Some(&same) = here.get(&fingerprint.key) {
-                    let content = array.events[same].1.map_or(0, |earlier| earlier.content);
-                    (content, HubId::ZERO, Planned::SameAs(same))
-                } else {
-                    here.insert(fingerprint.key, index);
-                    planned.push(Planned::New);
-                    continue;
-                };
+            let (content, first, plan) = if let Some(entry) =
+                self.idempotence.find(fingerprint.key, moment.retention_ms)
+                && !was_erased(entry, draft, fingerprint, visibility)
+            {
+                (entry.content, entry.id, Planned::Known(entry.id))
+            } else if let Some(&same) = here.get(&fingerprint.key) {
+                let content = array.events[same].1.map_or(0, |earlier| earlier.content);
+                (content, HubId::ZERO, Planned::SameAs(same))
+            } else {
+                here.insert(fingerprint.key, index);
+                planned.push(Planned::New);
+                continue;
+            };
             if content != fingerprint.content {
                 return Plan::Refused(AppendError::IdConflict { index, first });
             }
@@ -147,4 +150,11 @@ impl Sequencer {
         }
         ids
     }
+}
+
+/// Whether an earlier event with the key of a draft was erased. Of its topics the first is known; the others
+/// only if its content is the same.
+fn was_erased(earlier: Entry, draft: &Draft, fingerprint: &Fingerprint, visibility: &Visibility) -> bool {
+    let known = if earlier.content == fingerprint.content { usize::MAX } else { 1 };
+    visibility.has_erased(earlier.id, draft.topics().take(known))
 }

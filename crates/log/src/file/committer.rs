@@ -12,6 +12,7 @@ use crate::cursor::RecordCursor;
 use crate::idempotence::{Fingerprints, Idempotence};
 use crate::sequencer::{Array, Plan, Sequencer};
 use crate::times::Moment;
+use crate::visibility::Visibility;
 use crate::{AppendError, HubId, ReadError, RecordView};
 
 /// A group is closed once it is this long, in bytes.
@@ -25,6 +26,7 @@ pub(crate) type Answer = Result<Vec<HubId>, AppendError>;
 pub(crate) struct Committer<D: Disk> {
     segments: Segments<D>,
     sequencer: Sequencer,
+    visibility: Arc<Visibility>,
     group: Group,
     failed: Option<String>,
 }
@@ -45,17 +47,19 @@ impl<D: Disk> Committer<D> {
         segments: Segments<D>,
         window: Window,
         fingerprints: &Fingerprints,
+        visibility: Arc<Visibility>,
         retention_ms: u64,
     ) -> Result<Committer<D>, OpenError> {
-        let idempotence =
-            remember(segments.shelf(), window, fingerprints, retention_ms).map_err(|error| match error {
+        let idempotence = remember(segments.shelf(), window, fingerprints, &visibility, retention_ms).map_err(
+            |error| match error {
                 ReadError::Io(source) => OpenError::Io { what: "read the idempotence window", source },
                 ReadError::Damaged { file, position } => {
                     OpenError::Damaged { file, position, what: "a record does not hold what was written" }
                 }
-            })?;
+            },
+        )?;
         let sequencer = Sequencer::new(segments.last_sequence(), segments.shelf().head(), idempotence);
-        Ok(Committer { segments, sequencer, group: Group::default(), failed: None })
+        Ok(Committer { segments, sequencer, visibility, group: Group::default(), failed: None })
     }
 
     pub(crate) fn shelf(&self) -> &Arc<Shelf<D::File>> {
@@ -99,7 +103,7 @@ impl<D: Disk> Committer<D> {
                 answers.extend(waiting.pop_front().map(|(_, ticket)| (ticket, answer)));
                 continue;
             }
-            let answer = match self.sequencer.plan(array, moment) {
+            let answer = match self.sequencer.plan(array, moment, &self.visibility) {
                 Plan::Repeated(ids) => {
                     self.sequencer.note_repeated(ids.len());
                     Ok(ids)
@@ -210,6 +214,7 @@ fn remember<F: super::disk::DiskFile>(
     shelf: &Shelf<F>,
     window: Window,
     fingerprints: &Fingerprints,
+    visibility: &Visibility,
     now_ms: u64,
 ) -> Result<Idempotence, ReadError> {
     let mut idempotence = Idempotence::new(window.window_ms, window.entries_max);
@@ -220,7 +225,9 @@ fn remember<F: super::disk::DiskFile>(
         let mut found = Vec::new();
         let mut cursor = FileCursor::of_segment(shelf, segment);
         while let Some(head) = cursor.advance()? {
-            if head.publisher_id.is_some() && idempotence.is_live(head.retention_ms, now_ms) {
+            // What was erased is published anew, and cannot be read any more.
+            let is_erased = visibility.has_erased(head.id, head.topics());
+            if head.publisher_id.is_some() && idempotence.is_live(head.retention_ms, now_ms) && !is_erased {
                 let record = cursor.record()?;
                 found.extend(fingerprints.of_record(&record).map(|print| (print, record.id, record.retention_ms())));
             }

@@ -1,4 +1,5 @@
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::disk::DiskFile;
@@ -6,6 +7,7 @@ use super::layout::{GROUP_HEADER, GroupHeader, SEGMENT_HEADER};
 use super::shelf::{Mark, Segment, Shelf};
 use crate::cursor::RecordCursor;
 use crate::record::{Extent, FIXED_BYTES, Head};
+use crate::visibility::Visibility;
 use crate::{HubId, ReadError, RecordView};
 
 /// The first read of a walk.
@@ -40,6 +42,14 @@ impl Window {
         let start = usize::try_from(at - self.at).expect("lies in the window");
         Ok(&self.bytes[start..start + length])
     }
+}
+
+/// A group, as far as a follower is given it.
+pub(crate) struct SeenGroup<'w> {
+    /// The last of its records that is hidden; what precedes it is not to be given.
+    pub(crate) hidden: Option<HubId>,
+    /// Those that follow.
+    pub(crate) records: Vec<RecordView<'w>>,
 }
 
 /// A walk over the committed records of a file log.
@@ -96,8 +106,8 @@ impl<'a, F: DiskFile> FileCursor<'a, F> {
         }
     }
 
-    /// The next whole group, as its records; `None` at the end. Only between two groups.
-    pub(crate) fn group(&mut self) -> Result<Option<Vec<RecordView<'_>>>, ReadError> {
+    /// The next whole group; `None` at the end. Only between two groups.
+    pub(crate) fn group(&mut self, visibility: &Visibility) -> Result<Option<SeenGroup<'_>>, ReadError> {
         if self.at >= self.end && !self.next_segment() {
             return Ok(None);
         }
@@ -106,16 +116,29 @@ impl<'a, F: DiskFile> FileCursor<'a, F> {
         let length = usize::try_from(length).map_err(|_| self.damage(start))?;
         self.at = self.group_end;
         let mut body = load(&mut self.window, &self.segment, start, length, self.end)?;
-        let mut records = Vec::new();
+        let damaged = |_| ReadError::Damaged { file: self.segment.name.clone(), position: start };
+        let mut group = SeenGroup { hidden: None, records: Vec::new() };
         while !body.is_empty() {
-            let Ok((record, rest)) = RecordView::parse_first(body) else {
-                return Err(ReadError::Damaged { file: self.segment.name.clone(), position: start });
-            };
-            self.last = record.id;
-            records.push(record);
+            let (head, frame, rest) = Head::parse_first(body).map_err(damaged)?;
+            self.last = head.id;
+            let record = if visibility.hides(&head).is_some() { None } else { Some(head.with_frame(frame)) };
+            match record {
+                Some(Ok(record)) => group.records.push(record),
+                Some(Err(bad)) if visibility.explains(&head).is_none() => return Err(damaged(bad)),
+                _ => {
+                    group.hidden = Some(head.id);
+                    group.records.clear();
+                }
+            }
             body = rest;
         }
-        Ok(Some(records))
+        Ok(Some(group))
+    }
+
+    /// Where the frame lies of the record on which it stands. Only after `advance` gave one.
+    pub(crate) fn frame(&self) -> Range<u64> {
+        let (at, extent) = self.current;
+        at + extent.head_bytes as u64..at + extent.bytes as u64
     }
 
     /// Goes on to the next segment or to what was committed since; false at the end of the log.
@@ -191,9 +214,13 @@ impl<F: DiskFile> RecordCursor for FileCursor<'_, F> {
             }
         };
         self.current = (at, extent);
-        let head = self.window.load(&self.segment.file, at, extent.head_bytes, self.end)?;
-        let damaged = |_| ReadError::Damaged { file: self.segment.name.clone(), position: at };
-        Ok(Some(Head::read(head).map_err(damaged)?))
+        self.head().map(Some)
+    }
+
+    fn head(&mut self) -> Result<Head<'_>, ReadError> {
+        let (at, extent) = self.current;
+        let head = load(&mut self.window, &self.segment, at, extent.head_bytes, self.end)?;
+        Head::read(head).map_err(|_| ReadError::Damaged { file: self.segment.name.clone(), position: at })
     }
 
     fn record(&mut self) -> Result<RecordView<'_>, ReadError> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::disk::Disk;
 use super::ledger::Ledger;
 use super::shelf::Shelf;
+use super::sweep::Sweep;
 
 /// How often the clocks are kept, and the floor of ids moves.
 pub(crate) const KEEP_EVERY: Duration = Duration::from_secs(30);
@@ -20,20 +21,26 @@ pub(crate) struct Retention {
     pub(crate) age_ms: u64,
 }
 
-/// Does what is to be done beside committing: it keeps the clocks, moves the floor of ids, and removes
-/// what is retained no longer.
+/// Does what is to be done beside committing: it keeps the clocks, moves the floor of ids, removes
+/// what is retained no longer, and overwrites what was erased.
 pub(crate) struct Keeper<D: Disk> {
     pub(crate) ledger: Ledger<D>,
     shelf: Arc<Shelf<D::File>>,
     retention: Retention,
+    pub(crate) sweep: Sweep<D>,
     /// When the clocks are to be kept, in monotonic time.
     keep_at: Duration,
 }
 
 impl<D: Disk> Keeper<D> {
-    pub(crate) fn new(ledger: Ledger<D>, shelf: Arc<Shelf<D::File>>, retention: Retention) -> Keeper<D> {
+    pub(crate) fn new(
+        ledger: Ledger<D>,
+        shelf: Arc<Shelf<D::File>>,
+        retention: Retention,
+        sweep: Sweep<D>,
+    ) -> Keeper<D> {
         let keep_at = ledger.times().clock().monotonic() + KEEP_EVERY;
-        Keeper { ledger, shelf, retention, keep_at }
+        Keeper { ledger, shelf, retention, sweep, keep_at }
     }
 
     /// Does what is due, and says after how long to come again.
@@ -47,7 +54,8 @@ impl<D: Disk> Keeper<D> {
             self.keep_at = now + KEEP_EVERY;
             done = done.and(self.ledger.keep_times());
         }
-        (TRIM_EVERY.min(self.keep_at.saturating_sub(now)), done)
+        let sweep_in = self.sweep.turn(now).unwrap_or(TRIM_EVERY);
+        (TRIM_EVERY.min(self.keep_at.saturating_sub(now)).min(sweep_in), done)
     }
 
     /// Removes the oldest segments while all of them take too much, or the newest of what they hold is
@@ -75,6 +83,7 @@ impl<D: Disk> Keeper<D> {
         let low_water = segments[count].header.before.id;
         self.ledger.update(|manifest| manifest.low_water = low_water)?;
         self.shelf.remove(count, low_water);
+        self.sweep.eraser().drop_below(low_water);
         for segment in &segments[..count] {
             self.ledger.disk().unlink(&segment.name)?;
         }

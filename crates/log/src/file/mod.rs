@@ -21,8 +21,10 @@ mod run;
 mod segments;
 mod shelf;
 mod sim_disk;
+mod sweep;
 #[cfg(test)]
 mod tests;
+mod tombstone_file;
 
 pub(crate) use keeper::KEEP_EVERY;
 pub(crate) use open::EpochPlaces;

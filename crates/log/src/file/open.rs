@@ -7,16 +7,21 @@ use super::keeper::{Keeper, Retention};
 use super::layout::LogId;
 use super::ledger::Ledger;
 use super::manifest::{BootId, Manifest, State};
-use super::recovery::{self, OpenError, Recovery};
+use super::recovery::{self, OpenError, Recovered, Recovery};
+use super::sweep::{Eraser, Sweep};
+use super::tombstone_file::TombstoneFile;
 use crate::idempotence::Fingerprints;
 use crate::times::Times;
-use crate::{Clock, HubId};
+use crate::visibility::Visibility;
+use crate::{Clock, HubId, RetentionRules};
 
 /// How a log in a locked folder is opened.
 #[derive(Clone)]
 pub(crate) struct Opening {
     pub(crate) segment_bytes: u64,
     pub(crate) retention: Retention,
+    pub(crate) rules: RetentionRules,
+    pub(crate) erase_within: Duration,
     pub(crate) window: Window,
     pub(crate) durability: Durability,
     pub(crate) boot_id: BootId,
@@ -41,6 +46,7 @@ pub(crate) struct Opened<D: Disk> {
     pub(crate) committer: Committer<D>,
     pub(crate) keeper: Keeper<D>,
     pub(crate) times: Arc<Times>,
+    pub(crate) visibility: Arc<Visibility>,
     pub(crate) epochs: EpochPlaces,
     pub(crate) recovery: Recovery,
 }
@@ -52,7 +58,7 @@ pub(crate) struct Opened<D: Disk> {
 /// When the folder cannot be read, or is not what a log leaves behind.
 pub(crate) fn open<D: Disk>(disk: D, opening: &Opening, fingerprints: &Fingerprints) -> Result<Opened<D>, OpenError> {
     let now_ms = opening.clock.now_ms();
-    let (mut segments, mut manifest, mut recovery) =
+    let Recovered { mut segments, mut manifest, tombstones, mut recovery } =
         recovery::open(disk, opening.segment_bytes, now_ms, opening.new_log_id)?;
     let shelf = Arc::clone(segments.shelf());
     let is_lossless = match manifest.state {
@@ -74,10 +80,18 @@ pub(crate) fn open<D: Disk>(disk: D, opening: &Opening, fingerprints: &Fingerpri
     let mut ledger = Ledger::new(Arc::clone(segments.disk()), manifest, Arc::clone(&times));
     ledger.keep_times().map_err(|source| OpenError::Io { what: "write the manifest", source })?;
     segments.begin_at(epochs.current);
-    let keeper = Keeper::new(ledger, shelf, opening.retention);
-    let committer = Committer::open(segments, opening.window, fingerprints, times.moment().retention_ms)?;
+    let disk = Arc::clone(segments.disk());
+    let file = TombstoneFile::go_on(Arc::clone(&disk), shelf.log_id, &tombstones)
+        .map_err(|source| OpenError::Io { what: "write the tombstones", source })?;
+    let visibility = Visibility::new(opening.rules.clone(), Arc::clone(&times), tombstones.tombstones);
+    let visibility = Arc::new(visibility);
+    let eraser = Arc::new(Eraser::new(file, Arc::clone(&visibility)));
+    let sweep = Sweep::new(eraser, disk, Arc::clone(&shelf), opening.erase_within);
+    let keeper = Keeper::new(ledger, shelf, opening.retention, sweep);
+    let retention_ms = times.moment().retention_ms;
+    let committer = Committer::open(segments, opening.window, fingerprints, Arc::clone(&visibility), retention_ms)?;
     recovery.idempotence_entries = committer.sequencer().idempotence.len() as u64;
-    Ok(Opened { committer, keeper, times, epochs, recovery })
+    Ok(Opened { committer, keeper, times, visibility, epochs, recovery })
 }
 
 /// Where the epochs of an open log begin.

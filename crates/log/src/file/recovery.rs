@@ -11,7 +11,10 @@ use super::layout::{
 use super::manifest::{BadManifest, MANIFEST, MANIFEST_FORMAT, Manifest, State};
 use super::segments::{RollError, Segments, create_segment, fill_segment, write_zeros};
 use super::shelf::{Mark, Segment, Shelf};
-use crate::{HubId, RecordView};
+use super::tombstone_file::{self, Found};
+use crate::HubId;
+use crate::record::Head;
+use crate::tombstones::Tombstones;
 
 /// What is read at once where a segment is searched.
 const SEARCH_BYTES: usize = 256 * 1024;
@@ -104,13 +107,21 @@ fn damaged(file: &str, position: u64, what: &'static str) -> OpenError {
     OpenError::Damaged { file: file.to_owned(), position, what }
 }
 
+/// A folder in order.
+pub(crate) struct Recovered<D: Disk> {
+    pub(crate) segments: Segments<D>,
+    pub(crate) manifest: Manifest,
+    pub(crate) tombstones: Found,
+    pub(crate) recovery: Recovery,
+}
+
 /// Opens the log in a folder that is locked, or makes one with `new_log_id`, which must be random.
 pub(crate) fn open<D: Disk>(
     disk: D,
     segment_bytes: u64,
     now_ms: u64,
     new_log_id: LogId,
-) -> Result<(Segments<D>, Manifest, Recovery), OpenError> {
+) -> Result<Recovered<D>, OpenError> {
     if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&segment_bytes) {
         return Err(OpenError::SegmentBytes { bytes: segment_bytes });
     }
@@ -137,9 +148,15 @@ pub(crate) fn open<D: Disk>(
         .map(|&first_sequence| open_segment(&disk, first_sequence, &manifest.log_id))
         .collect::<Result<VecDeque<_>, _>>()?;
     remove_left_over(&disk, &mut segments, manifest.low_water)?;
-    let (opened, recovery) = recover(disk, segment_bytes, &manifest, segments)?;
+    let tombstones = tombstone_file::read(&disk, &manifest.log_id, manifest.low_water)?;
+    let (opened, recovery) = recover(disk, segment_bytes, &manifest, &tombstones.tombstones, segments)?;
     let (records, _, segments) = opened.shelf.size();
-    Ok((opened, manifest, Recovery { created, records, segments, ..recovery }))
+    Ok(Recovered {
+        segments: opened,
+        recovery: Recovery { created, records, segments, ..recovery },
+        manifest,
+        tombstones,
+    })
 }
 
 /// The manifest of the folder; none if it has none.
@@ -237,6 +254,7 @@ fn recover<D: Disk>(
     disk: D,
     segment_bytes: u64,
     manifest: &Manifest,
+    tombstones: &Tombstones,
     mut segments: VecDeque<Segment<D::File>>,
 ) -> Result<(Segments<D>, Recovery), OpenError> {
     let last = segments.pop_back().ok_or(OpenError::NoSegments)?;
@@ -255,7 +273,7 @@ fn recover<D: Disk>(
         }
         sealed.push_back(Arc::new(Segment::new(segment.header, segment.file, next.before.length)));
     }
-    let end = scan(&last, &manifest.log_id)?;
+    let end = scan(&last, &manifest.log_id, tombstones)?;
     let cut_bytes = cut(&last, end.position).map_err(io_error("cut the last segment"))?;
     // What is read here may be in the page cache alone: a killed process leaves it there. After a
     // failed sync the system even takes it for written, and would not write it at the next sync.
@@ -294,7 +312,7 @@ struct End {
 }
 
 /// Walks over the whole groups of the last segment.
-fn scan<F: DiskFile>(segment: &Segment<F>, log_id: &LogId) -> Result<End, OpenError> {
+fn scan<F: DiskFile>(segment: &Segment<F>, log_id: &LogId, tombstones: &Tombstones) -> Result<End, OpenError> {
     let failed = io_error("read the last segment");
     let file_end = segment.file.length().map_err(&failed)?.min(segment.header.file_bytes);
     let mut end = End {
@@ -307,7 +325,9 @@ fn scan<F: DiskFile>(segment: &Segment<F>, log_id: &LogId) -> Result<End, OpenEr
         marks: Vec::new(),
     };
     let mut window = Window::default();
-    while let Some(next) = whole_group(&mut window, &segment.file, &end, file_end, log_id).map_err(&failed)? {
+    while let Some(next) =
+        whole_group(&mut window, &segment.file, &end, file_end, log_id, tombstones).map_err(&failed)?
+    {
         end.marks.push(Mark { after: end.last_id, at: end.position, group_end: end.position });
         end = End { marks: end.marks, ..next };
     }
@@ -327,6 +347,7 @@ fn whole_group(
     end: &End,
     file_end: u64,
     log_id: &LogId,
+    tombstones: &Tombstones,
 ) -> io::Result<Option<End>> {
     let body_at = end.position + GROUP_HEADER as u64;
     if body_at > file_end {
@@ -343,19 +364,21 @@ fn whole_group(
     let (mut count, mut records_crc) = (0, 0);
     let (mut last_sequence, mut last_id, mut retention_ms) = (end.last_sequence, end.last_id, end.retention_ms);
     while !body.is_empty() {
-        let Ok((record, rest)) = RecordView::parse_first(body) else { return Ok(None) };
-        if record.sequence != last_sequence + 1 || record.id <= last_id {
+        let Ok((head, frame, rest)) = Head::parse_first(body) else { return Ok(None) };
+        // The frame of what was erased may be overwritten, in whole or in part.
+        let is_record = head.with_frame(frame).is_ok() || tombstones.cover(&head);
+        if !is_record || head.sequence != last_sequence + 1 || head.id <= last_id {
             return Ok(None);
         }
-        records_crc = crc32c::crc32c_append(records_crc, &record.head_crc().to_le_bytes());
-        (last_sequence, last_id, retention_ms) = (record.sequence, record.id, record.retention_ms());
+        records_crc = crc32c::crc32c_append(records_crc, &head.head_crc.to_le_bytes());
+        (last_sequence, last_id, retention_ms) = (head.sequence, head.id, head.retention_ms);
         count += 1;
         body = rest;
     }
     let is_whole = count == header.count && records_crc == header.records_crc;
     let last_group = end.position;
     let marks = Vec::new();
-    Ok(is_whole.then(|| End { position, predecessor, last_sequence, last_id, retention_ms, last_group, marks }))
+    Ok(is_whole.then_some(End { position, predecessor, last_sequence, last_id, retention_ms, last_group, marks }))
 }
 
 /// Whether a group behind the end says that more was durable than is whole.

@@ -6,9 +6,11 @@ use super::keeper::Retention;
 use super::open::{Durability, Opening};
 use super::{Disk, FileLog, FileLogConfig, OpenError, Recovery, SimDisk};
 use crate::conformance::{Setup, conformance};
+use crate::hiding_tests::conformance_of_hiding;
 use crate::testing::TestClock;
-use crate::{Clock, EventLog};
+use crate::{Clock, EventLog, RetentionRules};
 
+mod erasing;
 mod limits;
 mod start;
 mod threads;
@@ -20,6 +22,8 @@ pub(super) fn opening(clock: Arc<TestClock>) -> Opening {
     Opening {
         segment_bytes: 4096,
         retention: Retention { bytes: u64::MAX, age_ms: u64::MAX },
+        rules: RetentionRules::default(),
+        erase_within: Duration::from_secs(3600),
         window: Window { window_ms: 1000, entries_max: 10 },
         durability: Durability::Commit,
         boot_id: *b"a kernel's start",
@@ -30,18 +34,24 @@ pub(super) fn opening(clock: Arc<TestClock>) -> Opening {
 }
 
 fn make(setup: &Setup) -> Box<dyn EventLog> {
+    open_with_setup(setup, SimDisk::default())
+}
+
+fn open_with_setup(setup: &Setup, disk: SimDisk) -> Box<dyn EventLog> {
     let config = FileLogConfig {
         segment_bytes: 16 << 10,
         retention_bytes: setup.retained_bytes as u64,
         idempotence_window: setup.window,
         idempotence_entries: setup.entries,
+        retention_rules: setup.rules.clone(),
         ..FileLogConfig::default()
     };
     let clock = Arc::clone(&setup.clock) as Arc<dyn Clock>;
-    Box::new(FileLog::open(SimDisk::default(), &config, clock).expect("opened").0)
+    Box::new(FileLog::open(disk, &config, clock).expect("opened").0)
 }
 
 conformance!(make);
+conformance_of_hiding!(make);
 
 fn config() -> FileLogConfig {
     FileLogConfig { segment_bytes: 4096, ..FileLogConfig::default() }
