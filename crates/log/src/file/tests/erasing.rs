@@ -38,9 +38,12 @@ fn the_bytes_are_overwritten_in_time_and_the_tombstone_goes_with_the_segment() {
     log.erase(&Erase::Event(ids[1])).expect("erased");
     log.erase(&Erase::Event(ids[9])).expect("erased");
     assert!(holds(&disk, "secret 1 "), "not yet");
-    clock.set(BEGINNING + 50);
     let is_gone = |n: usize| !holds(&disk, &format!("secret {n} "));
-    eventually("the bytes are overwritten, in sealed segments and in the active one", || is_gone(1) && is_gone(9));
+    eventually("the bytes are overwritten, in sealed segments and in the active one", || {
+        // The keeper may not have looked at the clock yet.
+        clock.set(clock.now_ms() + 10);
+        is_gone(1) && is_gone(9)
+    });
     assert!(holds(&disk, "secret 2 "));
     assert_eq!(met_after(&log, HubId::ZERO, &everything()).iter().filter(|met| met.is_ok()).count(), 8);
     assert_eq!(log.stats().tombstones, 2, "they stay while the records' heads do");
