@@ -58,7 +58,7 @@ pub struct Shard<T> {
     round: Round,
     frames: Frames,
     /// For whom `frames` were made, while they may serve the next one as well.
-    frames_for: Option<(u32, Progress, Position)>,
+    frames_for: Option<(u32, Progress, Position, u64)>,
     listed: Listed,
     gaps_told: [u64; GapReason::ALL.len()],
 }
@@ -138,6 +138,7 @@ impl<T> Shard<T> {
             is_blocked: false,
             is_lagging: false,
             is_untold: false,
+            told: None,
         });
         self.link(key);
         self.lag(key);
@@ -270,7 +271,8 @@ impl<T> Shard<T> {
         if slot.source == Source::Tail && slot.progress.offset == 0 {
             slot.progress.at = group.settled(slot.progress.at);
         }
-        let wanted = (slot.group, slot.progress, self.matched);
+        // Frames that were copied before the tail forgot something may hold what was erased.
+        let wanted = (slot.group, slot.progress, self.matched, tail.forgets());
         if slot.own.is_some() || slot.source != Source::Tail || self.frames_for != Some(wanted) {
             self.frames_for = None;
             self.frames.begin_with(slot.own_rest());
@@ -281,11 +283,12 @@ impl<T> Shard<T> {
             {
                 slot.progress.at = at;
                 slot.source = Source::Tail;
+                slot.told = None;
             }
             if slot.source == Source::Tail {
                 match self.listed.fill(&mut self.frames, slot, &group.filter, self.matched, &reader) {
                     Filled::Frames if slot.own.is_none() => {
-                        self.frames_for = Some((slot.group, slot.progress, self.matched))
+                        self.frames_for = Some((slot.group, slot.progress, self.matched, wanted.3));
                     }
                     Filled::Frames => {}
                     Filled::Older => slot.source = Source::Log,
@@ -317,8 +320,9 @@ impl<T> Shard<T> {
             return Owed::Torn;
         }
         let is_between = slot.is_between_frames();
+        let is_told = read.hidden.is_some() && read.hidden == slot.told;
         let expired = (slot.progress.place < read.low_water).then_some((GapReason::Expired, read.low_water));
-        let hidden = read.hidden.map(|reason| (reason, slot.progress.place));
+        let hidden = read.hidden.filter(|_| !is_told).map(|reason| (reason, slot.progress.place));
         if is_between && let Some((reason, resumed_from)) = expired.or(hidden) {
             let requested = slot.progress.place.to_string();
             let mut bytes = Vec::new();
@@ -327,6 +331,7 @@ impl<T> Shard<T> {
             // Behind what is hidden; what lies between is not owed, and is not told again unless the stream breaks.
             slot.progress.place = if expired.is_some() { resumed_from } else { read.looked_at };
             slot.is_untold = expired.is_none();
+            slot.told = Some(reason);
             self.gaps_told[reason.index()] += 1;
         } else if is_between && read.frames.is_empty() {
             slot.is_untold |= read.looked_at > slot.progress.place;
@@ -359,6 +364,7 @@ impl<T> Shard<T> {
         if let Some((progress, finished)) = self.frames.progress(written) {
             slot.progress = progress;
             slot.is_untold = false;
+            slot.told = None;
             frames = finished;
         }
         slot.is_blocked = written < self.frames.bytes().len();

@@ -63,6 +63,7 @@ impl<T> Shard<T> {
                     bytes.extend_from_slice(own_events::COMMENT_CHUNK);
                 }
                 slot.is_untold = false;
+                slot.told = None;
                 slot.own = Some(Box::new(Own { bytes, written: 0 }));
                 out.push(Heartbeat::Visit(key));
             }

@@ -1,5 +1,7 @@
 use tidewire_log::{HubId, Position};
 
+use crate::GapReason;
+
 /// Slots lie in blocks of this many, which never move.
 const BLOCK_SLOTS: usize = 1024;
 
@@ -61,6 +63,8 @@ pub(crate) struct Slot<T> {
     pub(crate) is_lagging: bool,
     /// The place has moved without the client having been told.
     pub(crate) is_untold: bool,
+    /// Why the last gap was told, if nothing was said since: what follows for the same reason is not told again.
+    pub(crate) told: Option<GapReason>,
 }
 
 impl<T> Slot<T> {

@@ -1,15 +1,15 @@
 //! A shard against a naive oracle: whatever subscribers, sockets, heartbeats and reads from the log do,
 //! each subscriber ends up with exactly the events of its filter after its place, once and in order,
-//! except where a gap was told.
+//! except where a gap was told, and told why: retention took it, or it was erased.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, mpsc};
 
 use rand::rngs::SmallRng;
 use rand::{Rng, RngExt, SeedableRng};
 use tidewire_core::{CatchUp, Cursor, Heartbeat, LAST_CHUNK, Limits, Owed, Shard, SlotKey, StreamStart};
 use tidewire_log::{
-    Clock, Data, EventLog, EventType, Filter, HubId, MemoryLog, MemoryLogConfig, NewEvent, SimDisk, Tail, Types,
+    Clock, Data, Erase, EventLog, EventType, Filter, HubId, MemoryLog, MemoryLogConfig, NewEvent, SimDisk, Tail, Types,
 };
 use tidewire_sse::{Decoder, Item};
 use tidewire_topic::{Matcher, MatcherSet, Topic};
@@ -44,8 +44,10 @@ struct Client {
     /// Everything matching above this is owed.
     from: HubId,
     seen: Vec<(HubId, String)>,
-    /// Below this a gap excuses a loss.
-    excused: HubId,
+    /// The gaps: how many events had been seen, why, and the id.
+    gaps: Vec<(usize, String, HubId)>,
+    /// Why the last gap of this connection was told, if nothing came since.
+    told: Option<String>,
     last_id: Option<HubId>,
 }
 
@@ -84,16 +86,25 @@ impl Dechunker {
 }
 
 impl Client {
-    fn receive(&mut self, bytes: &[u8]) {
+    fn receive(&mut self, bytes: &[u8], erased: &HashSet<HubId>) {
         let sse = self.dechunker.feed(bytes);
         self.decoder.feed(&sse);
         while let Some(item) = self.decoder.next() {
             let Item::Event(message) = item.expect("what the hub writes decodes") else { continue };
             let id: HubId = message.id.parse().expect("every event has a hub id");
             match message.event_type.as_str() {
-                "tidewire.checkpoint" => {}
-                "tidewire.gap" => self.excused = self.excused.max(id),
-                _ => self.seen.push((id, message.data)),
+                "tidewire.checkpoint" => self.told = None,
+                "tidewire.gap" => {
+                    let reason = message.data.rsplit('"').nth(1).expect("the reason comes last").to_owned();
+                    assert_ne!((&*reason, self.told.as_deref()), ("erased", Some("erased")), "one gap for neighbours");
+                    self.told = Some(reason.clone());
+                    self.gaps.push((self.seen.len(), reason, id));
+                }
+                _ => {
+                    assert!(!erased.contains(&id), "{id} was erased, and was shown");
+                    self.told = None;
+                    self.seen.push((id, message.data));
+                }
             }
             assert!(self.last_id.is_none_or(|last| last <= id), "ids went back: {:?} then {id}", self.last_id);
             self.last_id = Some(id);
@@ -110,6 +121,9 @@ struct World {
     connected: Vec<Option<SlotKey>>,
     jobs: VecDeque<CatchUp>,
     published: Vec<Published>,
+    /// How many erasures there may still be, and what was erased.
+    erasures: usize,
+    erased: HashSet<HubId>,
     now_ms: u64,
     gaps: u64,
     catch_ups: u64,
@@ -134,6 +148,8 @@ impl World {
             connected: Vec::new(),
             jobs: VecDeque::new(),
             published: Vec::new(),
+            erasures: 0,
+            erased: HashSet::new(),
             now_ms: 0,
             gaps: 0,
             catch_ups: 0,
@@ -172,6 +188,25 @@ impl World {
         }
     }
 
+    fn erase(&mut self) {
+        if self.published.is_empty() || self.erasures == 0 {
+            return;
+        }
+        self.erasures -= 1;
+        if self.rng.random_ratio(1, 8) {
+            let topic = TOPICS[self.rng.random_range(0..TOPICS.len())];
+            self.log.erase(&Erase::Topic(Topic::parse(topic).expect("a topic"))).expect("erased");
+            let of_it = self.published.iter().filter(|event| event.topics.contains(&topic));
+            self.erased.extend(of_it.map(|event| event.id));
+        } else {
+            // Mostly what some have not been given yet.
+            let back = self.rng.random_range(0..self.published.len().min(20));
+            let id = self.published[self.published.len() - 1 - back].id;
+            let is_new = self.erased.insert(id);
+            assert_eq!(self.log.erase(&Erase::Event(id)).is_ok(), is_new);
+        }
+    }
+
     fn random_filter(&mut self) -> Filter {
         let set = |rng: &mut SmallRng| {
             if rng.random_ratio(1, 4) {
@@ -202,7 +237,8 @@ impl World {
             dechunker: Dechunker::default(),
             from: HubId::ZERO,
             seen: Vec::new(),
-            excused: HubId::ZERO,
+            gaps: Vec::new(),
+            told: None,
             last_id: None,
         };
         self.clients.push(client);
@@ -217,6 +253,7 @@ impl World {
         let start = cursor.resolve(&self.log, &self.tail, &client.filter).expect("memory can be read");
         self.gaps += u64::from(start.gap.is_some());
         let place = start.place;
+        client.told = None;
         client.dechunker = Dechunker::default();
         client.decoder = Decoder::new(tidewire_sse::Limits::default());
         let head = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
@@ -246,7 +283,7 @@ impl World {
             Owed::CatchUp(job) => return self.jobs.push_back(job),
             Owed::Torn => return self.torn(key),
         };
-        self.clients[number].receive(&bytes);
+        self.clients[number].receive(&bytes, &self.erased);
         self.shard.wrote(key, written, self.now_ms);
     }
 
@@ -268,7 +305,7 @@ impl World {
             Owed::Torn => return self.torn(key),
             Owed::Nothing | Owed::CatchUp(_) => return,
         };
-        self.clients[number].receive(&bytes);
+        self.clients[number].receive(&bytes, &self.erased);
         self.shard.wrote(key, written, self.now_ms);
     }
 
@@ -278,6 +315,9 @@ impl World {
         while let Some(key) = self.shard.next_visit() {
             if self.rng.random_ratio(1, 10) {
                 self.publish();
+            }
+            if self.rng.random_ratio(1, 20) {
+                self.erase();
             }
             self.visit(key, some);
         }
@@ -298,12 +338,13 @@ impl World {
     }
 
     fn step(&mut self) {
-        match self.rng.random_range(0..12) {
+        match self.rng.random_range(0..13) {
             0..3 => self.publish(),
             3 if self.clients.len() < 30 => self.subscribe(),
             4..7 => self.round(),
             7 => self.heartbeats(),
             8 | 9 => self.run_job(some),
+            12 => self.erase(),
             10 if !self.clients.is_empty() => {
                 let number = self.rng.random_range(0..self.clients.len());
                 match self.connected[number] {
@@ -340,22 +381,30 @@ impl World {
                 .filter(|e| e.id > client.from)
                 .filter(|e| client.filter.admits(e.topics.iter().copied(), e.event_type, e.private))
                 .collect();
-            let mut seen = client.seen.iter();
-            let mut next = seen.next();
+            let mut seen = 0;
+            let mut erased_before = HashSet::new();
             for event in owed {
-                if next.is_some_and(|(id, _)| *id == event.id) {
-                    assert!(next.is_some_and(|(_, data)| *data == event.data), "client {number}: wrong data");
-                    next = seen.next();
-                } else {
-                    assert!(
-                        event.id <= client.excused,
-                        "client {number} lost {} (excused {})",
-                        event.id,
-                        client.excused
-                    );
+                let is_erased = self.erased.contains(&event.id);
+                if client.seen.get(seen).is_some_and(|(id, _)| *id == event.id) {
+                    assert!(client.seen[seen].1 == event.data, "client {number}: wrong data");
+                    seen += 1;
+                    continue;
                 }
+                if is_erased {
+                    erased_before.insert(seen);
+                }
+                // Told between the event that precedes it and the one that follows.
+                let is_told = client.gaps.iter().any(|(at, reason, id)| match &**reason {
+                    "erased" => is_erased && *at == seen,
+                    _ => event.id <= *id,
+                });
+                assert!(is_told, "client {number} lost {}, told {:?}", event.id, client.gaps);
             }
-            assert_eq!(next.map(|(id, _)| *id), None, "client {number} saw what it was not owed, or twice");
+            assert_eq!(client.seen.len(), seen, "client {number} saw what it was not owed, or twice");
+            for (at, reason, id) in &client.gaps {
+                let is_true = reason != "erased" || erased_before.contains(at);
+                assert!(is_true, "client {number} was told of nothing at {id}");
+            }
         }
     }
 }
@@ -370,8 +419,13 @@ fn some(rng: &mut SmallRng, all: usize) -> usize {
 }
 
 fn run(seed: u64, memory_bytes: usize, tail_bytes: usize) -> World {
+    run_erasing(seed, memory_bytes, tail_bytes, 0)
+}
+
+fn run_erasing(seed: u64, memory_bytes: usize, tail_bytes: usize, erasures: usize) -> World {
     eprintln!("seed {seed}");
     let mut world = World::new(seed, memory_bytes, tail_bytes);
+    world.erasures = erasures;
     for _ in 0..600 {
         world.step();
     }
@@ -405,6 +459,18 @@ fn what_retention_takes_from_a_reader_is_said() {
     let gaps: u64 =
         seeds().map(|seed| run(seed, 1 << 20, 1).shard.gaps_told()[tidewire_core::GapReason::Expired.index()]).sum();
     assert!(gaps > 0, "no reader fell behind the log");
+}
+
+#[test]
+fn what_is_erased_is_shown_to_nobody_and_told_in_its_place_to_those_who_might_have_read_it() {
+    let mut told = [0; 2];
+    for seed in seeds().take(4) {
+        for (n, tail_bytes) in [1 << 30, 1].into_iter().enumerate() {
+            let world = run_erasing(seed, 1 << 30, tail_bytes, 60);
+            told[n] += world.shard.gaps_told()[tidewire_core::GapReason::Erased.index()];
+        }
+    }
+    assert!(told.iter().all(|&told| told > 0), "{told:?}");
 }
 
 #[test]

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use support::{StandingClock, memory_log, publish, stream, visit};
 use tidewire_core::{CatchUp, Cursor, GapReason, Limits, Owed, Shard, Start};
 use tidewire_log::{
-    Done, EventLog, Filter, Follower, HubId, LogStats, MemoryLog, MemoryLogConfig, Met, NewEvent, ReadEnd, ReadError,
-    RecordView, SimDisk, Standing, Tail, TopicSummary,
+    Done, Erase, EraseError, Erased, EventLog, Filter, Follower, HubId, LogStats, MemoryLog, MemoryLogConfig, Met,
+    NewEvent, ReadEnd, ReadError, RecordView, SimDisk, Standing, Tail, TopicSummary,
 };
 
 /// The data of an event of which a tail of one byte holds one and a log of 600,000 bytes two, in bytes.
@@ -92,6 +92,9 @@ impl EventLog for Hasty {
     }
     fn topics(&self, after: Option<&str>, limit: usize, filter: &Filter) -> Result<Vec<TopicSummary>, ReadError> {
         self.0.topics(after, limit, filter)
+    }
+    fn erase(&self, what: &Erase) -> Result<Erased, EraseError> {
+        self.0.erase(what)
     }
     fn stats(&self) -> LogStats {
         self.0.stats()

@@ -8,7 +8,9 @@ use crate::testing::{
     Deadline, Followed, Seen, TestClock, append, begin_append, event, event_of_type, event_with_id, eventually,
     everything, matchers, on, read_after, read_all, shown, texts, try_append, wait,
 };
-use crate::{AppendError, Data, EVENT_BYTES, EventLog, Filter, HubId, NewEvent, Standing, TopicSummary, Types};
+use crate::{
+    AppendError, Data, EVENT_BYTES, EventLog, Filter, HubId, NewEvent, RetentionRules, Standing, TopicSummary, Types,
+};
 
 /// What a test asks of a log.
 pub(crate) struct Setup {
@@ -16,18 +18,24 @@ pub(crate) struct Setup {
     pub(crate) window: Duration,
     /// About how many bytes are retained; at least 64 KiB.
     pub(crate) retained_bytes: usize,
+    pub(crate) rules: RetentionRules,
 }
 
 /// When logs are made here: milliseconds since the Unix epoch.
-const BEGINNING: u64 = 1_000_000;
+pub(crate) const BEGINNING: u64 = 1_000_000;
 
 impl Default for Setup {
     fn default() -> Setup {
-        Setup { clock: TestClock::at(BEGINNING), window: Duration::from_secs(600), retained_bytes: 16 << 20 }
+        Setup {
+            clock: TestClock::at(BEGINNING),
+            window: Duration::from_secs(600),
+            retained_bytes: 16 << 20,
+            rules: RetentionRules::default(),
+        }
     }
 }
 
-type Make = fn(&Setup) -> Box<dyn EventLog>;
+pub(crate) type Make = fn(&Setup) -> Box<dyn EventLog>;
 
 macro_rules! conformance {
     ($make:expr, $($test:ident),+ $(,)?) => {

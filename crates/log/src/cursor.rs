@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use crate::record::Head;
-use crate::{Filter, HubId, Met, ReadError, RecordView, TopicSummary};
+use crate::visibility::Visibility;
+use crate::{Filter, Hidden, HubId, Met, ReadError, RecordView, TopicSummary};
 
 /// A walk over records in log order, from a place to the head.
 pub(crate) trait RecordCursor {
     /// Goes on to the next record and shows its head; `None` at the end.
     fn advance(&mut self) -> Result<Option<Head<'_>>, ReadError>;
+
+    /// The head of the record on which the cursor stands. Only after `advance` gave one.
+    fn head(&mut self) -> Result<Head<'_>, ReadError>;
 
     /// The whole record on which the cursor stands, checked. Only after `advance` gave one.
     fn record(&mut self) -> Result<RecordView<'_>, ReadError>;
@@ -24,10 +28,11 @@ pub(crate) enum Looked {
     Exhausted(Option<HubId>),
 }
 
-/// Shows the records that match `filter`, until `visit` breaks or enough was looked at.
+/// Shows the records that match `filter`, or that they are hidden, until `visit` breaks or enough was looked at.
 pub(crate) fn read(
     cursor: &mut impl RecordCursor,
     filter: &Filter,
+    visibility: &Visibility,
     scan_bytes_max: u64,
     visit: &mut dyn FnMut(Met<'_>) -> ControlFlow<()>,
 ) -> Result<Looked, ReadError> {
@@ -38,11 +43,42 @@ pub(crate) fn read(
         last = Some(id);
         scanned += head.bytes as u64;
         let admits = filter.admits(head.topics(), head.event_type, head.is_private());
-        if admits && visit(Met::Record(&cursor.record()?)).is_break() || scanned >= scan_bytes_max {
+        if admits {
+            let why = visibility.hides(&head);
+            let flow = show(cursor, why, visibility, &mut |shown| match shown {
+                Ok(record) => visit(Met::Record(record)),
+                Err(why) => visit(Met::Hidden { place: id, why }),
+            })?;
+            if flow.is_break() {
+                return Ok(Looked::Stopped(id));
+            }
+        }
+        if scanned >= scan_bytes_max {
             return Ok(Looked::Stopped(id));
         }
     }
     Ok(Looked::Exhausted(last))
+}
+
+/// Shows the record on which a cursor stands, or why it is hidden: `why`, if that is known, or because it was
+/// overwritten since.
+pub(crate) fn show<T>(
+    cursor: &mut impl RecordCursor,
+    why: Option<Hidden>,
+    visibility: &Visibility,
+    visit: &mut dyn FnMut(Result<&RecordView<'_>, Hidden>) -> T,
+) -> Result<T, ReadError> {
+    if let Some(why) = why {
+        return Ok(visit(Err(why)));
+    }
+    let error = match cursor.record() {
+        Ok(record) => return Ok(visit(Ok(&record))),
+        Err(error) => error,
+    };
+    match visibility.explains(&cursor.head()?) {
+        Some(why) => Ok(visit(Err(why))),
+        None => Err(error),
+    }
 }
 
 /// The first record with this publisher's id that may be read.
@@ -50,22 +86,50 @@ pub(crate) fn find_publisher_id(
     cursor: &mut impl RecordCursor,
     id: &str,
     filter: &Filter,
+    visibility: &Visibility,
 ) -> Result<Option<HubId>, ReadError> {
     while let Some(head) = cursor.advance()? {
-        if head.publisher_id == Some(id) && filter.may_read(head.topics(), head.is_private()) {
+        let is_it = head.publisher_id == Some(id) && filter.may_read(head.topics(), head.is_private());
+        if is_it && visibility.hides(&head).is_none() {
             return Ok(Some(head.id));
         }
     }
     Ok(None)
 }
 
+/// The ids of the records with this publisher's id on a topic that are to be seen.
+pub(crate) fn published(
+    cursor: &mut impl RecordCursor,
+    topic: &str,
+    publisher_id: &str,
+    visibility: &Visibility,
+) -> Result<Vec<HubId>, ReadError> {
+    let mut found = Vec::new();
+    while let Some(head) = cursor.advance()? {
+        let is_it = head.publisher_id == Some(publisher_id) && head.topics().any(|of_it| of_it == topic);
+        if is_it && visibility.hides(&head).is_none() {
+            found.push(head.id);
+        }
+    }
+    Ok(found)
+}
+
 /// How many records match.
-pub(crate) fn count(cursor: &mut impl RecordCursor, filter: &Filter) -> Result<u64, ReadError> {
+pub(crate) fn count(
+    cursor: &mut impl RecordCursor,
+    filter: &Filter,
+    visibility: &Visibility,
+) -> Result<u64, ReadError> {
     let mut count = 0;
     while let Some(head) = cursor.advance()? {
-        count += u64::from(filter.admits(head.topics(), head.event_type, head.is_private()));
+        count += u64::from(is_seen(&head, filter, visibility));
     }
     Ok(count)
+}
+
+/// Whether a record matches and is not hidden.
+pub(crate) fn is_seen(head: &Head<'_>, filter: &Filter, visibility: &Visibility) -> bool {
+    filter.admits(head.topics(), head.event_type, head.is_private()) && visibility.hides(head).is_none()
 }
 
 /// The place before the match that `skip` others precede, in a walk that begins at `after`.
@@ -74,11 +138,12 @@ pub(crate) fn place_before(
     after: HubId,
     skip: u64,
     filter: &Filter,
+    visibility: &Visibility,
 ) -> Result<HubId, ReadError> {
     let mut place = after;
     let mut skipped = 0;
     while let Some(head) = cursor.advance()? {
-        if filter.admits(head.topics(), head.event_type, head.is_private()) {
+        if is_seen(&head, filter, visibility) {
             if skipped == skip {
                 return Ok(place);
             }
@@ -95,10 +160,11 @@ pub(crate) fn topics(
     after: Option<&str>,
     limit: usize,
     filter: &Filter,
+    visibility: &Visibility,
 ) -> Result<Vec<TopicSummary>, ReadError> {
     let mut found: BTreeMap<String, TopicSummary> = BTreeMap::new();
     while let Some(head) = cursor.advance()? {
-        if !filter.may_read(head.topics(), head.is_private()) {
+        if !filter.may_read(head.topics(), head.is_private()) || visibility.hides(&head).is_some() {
             continue;
         }
         for topic in head.topics() {

@@ -1,6 +1,6 @@
 use std::ops::ControlFlow;
 
-use crate::{Filter, HubId, LogStats, Met, NewEvent, RecordView, Standing};
+use crate::{Erase, EraseError, Erased, Filter, HubId, LogStats, Met, NewEvent, RecordView, Standing};
 
 /// Called once with the fate of an appended array: the ids in the order of its events.
 /// It is called after the watermark has moved past the array, on the log's own thread (or on the
@@ -111,6 +111,12 @@ pub trait Follower: Send {
     /// What lies at or below `through` is no longer to be shown from what was yielded: some of it is hidden,
     /// or gone. Whoever is not past it reads from the log.
     fn forget(&mut self, through: HubId);
+    /// The same for what lies at or below the newest event that was yielded on a topic; that one lies not
+    /// above `through`. Who does not know which it is forgets everything up to there.
+    fn forget_topic(&mut self, topic: &str, through: HubId) {
+        let _ = topic;
+        self.forget(through);
+    }
     /// The next committed group. All of it becomes visible at once.
     fn committed(&mut self, group: &[RecordView<'_>]);
 }
@@ -176,6 +182,13 @@ pub trait EventLog: Send + Sync {
     /// # Errors
     /// When the disk fails or a record is damaged.
     fn topics(&self, after: Option<&str>, limit: usize, filter: &Filter) -> Result<Vec<TopicSummary>, ReadError>;
+
+    /// Erases events that are to be seen. Once this returns, nobody is shown them any more who had not read
+    /// them already, whatever happens to the hub. It may wait for the disk.
+    ///
+    /// # Errors
+    /// When there is nothing to erase, or it cannot be noted that it was.
+    fn erase(&self, what: &Erase) -> Result<Erased, EraseError>;
 
     /// What the log holds and has done.
     fn stats(&self) -> LogStats;

@@ -13,10 +13,16 @@ mod clock;
 #[cfg(test)]
 mod conformance;
 mod cursor;
+mod erase;
 mod event;
 mod event_log;
+mod expiry;
 mod file;
 mod filter;
+#[cfg(test)]
+mod hiding_model;
+#[cfg(test)]
+mod hiding_tests;
 mod id;
 mod idempotence;
 mod memory;
@@ -28,9 +34,11 @@ mod tail;
 #[cfg(test)]
 mod testing;
 mod times;
+mod tombstones;
 mod visibility;
 
 pub use clock::{Clock, SystemClock};
+pub use erase::{Erase, EraseError, Erased};
 pub use event::{
     ATTRIBUTES_BYTES_MAX, Data, EVENT_BYTES, EVENT_TYPE_BYTES_MAX, EventType, EventTypeError, NewEvent, NewEventError,
     PUBLISHER_ID_BYTES_MAX, PublisherId, PublisherIdError, TOPICS_MAX,

@@ -92,6 +92,12 @@ impl Draft {
         (!id.is_empty()).then_some((text(id).ok()?, topic))
     }
 
+    /// The event's topics.
+    pub(crate) fn topics(&self) -> Topics<'_> {
+        let start = usize::from(self.publisher_id_bytes) + usize::from(self.type_bytes);
+        Topics { rest: &self.names[start..self.names.len() - self.attributes_bytes as usize] }
+    }
+
     /// The SSE event after its `id:` line.
     pub(crate) fn content(&self) -> &[u8] {
         &self.lines[..self.lines.len() - CRLF.len()]
@@ -188,6 +194,15 @@ impl<'a> Head<'a> {
             return Err(BadRecord);
         }
         Head::read(bytes)
+    }
+
+    /// Checks and reads the head of the record with which `bytes` begins. Gives back the record's frame, which
+    /// is not checked, and what follows the record.
+    pub(crate) fn parse_first(bytes: &'a [u8]) -> Result<(Head<'a>, &'a [u8], &'a [u8]), BadRecord> {
+        let extent = Extent::read(bytes)?;
+        let (record, rest) = split(bytes, extent.bytes)?;
+        let (head, frame) = split(record, extent.head_bytes)?;
+        Ok((Head::parse(head)?, frame, rest))
     }
 
     /// Reads a head whose checksum is known to be right.
@@ -304,10 +319,8 @@ impl<'a> RecordView<'a> {
     /// # Errors
     /// When they do not begin with a whole record.
     pub fn parse_first(bytes: &'a [u8]) -> Result<(RecordView<'a>, &'a [u8]), BadRecord> {
-        let extent = Extent::read(bytes)?;
-        let (record, rest) = split(bytes, extent.bytes)?;
-        let (head, frame) = split(record, extent.head_bytes)?;
-        Ok((Head::parse(head)?.with_frame(frame)?, rest))
+        let (head, frame, rest) = Head::parse_first(bytes)?;
+        Ok((head.with_frame(frame)?, rest))
     }
 
     /// Reads a record, which `bytes` holds exactly, whose checksums are known to be right: it was

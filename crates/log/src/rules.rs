@@ -85,6 +85,14 @@ impl RetentionRules {
     }
 }
 
+impl PartialEq for RetentionRules {
+    fn eq(&self, other: &RetentionRules) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for RetentionRules {}
+
 impl fmt::Debug for RetentionRules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter()).finish()

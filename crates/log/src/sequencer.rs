@@ -3,6 +3,7 @@ use std::collections::HashMap;
 use crate::idempotence::{Entry, Fingerprint, Fingerprints, Idempotence};
 use crate::record::Draft;
 use crate::times::Moment;
+use crate::visibility::Visibility;
 use crate::{AppendError, HubId, NewEvent};
 
 /// What a publisher sent in one request, encoded.
@@ -103,11 +104,11 @@ impl Sequencer {
         self.last_id
     }
 
-    /// Looks at an array and changes nothing.
-    pub(crate) fn plan(&self, array: &Array, moment: &Moment) -> Plan {
+    /// Looks at an array and changes nothing. What was erased since it was published is published anew.
+    pub(crate) fn plan(&self, array: &Array, moment: &Moment, visibility: &Visibility) -> Plan {
         let mut here: HashMap<u128, usize> = HashMap::new();
         let mut planned = Vec::with_capacity(array.events.len());
-        for (index, Encoded { fingerprint, earlier, .. }) in array.events.iter().enumerate() {
+        for (index, Encoded { draft, fingerprint, earlier, .. }) in array.events.iter().enumerate() {
             let Some(fingerprint) = fingerprint else {
                 planned.push(Planned::New);
                 continue;
@@ -115,6 +116,7 @@ impl Sequencer {
             let now_ms = moment.retention_ms;
             let earlier = earlier.filter(|entry| self.idempotence.is_live(entry.time_ms, now_ms));
             let known = self.idempotence.find(fingerprint.key, now_ms).or(earlier);
+            let known = known.filter(|&entry| !was_erased(entry, draft, fingerprint, visibility));
             let (content, first, plan) = if let Some(entry) = known {
                 (entry.content, entry.id, Planned::Known(entry.id))
             } else if let Some(&same) = here.get(&fingerprint.key) {
@@ -180,4 +182,11 @@ impl Sequencer {
         }
         ids
     }
+}
+
+/// Whether an earlier event with the key of a draft was erased. Of its topics the first is known; the others
+/// only if its content is the same.
+fn was_erased(earlier: Entry, draft: &Draft, fingerprint: &Fingerprint, visibility: &Visibility) -> bool {
+    let known = if earlier.content == fingerprint.content { usize::MAX } else { 1 };
+    visibility.has_erased(earlier.id, draft.topics().take(known))
 }

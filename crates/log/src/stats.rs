@@ -33,6 +33,12 @@ pub struct LogStats {
     pub trim_failures: u64,
     /// How often the index of a segment could not be written; the segment is read without.
     pub index_failures: u64,
+    /// Events and topics erased.
+    pub erased: u64,
+    /// Tombstones kept: of what was erased, until retention has passed it.
+    pub tombstones: u64,
+    /// How often the bytes of what was erased could not be overwritten.
+    pub overwrite_failures: u64,
 }
 
 impl LogStats {

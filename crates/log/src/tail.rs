@@ -38,6 +38,7 @@ impl Position {
 pub struct Tail {
     inner: RwLock<Inner>,
     watermark: AtomicU64,
+    forgets: AtomicU64,
     watchers: Mutex<Vec<Watcher>>,
     bytes_max: usize,
 }
@@ -52,6 +53,7 @@ impl Tail {
         Tail {
             inner: RwLock::new(Inner::default()),
             watermark: AtomicU64::new(0),
+            forgets: AtomicU64::new(0),
             watchers: Mutex::new(Vec::new()),
             bytes_max,
         }
@@ -75,6 +77,17 @@ impl Tail {
     /// The follower that fills this tail from a log.
     pub fn follower(self: &Arc<Tail>) -> Box<dyn Follower> {
         Box::new(TailFollower(Arc::clone(self)))
+    }
+
+    /// How often something was taken away that was not to be shown any more. Who has copied bytes at another
+    /// count must not use them for someone else.
+    pub fn forgets(&self) -> u64 {
+        self.forgets.load(Ordering::Acquire)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Inner)) {
+        change(&mut self.inner.write().unwrap_or_else(PoisonError::into_inner));
+        self.forgets.fetch_add(1, Ordering::AcqRel);
     }
 
     fn push(&self, group: &[RecordView<'_>]) {
@@ -101,7 +114,16 @@ impl Follower for TailFollower {
     }
 
     fn forget(&mut self, through: HubId) {
-        self.0.inner.write().unwrap_or_else(PoisonError::into_inner).forget(through);
+        self.0.change(|inner| inner.forget(through));
+    }
+
+    fn forget_topic(&mut self, topic: &str, _: HubId) {
+        self.0.change(|inner| {
+            let newest = inner.newest_on.get(topic).and_then(|&position| inner.entry(position)).map(|entry| entry.id);
+            if let Some(newest) = newest {
+                inner.forget(newest);
+            }
+        });
     }
 
     fn committed(&mut self, group: &[RecordView<'_>]) {
@@ -205,6 +227,8 @@ impl Inner {
                 }
             }
         }
+        // What is hidden may never have been given at all, as at the start.
+        self.before = self.before.max(through);
     }
 
     fn drop_first_block(&mut self) {

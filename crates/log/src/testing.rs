@@ -10,8 +10,8 @@ use tidewire_topic::{Matcher, MatcherSet, Topic};
 
 use crate::times::Moment;
 use crate::{
-    AppendError, Clock, Data, EVENT_BYTES, EventLog, EventType, Filter, Follower, HubId, Met, NewEvent, PublisherId,
-    RecordView, Types,
+    AppendError, Clock, Data, EVENT_BYTES, EventLog, EventType, Filter, Follower, Hidden, HubId, Met, NewEvent,
+    PublisherId, RecordView, Types,
 };
 
 /// How long a test waits for another thread before it fails.
@@ -151,6 +151,20 @@ pub(crate) fn shown(
     }
 }
 
+/// Everything that matches after a place, and in its place what is hidden.
+pub(crate) fn met_after(log: &dyn EventLog, after: HubId, filter: &Filter) -> Vec<Result<Seen, (HubId, Hidden)>> {
+    let mut met = Vec::new();
+    let mut visit = |shown: Met<'_>| {
+        met.push(match shown {
+            Met::Record(record) => Ok(Seen::new(record)),
+            Met::Hidden { place, why } => Err((place, why)),
+        });
+        ControlFlow::Continue(())
+    };
+    assert!(log.read(after, filter, u64::MAX, &mut visit).expect("read").at_head);
+    met
+}
+
 /// Everything that matches after a place.
 pub(crate) fn read_after(log: &dyn EventLog, after: HubId, filter: &Filter) -> Vec<Seen> {
     let mut seen = Vec::new();
@@ -191,6 +205,11 @@ impl Followed {
 
     pub(crate) fn begin(&self) -> Option<HubId> {
         self.inner().begin
+    }
+
+    /// The last place at or below which it was told to forget.
+    pub(crate) fn forgotten(&self) -> Option<HubId> {
+        self.inner().forgotten
     }
 
     pub(crate) fn groups(&self) -> Vec<Vec<Seen>> {

@@ -15,6 +15,7 @@ use crate::cursor::RecordCursor;
 use crate::idempotence::{Fingerprints, Idempotence};
 use crate::sequencer::{Array, Plan, Sequencer};
 use crate::times::Moment;
+use crate::visibility::Visibility;
 use crate::{AppendError, HubId, ReadError, RecordView};
 
 /// A group is closed once it is this long, in bytes.
@@ -28,6 +29,7 @@ pub(crate) type Answer = Result<Vec<HubId>, AppendError>;
 pub(crate) struct Committer<D: Disk> {
     segments: Segments<D>,
     sequencer: Sequencer,
+    visibility: Arc<Visibility>,
     group: Group,
     lookup: Arc<Lookup<D>>,
     failed: Option<String>,
@@ -42,18 +44,18 @@ impl<D: Disk> Committer<D> {
         segments: Segments<D>,
         window_ms: u64,
         lookup: Arc<Lookup<D>>,
+        visibility: Arc<Visibility>,
         retention_ms: u64,
     ) -> Result<Committer<D>, OpenError> {
-        let idempotence = remember(segments.shelf(), window_ms, lookup.fingerprints(), retention_ms).map_err(
-            |error| match error {
-                ReadError::Io(source) => OpenError::Io { what: "read the idempotence window", source },
-                ReadError::Damaged { file, position } => {
-                    OpenError::Damaged { file, position, what: "a record does not hold what was written" }
-                }
-            },
-        )?;
+        let remembered = remember(segments.shelf(), window_ms, lookup.fingerprints(), &visibility, retention_ms);
+        let idempotence = remembered.map_err(|error| match error {
+            ReadError::Io(source) => OpenError::Io { what: "read the idempotence window", source },
+            ReadError::Damaged { file, position } => {
+                OpenError::Damaged { file, position, what: "a record does not hold what was written" }
+            }
+        })?;
         let sequencer = Sequencer::new(segments.last_sequence(), segments.shelf().head(), idempotence);
-        Ok(Committer { segments, sequencer, group: Group::default(), lookup, failed: None })
+        Ok(Committer { segments, sequencer, visibility, group: Group::default(), lookup, failed: None })
     }
 
     pub(crate) fn shelf(&self) -> &Arc<Shelf<D::File>> {
@@ -112,7 +114,7 @@ impl<D: Disk> Committer<D> {
                 continue;
             }
             let array = &*array;
-            let answer = match self.sequencer.plan(array, moment) {
+            let answer = match self.sequencer.plan(array, moment, &self.visibility) {
                 Plan::Repeated(ids) => {
                     self.sequencer.note_repeated(ids.len());
                     Ok(ids)
@@ -223,13 +225,16 @@ fn remember<F: DiskFile>(
     shelf: &Shelf<F>,
     window_ms: u64,
     fingerprints: &Fingerprints,
+    visibility: &Visibility,
     now_ms: u64,
 ) -> Result<Idempotence, ReadError> {
     let mut idempotence = Idempotence::new(window_ms, usize::MAX);
     let Some(last) = shelf.segments().pop() else { return Ok(idempotence) };
     let mut cursor = FileCursor::of_segment(shelf, last, Wanted::All);
     while let Some(head) = cursor.advance()? {
-        if head.publisher_id.is_some() && idempotence.is_live(head.retention_ms, now_ms) {
+        // What was erased is published anew, and cannot be read any more.
+        let is_erased = visibility.has_erased(head.id, head.topics());
+        if head.publisher_id.is_some() && idempotence.is_live(head.retention_ms, now_ms) && !is_erased {
             let record = cursor.record()?;
             if let Some(fingerprint) = fingerprints.of_record(&record) {
                 idempotence.insert(fingerprint, record.id, record.retention_ms());

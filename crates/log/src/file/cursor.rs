@@ -1,4 +1,5 @@
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::disk::DiskFile;
@@ -9,6 +10,7 @@ use super::segment::{Mark, Segment};
 use super::shelf::Shelf;
 use crate::cursor::RecordCursor;
 use crate::record::{Extent, FIXED_BYTES, Head};
+use crate::visibility::Visibility;
 use crate::{HubId, ReadError, RecordView};
 
 /// The first read of a walk.
@@ -52,6 +54,14 @@ impl Window {
         let start = usize::try_from(at - self.at).expect("lies in the window");
         Ok(&self.bytes[start..start + length])
     }
+}
+
+/// A group, as far as a follower is given it.
+pub(crate) struct SeenGroup<'w> {
+    /// The last of its records that is hidden; what precedes it is not to be given.
+    pub(crate) hidden: Option<HubId>,
+    /// Those that follow.
+    pub(crate) records: Vec<RecordView<'w>>,
 }
 
 /// A walk over the committed records of a file log. Where it is for some of them alone, it goes by the
@@ -220,8 +230,8 @@ impl<'a, F: DiskFile> FileCursor<'a, F> {
         self.start_at(self.segment.mark(self.after));
     }
 
-    /// The next whole group, as its records; `None` at the end. Only between two groups.
-    pub(crate) fn group(&mut self) -> Result<Option<Vec<RecordView<'_>>>, ReadError> {
+    /// The next whole group; `None` at the end. Only between two groups.
+    pub(crate) fn group(&mut self, visibility: &Visibility) -> Result<Option<SeenGroup<'_>>, ReadError> {
         if self.at >= self.end && !self.next_segment() {
             return Ok(None);
         }
@@ -231,13 +241,27 @@ impl<'a, F: DiskFile> FileCursor<'a, F> {
         self.at = self.group_end;
         let damage = self.damage(start);
         let mut body = self.load(start, length)?;
-        let mut records = Vec::new();
+        let mut group = SeenGroup { hidden: None, records: Vec::new() };
         while !body.is_empty() {
-            let Ok((record, rest)) = RecordView::parse_first(body) else { return Err(damage) };
-            records.push(record);
+            let Ok((head, frame, rest)) = Head::parse_first(body) else { return Err(damage) };
+            let record = if visibility.hides(&head).is_some() { None } else { Some(head.with_frame(frame)) };
+            match record {
+                Some(Ok(record)) => group.records.push(record),
+                Some(Err(_)) if visibility.explains(&head).is_none() => return Err(damage),
+                _ => {
+                    group.hidden = Some(head.id);
+                    group.records.clear();
+                }
+            }
             body = rest;
         }
-        Ok(Some(records))
+        Ok(Some(group))
+    }
+
+    /// Where the frame lies of the record on which it stands. Only after `advance` gave one.
+    pub(crate) fn frame(&self) -> Range<u64> {
+        let (at, extent) = self.current;
+        at + extent.head_bytes as u64..at + extent.bytes as u64
     }
 
     /// Goes on to the next segment or to what was committed since; false at the end of the log.
@@ -365,14 +389,6 @@ impl<'a, F: DiskFile> FileCursor<'a, F> {
         load(&mut self.window, &**file, &self.segment, at, length, self.end)
     }
 
-    /// The head of the record on which it stands, which was checked.
-    fn head(&mut self) -> Result<Head<'_>, ReadError> {
-        let (at, extent) = self.current;
-        let file = self.file.as_ref().expect("it was read");
-        let head = load(&mut self.window, &**file, &self.segment, at, extent.head_bytes, self.end)?;
-        Head::read(head).map_err(|_| damage(&self.segment, at))
-    }
-
     fn damage(&self, position: u64) -> ReadError {
         damage(&self.segment, position)
     }
@@ -418,6 +434,13 @@ impl<F: DiskFile> RecordCursor for FileCursor<'_, F> {
         };
         self.current = (at, extent);
         self.head().map(Some)
+    }
+
+    fn head(&mut self) -> Result<Head<'_>, ReadError> {
+        let (at, extent) = self.current;
+        let file = self.file.as_ref().expect("it was read");
+        let head = load(&mut self.window, &**file, &self.segment, at, extent.head_bytes, self.end)?;
+        Head::read(head).map_err(|_| damage(&self.segment, at))
     }
 
     fn record(&mut self) -> Result<RecordView<'_>, ReadError> {

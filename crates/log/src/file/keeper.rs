@@ -7,6 +7,7 @@ use super::index::index_name;
 use super::indexer::Indexer;
 use super::ledger::Ledger;
 use super::shelf::Shelf;
+use super::sweep::Sweep;
 
 /// How often the clocks are kept, and the floor of ids moves.
 pub(crate) const KEEP_EVERY: Duration = Duration::from_secs(30);
@@ -23,7 +24,7 @@ pub(crate) struct Retention {
 }
 
 /// Does what is to be done beside committing: it keeps the clocks, moves the floor of ids, removes what is
-/// retained no longer, and writes the indexes of sealed segments.
+/// retained no longer, writes the indexes of sealed segments, and overwrites what was erased.
 pub(crate) struct Keeper<D: Disk> {
     pub(crate) ledger: Ledger<D>,
     shelf: Arc<Shelf<D::File>>,
@@ -31,6 +32,7 @@ pub(crate) struct Keeper<D: Disk> {
     retention: Retention,
     /// How often an index could not be written.
     pub(crate) index_failures: u64,
+    pub(crate) sweep: Sweep<D>,
     /// When the clocks are to be kept, in monotonic time.
     keep_at: Duration,
 }
@@ -41,9 +43,10 @@ impl<D: Disk> Keeper<D> {
         shelf: Arc<Shelf<D::File>>,
         indexer: Arc<Indexer<D>>,
         retention: Retention,
+        sweep: Sweep<D>,
     ) -> Keeper<D> {
         let keep_at = ledger.times().clock().monotonic() + KEEP_EVERY;
-        Keeper { ledger, shelf, indexer, retention, index_failures: 0, keep_at }
+        Keeper { ledger, shelf, indexer, retention, index_failures: 0, sweep, keep_at }
     }
 
     /// Does what is due, and says after how long to come again.
@@ -57,7 +60,8 @@ impl<D: Disk> Keeper<D> {
             self.keep_at = now + KEEP_EVERY;
             done = done.and(self.ledger.keep_times());
         }
-        let pause = TRIM_EVERY.min(self.keep_at.saturating_sub(now));
+        let sweep_in = self.sweep.turn(now).unwrap_or(TRIM_EVERY);
+        let pause = TRIM_EVERY.min(self.keep_at.saturating_sub(now)).min(sweep_in);
         match self.indexer.turn() {
             Ok(true) => (Duration::ZERO, done),
             Ok(false) => (pause, done),
@@ -94,6 +98,7 @@ impl<D: Disk> Keeper<D> {
         let low_water = segments[count].header.before.id;
         self.ledger.update(|manifest| manifest.low_water = low_water)?;
         self.shelf.remove(count, low_water);
+        self.sweep.eraser().drop_below(low_water);
         for segment in &segments[..count] {
             // Without its segment, an index is removed at the next start.
             match self.ledger.disk().unlink(&index_name(segment.header.first_sequence)) {

@@ -14,14 +14,17 @@ use super::picks::Wanted;
 use super::recovery::{OpenError, Recovery};
 use super::run::{Follow, Run, Shared, Ticket};
 use super::shelf::Shelf;
+use super::sweep::Eraser;
 use super::{look_back, topics};
 use crate::background::{Background, Nudge};
 use crate::cursor::{self, Looked, RecordCursor};
 use crate::idempotence::Fingerprints;
 use crate::sequencer::Array;
+use crate::tombstones::Tombstone;
+use crate::visibility::Visibility;
 use crate::{
-    AppendError, Clock, Done, EventLog, Filter, Follower, HubId, LogStats, Met, NewEvent, ReadEnd, ReadError,
-    RecordView, Standing, TopicSummary,
+    AppendError, Clock, Done, Erase, EraseError, Erased, EventLog, Filter, Follower, HubId, LogStats, Met, NewEvent,
+    ReadEnd, ReadError, RecordView, RetentionRules, Standing, TopicSummary,
 };
 
 /// Asking a segment's index counts as reading so many bytes.
@@ -44,6 +47,10 @@ pub struct FileLogConfig {
     pub idempotence_window: Duration,
     /// How old events become; 7 days by default. Whole segments are removed, once all they hold is older.
     pub retention_age: Duration,
+    /// Topics whose events become less old, and are hidden from then on; none by default.
+    pub retention_rules: RetentionRules,
+    /// By when the bytes of what was erased are overwritten; 1 hour by default.
+    pub erase_within: Duration,
     /// By how much events age, at most, while no process has the log open; 24 hours by default.
     pub retention_catch_up: Duration,
     /// What an event is before it is shown.
@@ -62,6 +69,8 @@ impl Default for FileLogConfig {
             tail_bytes: 64 << 20,
             idempotence_window: Duration::from_secs(600),
             retention_age: Duration::from_secs(7 * 24 * 3600),
+            retention_rules: RetentionRules::default(),
+            erase_within: Duration::from_secs(3600),
             retention_catch_up: Duration::from_secs(24 * 3600),
             durability: Durability::Commit,
             boot_id: [0; 16],
@@ -76,10 +85,13 @@ pub struct FileLog<D: Disk = RealDisk> {
     pub(super) shelf: Arc<Shelf<D::File>>,
     epochs: EpochPlaces,
     lookup: Arc<Lookup<D>>,
+    visibility: Arc<Visibility>,
+    eraser: Arc<Eraser<D>>,
     segment_bytes: u64,
     append_queue_bytes: usize,
     thread: Mutex<Option<JoinHandle<()>>>,
     keeping: Background,
+    nudge: Nudge,
     pub(super) keeper: Arc<Mutex<Keeper<D>>>,
     /// Whether the manifest says that it is closed.
     is_noted: Mutex<bool>,
@@ -100,6 +112,8 @@ impl<D: Disk> FileLog<D> {
         let opening = Opening {
             segment_bytes: config.segment_bytes,
             retention: Retention { bytes: config.retention_bytes, age_ms: millis(config.retention_age) },
+            rules: config.retention_rules.clone(),
+            erase_within: config.erase_within,
             window_ms: millis(config.idempotence_window),
             durability: config.durability,
             boot_id: config.boot_id,
@@ -107,16 +121,27 @@ impl<D: Disk> FileLog<D> {
             new_log_id: folder::random_log_id(),
             clock,
         };
-        let Opened { committer, lookup, keeper, times, epochs, recovery } = open::open(disk, &opening, &fingerprints)?;
+        let Opened { committer, lookup, keeper, times, visibility, epochs, recovery } =
+            open::open(disk, &opening, &fingerprints)?;
         let shelf = Arc::clone(committer.shelf());
         let shared = Arc::new(Shared::default());
         let no_thread = |source| OpenError::Io { what: "start the log's threads", source };
         let nudge = Nudge::default();
+        let eraser = Arc::clone(keeper.sweep.eraser());
         let keeper = Arc::new(Mutex::new(keeper));
-        let keeping = Background::start("log-keeper", nudge.clone(), turns(&keeper, &shared)).map_err(no_thread)?;
+        let keeping =
+            Background::start("log-keeper", nudge.clone(), turns(&keeper, &shared, &visibility)).map_err(no_thread)?;
         let not_noted = |source| OpenError::Io { what: "write to the lock", source };
         lock.note(&committer.note()).map_err(not_noted)?;
-        let run = Run::new(Arc::clone(&shared), committer, config.tail_bytes, times, nudge, Arc::clone(&lock));
+        let run = Run::new(
+            Arc::clone(&shared),
+            committer,
+            config.tail_bytes,
+            times,
+            Arc::clone(&visibility),
+            nudge.clone(),
+            Arc::clone(&lock),
+        );
         let run = run.map_err(no_thread)?;
         let thread = thread::Builder::new().name("log".to_owned()).spawn(move || run.run()).map_err(no_thread)?;
         let log = FileLog {
@@ -124,28 +149,69 @@ impl<D: Disk> FileLog<D> {
             shelf,
             epochs,
             lookup,
+            visibility,
+            eraser,
             segment_bytes: config.segment_bytes,
             append_queue_bytes: config.append_queue_bytes,
             thread: Mutex::new(Some(thread)),
             keeping,
+            nudge,
             keeper,
             is_noted: Mutex::new(false),
             _lock: lock,
         };
         Ok((log, recovery))
     }
+
+    fn walk<'a>(&'a self, after: HubId, wanted: Wanted<'a>) -> Option<FileCursor<'a, D::File>> {
+        FileCursor::after(&self.shelf, after, wanted)
+    }
+
+    /// A walk that stands on the record with this id; none if it is not to be seen.
+    fn find(&self, id: HubId) -> Result<Option<FileCursor<'_, D::File>>, ReadError> {
+        let walk = id.before().and_then(|before| self.walk(before, Wanted::All));
+        let Some(mut cursor) = walk else { return Ok(None) };
+        let is_it = cursor.advance()?.is_some_and(|head| head.id == id && self.visibility.hides(&head).is_none());
+        Ok(is_it.then_some(cursor))
+    }
+
+    /// What is to be kept so that `what` is erased; never nothing.
+    fn tombstones(&self, what: &Erase) -> Result<Vec<Tombstone>, EraseError> {
+        let tombstones: Vec<Tombstone> = match what {
+            Erase::Event(id) => self.find(*id)?.map(|_| Tombstone::Event(*id)).into_iter().collect(),
+            Erase::PublisherId { topic, id } => {
+                let walk = self.walk(HubId::ZERO, Wanted::PublisherId(id));
+                let Some(mut cursor) = walk else { return Err(EraseError::NotFound) };
+                let found = cursor::published(&mut cursor, topic.as_str(), id, &self.visibility)?;
+                found.into_iter().map(Tombstone::Event).collect()
+            }
+            Erase::Topic(topic) => {
+                vec![Tombstone::Topic { topic: topic.as_str().into(), through: self.shelf.head() }]
+            }
+        };
+        if tombstones.is_empty() { Err(EraseError::NotFound) } else { Ok(tombstones) }
+    }
 }
 
 /// What the keeper's thread does again and again.
-fn turns<D: Disk>(keeper: &Arc<Mutex<Keeper<D>>>, shared: &Arc<Shared>) -> impl FnMut() -> Duration + Send + 'static {
-    let (keeper, shared) = (Arc::clone(keeper), Arc::clone(shared));
+fn turns<D: Disk>(
+    keeper: &Arc<Mutex<Keeper<D>>>,
+    shared: &Arc<Shared>,
+    visibility: &Arc<Visibility>,
+) -> impl FnMut() -> Duration + Send + 'static {
+    let (keeper, shared, visibility) = (Arc::clone(keeper), Arc::clone(shared), Arc::clone(visibility));
     move || {
         let mut keeper = keeper.lock().unwrap_or_else(PoisonError::into_inner);
         let (pause, done) = keeper.turn();
         let mut stats = shared.stats();
         stats.index_failures = keeper.index_failures;
+        stats.overwrite_failures = keeper.sweep.failures;
         if done.is_err() {
             stats.trim_failures += 1;
+        }
+        drop((stats, keeper));
+        if visibility.has_rules() {
+            shared.forget_expired();
         }
         pause
     }
@@ -212,10 +278,10 @@ impl<D: Disk> EventLog for FileLog<D> {
         visit: &mut dyn FnMut(Met<'_>) -> ControlFlow<()>,
     ) -> Result<ReadEnd, ReadError> {
         let head = self.shelf.head();
-        let looked = match FileCursor::after(&self.shelf, after, look_back::wanted(filter)) {
+        let looked = match self.walk(after, look_back::wanted(filter)) {
             Some(cursor) if after < head => {
                 let mut cursor = cursor.with_indexes(scan_bytes_max / INDEX_SCAN_BYTES);
-                let looked = cursor::read(&mut cursor, filter, scan_bytes_max, visit)?;
+                let looked = cursor::read(&mut cursor, filter, &self.visibility, scan_bytes_max, visit)?;
                 cursor.rests_at().map_or(looked, Looked::Stopped)
             }
             _ => Looked::Exhausted(None),
@@ -228,32 +294,48 @@ impl<D: Disk> EventLog for FileLog<D> {
     }
 
     fn event(&self, id: HubId, visit: &mut dyn FnMut(&RecordView<'_>)) -> Result<bool, ReadError> {
-        let Some(before) = id.before() else { return Ok(false) };
-        let Some(mut cursor) = FileCursor::after(&self.shelf, before, Wanted::All) else { return Ok(false) };
-        if cursor.advance()?.is_none_or(|head| head.id != id) {
-            return Ok(false);
-        }
-        visit(&cursor.record()?);
-        Ok(true)
+        let Some(mut cursor) = self.find(id)? else { return Ok(false) };
+        cursor::show(&mut cursor, None, &self.visibility, &mut |shown| shown.map(&mut *visit).is_ok())
     }
 
     fn find_publisher_id(&self, id: &str, filter: &Filter) -> Result<Option<HubId>, ReadError> {
-        let cursor = FileCursor::after(&self.shelf, HubId::ZERO, Wanted::PublisherId(id));
-        cursor.map_or(Ok(None), |mut cursor| cursor::find_publisher_id(&mut cursor, id, filter))
+        let Some(mut cursor) = self.walk(HubId::ZERO, Wanted::PublisherId(id)) else { return Ok(None) };
+        cursor::find_publisher_id(&mut cursor, id, filter, &self.visibility)
     }
 
     fn place_before_last(&self, count: u64, filter: &Filter) -> Result<HubId, ReadError> {
-        look_back::place_before_last(&self.shelf, count, filter)
+        look_back::place_before_last(&self.shelf, &self.visibility, count, filter)
     }
 
     fn topics(&self, after: Option<&str>, limit: usize, filter: &Filter) -> Result<Vec<TopicSummary>, ReadError> {
-        topics::topics(&self.shelf, after, limit, filter)
+        topics::topics(&self.shelf, &self.visibility, after, limit, filter)
+    }
+
+    fn erase(&self, what: &Erase) -> Result<Erased, EraseError> {
+        if self.shared.queue().is_closed {
+            return Err(EraseError::Closed);
+        }
+        let tombstones = self.tombstones(what)?;
+        self.eraser.erase(&tombstones)?;
+        let (topic, events) = match what {
+            Erase::Topic(topic) => (Some(topic.as_str().into()), None),
+            Erase::Event(_) | Erase::PublisherId { .. } => (None, Some(tombstones.len())),
+        };
+        let through = tombstones.iter().map(Tombstone::through).max().unwrap_or_default();
+        if !self.shared.forget_erased(topic, through) {
+            return Err(EraseError::Closed);
+        }
+        self.shared.stats().erased += tombstones.len() as u64;
+        // It finds out when it has to overwrite.
+        self.nudge.call();
+        Ok(Erased { events })
     }
 
     fn stats(&self) -> LogStats {
         let waiting_bytes = self.shared.queue().waiting_bytes as u64;
         let (records, bytes, segments) = self.shelf.size();
-        LogStats { records, bytes, segments, waiting_bytes, ..self.shared.stats().clone() }
+        let tombstones = self.visibility.tombstones().len() as u64;
+        LogStats { records, bytes, segments, waiting_bytes, tombstones, ..self.shared.stats().clone() }
     }
 
     fn is_writable(&self) -> bool {

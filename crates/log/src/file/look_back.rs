@@ -8,6 +8,7 @@ use super::picks::Wanted;
 use super::segment::Segment;
 use super::shelf::Shelf;
 use crate::cursor::{self, RecordCursor};
+use crate::visibility::Visibility;
 use crate::{Filter, HubId, ReadError};
 
 /// So many records more are looked at each time that fewer than asked for matched.
@@ -26,6 +27,7 @@ pub(super) fn wanted(filter: &Filter) -> Wanted<'_> {
 /// The place after which the last `count` events lie that match, or the low-water mark.
 pub(super) fn place_before_last<F: DiskFile>(
     shelf: &Shelf<F>,
+    visibility: &Visibility,
     count: u64,
     filter: &Filter,
 ) -> Result<HubId, ReadError> {
@@ -34,7 +36,7 @@ pub(super) fn place_before_last<F: DiskFile>(
         return Ok(shelf.head());
     }
     for segment in shelf.segments().into_iter().rev() {
-        match in_segment(shelf, &segment, left, filter)? {
+        match in_segment(shelf, &segment, left, filter, visibility)? {
             Found::Place(place) => return Ok(place),
             Found::Fewer(matches) => left -= matches,
         }
@@ -56,14 +58,15 @@ fn in_segment<F: DiskFile>(
     segment: &Arc<Segment<F>>,
     left: u64,
     filter: &Filter,
+    visibility: &Visibility,
 ) -> Result<Found, ReadError> {
     let mut look_at = left.max(RECORDS_FIRST);
     loop {
         let from = FileCursor::record_before_last(shelf, segment, &wanted(filter), look_at);
         let cursor = || FileCursor::of_segment_from(shelf, Arc::clone(segment), wanted(filter), from);
-        let matches = cursor::count(&mut cursor(), filter)?;
+        let matches = cursor::count(&mut cursor(), filter, visibility)?;
         if matches >= left {
-            return before_match(shelf, segment, &mut cursor(), matches - left, filter).map(Found::Place);
+            return before_match(shelf, segment, &mut cursor(), matches - left, filter, visibility).map(Found::Place);
         }
         if from == 0 {
             return Ok(Found::Fewer(matches));
@@ -79,10 +82,11 @@ fn before_match<F: DiskFile>(
     cursor: &mut FileCursor<'_, F>,
     skip: u64,
     filter: &Filter,
+    visibility: &Visibility,
 ) -> Result<HubId, ReadError> {
     let mut skipped = 0;
     while let Some(head) = cursor.advance()? {
-        if !filter.admits(head.topics(), head.event_type, head.is_private()) {
+        if !cursor::is_seen(&head, filter, visibility) {
             continue;
         }
         if skipped < skip {

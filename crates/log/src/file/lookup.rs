@@ -10,6 +10,7 @@ use crate::cursor::RecordCursor;
 use crate::idempotence::{Entry, Fingerprint, Fingerprints};
 use crate::sequencer::{Array, Encoded};
 use crate::times::Times;
+use crate::visibility::Visibility;
 use crate::{AppendError, ReadError};
 
 /// Finds what was published before, in the segments whose publications nobody remembers: by their index files,
@@ -19,6 +20,7 @@ pub(crate) struct Lookup<D: Disk> {
     indexer: Arc<Indexer<D>>,
     fingerprints: Fingerprints,
     times: Arc<Times>,
+    visibility: Arc<Visibility>,
     window_ms: u64,
 }
 
@@ -28,9 +30,10 @@ impl<D: Disk> Lookup<D> {
         indexer: Arc<Indexer<D>>,
         fingerprints: Fingerprints,
         times: Arc<Times>,
+        visibility: Arc<Visibility>,
         window_ms: u64,
     ) -> Lookup<D> {
-        Lookup { shelf, indexer, fingerprints, times, window_ms }
+        Lookup { shelf, indexer, fingerprints, times, visibility, window_ms }
     }
 
     pub(crate) fn fingerprints(&self) -> &Fingerprints {
@@ -96,7 +99,9 @@ impl<D: Disk> Lookup<D> {
     ) -> Result<Option<Option<Entry>>, ReadError> {
         let Some(head) = cursor.advance()? else { return Ok(None) };
         let key = self.fingerprints.key_of(&head);
-        if key.is_none() || key != wanted.map(|wanted| wanted.key) {
+        // What was erased is published anew.
+        let is_erased = self.visibility.has_erased(head.id, head.topics());
+        if is_erased || key.is_none() || key != wanted.map(|wanted| wanted.key) {
             return Ok(Some(None));
         }
         let record = cursor.record()?;

@@ -32,8 +32,10 @@ mod segment;
 mod segments;
 mod shelf;
 mod sim_disk;
+mod sweep;
 #[cfg(test)]
 mod tests;
+mod tombstone_file;
 mod topics;
 mod view;
 

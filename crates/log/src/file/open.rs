@@ -9,16 +9,21 @@ use super::layout::LogId;
 use super::ledger::Ledger;
 use super::lookup::Lookup;
 use super::manifest::{BootId, Manifest, State};
-use super::recovery::{self, OpenError, Recovery};
+use super::recovery::{self, OpenError, Recovered, Recovery};
+use super::sweep::{Eraser, Sweep};
+use super::tombstone_file::TombstoneFile;
 use crate::idempotence::Fingerprints;
 use crate::times::Times;
-use crate::{Clock, HubId};
+use crate::visibility::Visibility;
+use crate::{Clock, HubId, RetentionRules};
 
 /// How a log in a locked folder is opened.
 #[derive(Clone)]
 pub(crate) struct Opening {
     pub(crate) segment_bytes: u64,
     pub(crate) retention: Retention,
+    pub(crate) rules: RetentionRules,
+    pub(crate) erase_within: Duration,
     /// How long a repeated publication is recognised, in milliseconds.
     pub(crate) window_ms: u64,
     pub(crate) durability: Durability,
@@ -45,6 +50,7 @@ pub(crate) struct Opened<D: Disk> {
     pub(crate) lookup: Arc<Lookup<D>>,
     pub(crate) keeper: Keeper<D>,
     pub(crate) times: Arc<Times>,
+    pub(crate) visibility: Arc<Visibility>,
     pub(crate) epochs: EpochPlaces,
     pub(crate) recovery: Recovery,
 }
@@ -56,7 +62,7 @@ pub(crate) struct Opened<D: Disk> {
 /// When the folder cannot be read, or is not what a log leaves behind.
 pub(crate) fn open<D: Disk>(disk: D, opening: &Opening, fingerprints: &Fingerprints) -> Result<Opened<D>, OpenError> {
     let now_ms = opening.clock.now_ms();
-    let (mut segments, mut manifest, mut recovery) =
+    let Recovered { mut segments, mut manifest, tombstones, mut recovery } =
         recovery::open(disk, opening.segment_bytes, now_ms, opening.new_log_id)?;
     let shelf = Arc::clone(segments.shelf());
     let is_lossless = match manifest.state {
@@ -78,14 +84,22 @@ pub(crate) fn open<D: Disk>(disk: D, opening: &Opening, fingerprints: &Fingerpri
     let mut ledger = Ledger::new(Arc::clone(segments.disk()), manifest, Arc::clone(&times));
     ledger.keep_times().map_err(|source| OpenError::Io { what: "write the manifest", source })?;
     segments.begin_at(epochs.current);
-    let indexer = Arc::new(Indexer::new(Arc::clone(segments.disk()), Arc::clone(&shelf)));
-    let keeper = Keeper::new(ledger, Arc::clone(&shelf), Arc::clone(&indexer), opening.retention);
+    let disk = Arc::clone(segments.disk());
+    let file = TombstoneFile::go_on(Arc::clone(&disk), shelf.log_id, &tombstones)
+        .map_err(|source| OpenError::Io { what: "write the tombstones", source })?;
+    let visibility = Visibility::new(opening.rules.clone(), Arc::clone(&times), tombstones.tombstones);
+    let visibility = Arc::new(visibility);
+    let eraser = Arc::new(Eraser::new(file, Arc::clone(&visibility)));
+    let sweep = Sweep::new(eraser, Arc::clone(&disk), Arc::clone(&shelf), opening.erase_within);
+    let indexer = Arc::new(Indexer::new(disk, Arc::clone(&shelf)));
+    let keeper = Keeper::new(ledger, Arc::clone(&shelf), Arc::clone(&indexer), opening.retention, sweep);
     let window_ms = opening.window_ms;
-    let lookup = Lookup::new(shelf, indexer, fingerprints.clone(), Arc::clone(&times), window_ms);
-    let lookup = Arc::new(lookup);
-    let committer = Committer::open(segments, window_ms, Arc::clone(&lookup), times.moment().retention_ms)?;
+    let retention_ms = times.moment().retention_ms;
+    let known = Arc::clone(&visibility);
+    let lookup = Arc::new(Lookup::new(shelf, indexer, fingerprints.clone(), Arc::clone(&times), known, window_ms));
+    let committer = Committer::open(segments, window_ms, Arc::clone(&lookup), Arc::clone(&visibility), retention_ms)?;
     recovery.idempotence_entries = committer.sequencer().idempotence.len() as u64;
-    Ok(Opened { committer, lookup, keeper, times, epochs, recovery })
+    Ok(Opened { committer, lookup, keeper, times, visibility, epochs, recovery })
 }
 
 /// Where the epochs of an open log begin.

@@ -14,7 +14,10 @@ use super::manifest::{BadManifest, MANIFEST, MANIFEST_FORMAT, Manifest, State};
 use super::segment::{Mark, Segment};
 use super::segments::{RollError, Segments, create_segment, fill_segment, write_zeros};
 use super::shelf::Shelf;
-use crate::{HubId, RecordView};
+use super::tombstone_file;
+use crate::HubId;
+use crate::record::Head;
+use crate::tombstones::Tombstones;
 
 /// What is read at once where a segment is searched.
 const SEARCH_BYTES: usize = 256 * 1024;
@@ -110,13 +113,21 @@ fn damaged(file: &str, position: u64, what: &'static str) -> OpenError {
     OpenError::Damaged { file: file.to_owned(), position, what }
 }
 
+/// A folder in order.
+pub(crate) struct Recovered<D: Disk> {
+    pub(crate) segments: Segments<D>,
+    pub(crate) manifest: Manifest,
+    pub(crate) tombstones: tombstone_file::Found,
+    pub(crate) recovery: Recovery,
+}
+
 /// Opens the log in a folder that is locked, or makes one with `new_log_id`, which must be random.
 pub(crate) fn open<D: Disk>(
     disk: D,
     segment_bytes: u64,
     now_ms: u64,
     new_log_id: LogId,
-) -> Result<(Segments<D>, Manifest, Recovery), OpenError> {
+) -> Result<Recovered<D>, OpenError> {
     if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&segment_bytes) {
         return Err(OpenError::SegmentBytes { bytes: segment_bytes });
     }
@@ -150,9 +161,15 @@ pub(crate) fn open<D: Disk>(
     for &first_sequence in indexes.difference(&kept) {
         disk.unlink(&index_name(first_sequence)).map_err(io_error("remove an old index"))?;
     }
-    let (opened, recovery) = recover(disk, segment_bytes, &manifest, segments, &indexes)?;
+    let tombstones = tombstone_file::read(&*disk, &manifest.log_id, manifest.low_water)?;
+    let (opened, recovery) = recover(disk, segment_bytes, &manifest, &tombstones.tombstones, segments, &indexes)?;
     let (records, _, segments) = opened.shelf.size();
-    Ok((opened, manifest, Recovery { created, records, segments, ..recovery }))
+    Ok(Recovered {
+        segments: opened,
+        recovery: Recovery { created, records, segments, ..recovery },
+        manifest,
+        tombstones,
+    })
 }
 
 /// The manifest of the folder; none if it has none.
@@ -255,6 +272,7 @@ fn recover<D: Disk>(
     disk: Arc<D>,
     segment_bytes: u64,
     manifest: &Manifest,
+    tombstones: &Tombstones,
     mut segments: VecDeque<Found>,
     indexes: &BTreeSet<u64>,
 ) -> Result<(Segments<D>, Recovery), OpenError> {
@@ -278,7 +296,7 @@ fn recover<D: Disk>(
     }
     let file = Arc::new(disk.open(&last.name).map_err(io_error("open the last segment"))?);
     let active = Arc::new(Segment::open(last.header, Arc::clone(&file), Arc::clone(&files)));
-    let end = scan(&active, &*file, &manifest.log_id)?;
+    let end = scan(&active, &*file, &manifest.log_id, tombstones)?;
     active.set_committed(end.position);
     let cut_bytes = cut(&*file, active.header.file_bytes, end.position).map_err(io_error("cut the last segment"))?;
     // What is read here may be in the page cache alone: a killed process leaves it there. After a
@@ -317,7 +335,12 @@ struct End {
 }
 
 /// Walks over the whole groups of the last segment, and takes them into its index.
-fn scan<F: DiskFile>(segment: &Segment<F>, file: &F, log_id: &LogId) -> Result<End, OpenError> {
+fn scan<F: DiskFile>(
+    segment: &Segment<F>,
+    file: &F,
+    log_id: &LogId,
+    tombstones: &Tombstones,
+) -> Result<End, OpenError> {
     let failed = io_error("read the last segment");
     let file_end = file.length().map_err(&failed)?.min(segment.header.file_bytes);
     let mut end = End {
@@ -330,7 +353,7 @@ fn scan<F: DiskFile>(segment: &Segment<F>, file: &F, log_id: &LogId) -> Result<E
         marks: Vec::new(),
     };
     let mut window = Window::default();
-    while let Some(next) = whole_group(&mut window, file, &end, file_end, log_id).map_err(&failed)? {
+    while let Some(next) = whole_group(&mut window, file, &end, file_end, log_id, tombstones).map_err(&failed)? {
         let body_at = end.position + GROUP_HEADER as u64;
         let length = usize::try_from(next.position - body_at).expect("it was read at once");
         segment.index_group(body_at, window.load(file, body_at, length, file_end).map_err(&failed)?);
@@ -353,6 +376,7 @@ fn whole_group(
     end: &End,
     file_end: u64,
     log_id: &LogId,
+    tombstones: &Tombstones,
 ) -> io::Result<Option<End>> {
     let body_at = end.position + GROUP_HEADER as u64;
     if body_at > file_end {
@@ -369,12 +393,14 @@ fn whole_group(
     let (mut count, mut records_crc) = (0, 0);
     let (mut last_sequence, mut last_id, mut retention_ms) = (end.last_sequence, end.last_id, end.retention_ms);
     while !body.is_empty() {
-        let Ok((record, rest)) = RecordView::parse_first(body) else { return Ok(None) };
-        if record.sequence != last_sequence + 1 || record.id <= last_id {
+        let Ok((head, frame, rest)) = Head::parse_first(body) else { return Ok(None) };
+        // The frame of what was erased may be overwritten, in whole or in part.
+        let is_record = head.with_frame(frame).is_ok() || tombstones.cover(&head);
+        if !is_record || head.sequence != last_sequence + 1 || head.id <= last_id {
             return Ok(None);
         }
-        records_crc = crc32c::crc32c_append(records_crc, &record.head_crc().to_le_bytes());
-        (last_sequence, last_id, retention_ms) = (record.sequence, record.id, record.retention_ms());
+        records_crc = crc32c::crc32c_append(records_crc, &head.head_crc.to_le_bytes());
+        (last_sequence, last_id, retention_ms) = (head.sequence, head.id, head.retention_ms);
         count += 1;
         body = rest;
     }

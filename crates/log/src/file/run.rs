@@ -5,12 +5,14 @@ use std::thread;
 
 use super::ahead::Ahead;
 use super::committer::Committer;
-use super::cursor::FileCursor;
+use super::cursor::{FileCursor, SeenGroup};
 use super::disk::{Disk, DiskLock};
 use crate::background::Nudge;
+use crate::expiry::Expiry;
 use crate::sequencer::Array;
 use crate::times::Times;
-use crate::{AppendError, Done, Follower, LogStats};
+use crate::visibility::Visibility;
+use crate::{AppendError, Done, Follower, HubId, LogStats};
 
 /// What the committing thread shares with the others.
 #[derive(Default)]
@@ -27,6 +29,8 @@ pub(super) struct Queue {
     /// Of what waits and of what is being committed.
     pub(super) waiting_bytes: usize,
     pub(super) follow: Option<Follow>,
+    /// What the follower is to forget, in order.
+    pub(super) forget: Vec<Forget>,
     pub(super) is_closed: bool,
     pub(super) failure: Option<String>,
     /// Whether the thread has ended.
@@ -45,7 +49,34 @@ pub(super) struct Follow {
     pub(super) begun: mpsc::SyncSender<()>,
 }
 
+/// What a follower is to forget.
+pub(super) enum Forget {
+    /// What was erased. Who waits is told.
+    Erased { topic: Option<Box<str>>, through: HubId, forgotten: mpsc::SyncSender<()> },
+    /// What rules hide by now.
+    Expired,
+}
+
 impl Shared {
+    /// Lets the follower forget, and waits until it has; false if there is no thread that could.
+    pub(super) fn forget_erased(&self, topic: Option<Box<str>>, through: HubId) -> bool {
+        let (forgotten, has_forgotten) = mpsc::sync_channel(1);
+        let mut queue = self.queue();
+        if queue.has_ended {
+            return false;
+        }
+        queue.forget.push(Forget::Erased { topic, through, forgotten });
+        drop(queue);
+        self.news.notify_one();
+        has_forgotten.recv().is_ok()
+    }
+
+    /// Lets the follower forget what rules hide by now.
+    pub(super) fn forget_expired(&self) {
+        self.queue().forget.push(Forget::Expired);
+        self.news.notify_one();
+    }
+
     pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -63,6 +94,9 @@ pub(super) struct Run<D: Disk> {
     follower: Option<Box<dyn Follower>>,
     tail_bytes: u64,
     times: Arc<Times>,
+    visibility: Arc<Visibility>,
+    /// When rules will hide what the follower was given.
+    expiry: Expiry,
     /// Calls the keeper when there is something to trim.
     keeper: Nudge,
     /// Says to those who read the folder how far it is committed.
@@ -77,21 +111,26 @@ impl<D: Disk> Run<D> {
         mut committer: Committer<D>,
         tail_bytes: u64,
         times: Arc<Times>,
+        visibility: Arc<Visibility>,
         keeper: Nudge,
         lock: Arc<D::Lock>,
     ) -> io::Result<Run<D>> {
         let ahead = Ahead::start(Arc::clone(committer.segments().disk()))?;
-        Ok(Run { shared, committer, ahead, follower: None, tail_bytes, times, keeper, lock })
+        let expiry = Expiry::default();
+        Ok(Run { shared, committer, ahead, follower: None, tail_bytes, times, visibility, expiry, keeper, lock })
     }
 
     pub(super) fn run(mut self) {
         let _ending = Ending(Arc::clone(&self.shared));
         loop {
-            let Work { mut waiting, follow, is_closed } = self.wait();
+            let Work { mut waiting, follow, forget, is_closed } = self.wait();
             if let Some(Follow { follower, begun }) = follow {
                 self.begin(follower);
                 // Who asked may have gone away.
                 begun.send(()).unwrap_or_default();
+            }
+            for forget in forget {
+                self.forget(forget);
             }
             if waiting.is_empty() && is_closed {
                 return;
@@ -105,10 +144,13 @@ impl<D: Disk> Run<D> {
     /// Waits for something to do, and takes all of it.
     fn wait(&self) -> Work {
         let queue = self.shared.queue();
-        let has_time = |queue: &mut Queue| queue.waiting.is_empty() && queue.follow.is_none() && !queue.is_closed;
+        let has_time = |queue: &mut Queue| {
+            queue.waiting.is_empty() && queue.follow.is_none() && queue.forget.is_empty() && !queue.is_closed
+        };
         let mut queue = self.shared.news.wait_while(queue, has_time).unwrap_or_else(PoisonError::into_inner);
         let waiting = std::mem::take(&mut queue.waiting);
-        Work { waiting, follow: queue.follow.take(), is_closed: queue.is_closed }
+        let forget = std::mem::take(&mut queue.forget);
+        Work { waiting, follow: queue.follow.take(), forget, is_closed: queue.is_closed }
     }
 
     /// Commits one group of what waits, shows it, and answers.
@@ -129,6 +171,7 @@ impl<D: Disk> Run<D> {
             self.lock.note(&self.committer.note()).unwrap_or_default();
             if let Some(follower) = &mut self.follower {
                 follower.committed(&records);
+                self.expiry.note(&records, &self.visibility);
             }
             let mut stats = self.shared.stats();
             stats.count_commit(micros);
@@ -168,8 +211,17 @@ impl<D: Disk> Run<D> {
         follower.begin(mark.after);
         let mut cursor = FileCursor::of_segment_after(&shelf, segment, mark);
         loop {
-            match cursor.group() {
-                Ok(Some(records)) => follower.committed(&records),
+            match cursor.group(&self.visibility) {
+                Ok(Some(SeenGroup { hidden, records })) => {
+                    // What was given before it goes as well: only what lies behind it is without a hole.
+                    if let Some(hidden) = hidden {
+                        follower.forget(hidden);
+                    }
+                    if !records.is_empty() {
+                        follower.committed(&records);
+                        self.expiry.note(&records, &self.visibility);
+                    }
+                }
                 Ok(None) => break,
                 Err(error) => {
                     // What follows would not follow on what was shown.
@@ -181,12 +233,33 @@ impl<D: Disk> Run<D> {
         }
         self.follower = Some(follower);
     }
+
+    fn forget(&mut self, forget: Forget) {
+        match forget {
+            Forget::Erased { topic, through, forgotten } => {
+                match (&mut self.follower, topic) {
+                    (Some(follower), Some(topic)) => follower.forget_topic(&topic, through),
+                    (Some(follower), None) => follower.forget(through),
+                    (None, _) => {}
+                }
+                // Who asked may have gone away.
+                forgotten.send(()).unwrap_or_default();
+            }
+            Forget::Expired => {
+                let through = self.expiry.due(self.times.moment().retention_ms);
+                if let (Some(follower), Some(through)) = (&mut self.follower, through) {
+                    follower.forget(through);
+                }
+            }
+        }
+    }
 }
 
 /// What there is to do.
 struct Work {
     waiting: VecDeque<(Array, Ticket)>,
     follow: Option<Follow>,
+    forget: Vec<Forget>,
     is_closed: bool,
 }
 
@@ -198,6 +271,7 @@ impl Drop for Ending {
         let mut queue = self.0.queue();
         queue.has_ended = true;
         queue.follow = None;
+        queue.forget.clear();
         if thread::panicking() {
             queue.failure.get_or_insert_with(|| "the log's thread panicked".to_owned());
         }

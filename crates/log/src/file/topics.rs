@@ -10,11 +10,13 @@ use super::picks::Wanted;
 use super::segment::Segment;
 use super::shelf::Shelf;
 use crate::cursor::{self, RecordCursor};
+use crate::visibility::Visibility;
 use crate::{Filter, ReadError, TopicSummary};
 
 /// The topics of retained events after one, in byte order, at most `limit`, of which something may be read.
 pub(super) fn topics<F: DiskFile>(
     shelf: &Shelf<F>,
+    visibility: &Visibility,
     after: Option<&str>,
     limit: usize,
     filter: &Filter,
@@ -24,7 +26,7 @@ pub(super) fn topics<F: DiskFile>(
     // Topics of which nothing may be read are passed over.
     while listed.len() < limit {
         let wanted = limit - listed.len();
-        let (found, last) = next_topics(shelf, after.as_deref(), wanted, filter)?;
+        let (found, last) = next_topics(shelf, visibility, after.as_deref(), wanted, filter)?;
         listed.extend(found);
         match last {
             Some(last) => after = Some(last),
@@ -37,13 +39,14 @@ pub(super) fn topics<F: DiskFile>(
 /// What may be read of the next `limit` topics, and the last of them; none if there are no more.
 fn next_topics<F: DiskFile>(
     shelf: &Shelf<F>,
+    visibility: &Visibility,
     after: Option<&str>,
     limit: usize,
     filter: &Filter,
 ) -> Result<(Vec<TopicSummary>, Option<String>), ReadError> {
     let mut found: BTreeMap<String, Option<TopicSummary>> = BTreeMap::new();
     for segment in shelf.segments() {
-        for (name, summary) in of_segment(shelf, &segment, after, limit, filter)? {
+        for (name, summary) in of_segment(shelf, visibility, &segment, after, limit, filter)? {
             match (found.get_mut(&name), summary) {
                 (None, summary) => _ = found.insert(name, summary),
                 (Some(known), Some(summary)) => add(known, summary),
@@ -75,20 +78,21 @@ type Named = Vec<(String, Option<TopicSummary>)>;
 /// The next `limit` topics of a segment, with what may be read of them.
 fn of_segment<F: DiskFile>(
     shelf: &Shelf<F>,
+    visibility: &Visibility,
     segment: &Arc<Segment<F>>,
     after: Option<&str>,
     limit: usize,
     filter: &Filter,
 ) -> Result<Named, ReadError> {
     if let Some(index) = segment.index() {
-        match by_index(shelf, segment, &index, after, limit, filter) {
+        match by_index(shelf, visibility, segment, &index, after, limit, filter) {
             Err(Failed::Index(bad)) => segment.index_is_bad(&bad),
             Err(Failed::Read(error)) => return Err(error),
             Ok(named) => return Ok(named),
         }
     }
     let mut cursor = FileCursor::of_segment(shelf, Arc::clone(segment), Wanted::All);
-    let topics = cursor::topics(&mut cursor, after, limit, filter)?;
+    let topics = cursor::topics(&mut cursor, after, limit, filter, visibility)?;
     Ok(topics.into_iter().map(|summary| (summary.topic.clone(), Some(summary))).collect())
 }
 
@@ -112,6 +116,7 @@ impl From<ReadError> for Failed {
 
 fn by_index<F: DiskFile>(
     shelf: &Shelf<F>,
+    visibility: &Visibility,
     segment: &Arc<Segment<F>>,
     index: &Index<F>,
     after: Option<&str>,
@@ -126,13 +131,13 @@ fn by_index<F: DiskFile>(
         let reads_all = filter.grants.as_ref().is_some_and(|grants| grants.matches(std::iter::once(&*name)));
         let summary = if count == 0 {
             None
-        } else if postings.private == 0 || reads_all {
+        } else if visibility.is_clear() && (postings.private == 0 || reads_all) {
             let mut ends = Vec::new();
             index.postings(postings, 0..1, &mut ends)?;
             index.postings(postings, count - 1..count, &mut ends)?;
             by_ends(shelf, segment, &name, count, &ends)?
         } else {
-            by_heads(shelf, segment, &name, filter)?
+            by_heads(shelf, visibility, segment, &name, filter)?
         };
         named.push((name, summary));
     }
@@ -159,6 +164,7 @@ fn by_ends<F: DiskFile>(
 /// Each record on a topic is looked at.
 fn by_heads<F: DiskFile>(
     shelf: &Shelf<F>,
+    visibility: &Visibility,
     segment: &Arc<Segment<F>>,
     name: &str,
     filter: &Filter,
@@ -167,7 +173,8 @@ fn by_heads<F: DiskFile>(
     let mut summary: Option<TopicSummary> = None;
     while let Some(head) = cursor.advance()? {
         let is_on = head.topics().any(|topic| topic == name);
-        if is_on && filter.may_read(head.topics(), head.is_private()) {
+        let is_read = filter.may_read(head.topics(), head.is_private()) && visibility.hides(&head).is_none();
+        if is_on && is_read {
             let (topic, id) = (name.to_owned(), head.id);
             let first = summary.as_ref().map_or(id, |known| known.first);
             let events = summary.as_ref().map_or(0, |known| known.events) + 1;

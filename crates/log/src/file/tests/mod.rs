@@ -5,10 +5,12 @@ use super::keeper::Retention;
 use super::open::{Durability, Opening};
 use super::{Disk, FileLog, FileLogConfig, OpenError, Recovery, SimDisk};
 use crate::conformance::{Setup, conformance};
+use crate::hiding_tests::conformance_of_hiding;
 use crate::testing::TestClock;
-use crate::{Clock, EventLog};
+use crate::{Clock, EventLog, RetentionRules};
 
 mod epochs;
+mod erasing;
 mod indexed;
 mod limits;
 mod start;
@@ -21,6 +23,8 @@ pub(super) fn opening(clock: Arc<TestClock>) -> Opening {
     Opening {
         segment_bytes: 4096,
         retention: Retention { bytes: u64::MAX, age_ms: u64::MAX },
+        rules: RetentionRules::default(),
+        erase_within: Duration::from_secs(3600),
         window_ms: 1000,
         durability: Durability::Commit,
         boot_id: *b"a kernel's start",
@@ -31,17 +35,23 @@ pub(super) fn opening(clock: Arc<TestClock>) -> Opening {
 }
 
 fn make(setup: &Setup) -> Box<dyn EventLog> {
+    open_with_setup(setup, SimDisk::default())
+}
+
+fn open_with_setup(setup: &Setup, disk: SimDisk) -> Box<dyn EventLog> {
     let config = FileLogConfig {
         segment_bytes: 16 << 10,
         retention_bytes: setup.retained_bytes as u64,
         idempotence_window: setup.window,
+        retention_rules: setup.rules.clone(),
         ..FileLogConfig::default()
     };
     let clock = Arc::clone(&setup.clock) as Arc<dyn Clock>;
-    Box::new(FileLog::open(SimDisk::default(), &config, clock).expect("opened").0)
+    Box::new(FileLog::open(disk, &config, clock).expect("opened").0)
 }
 
 conformance!(make);
+conformance_of_hiding!(make);
 
 fn config() -> FileLogConfig {
     FileLogConfig { segment_bytes: 4096, ..FileLogConfig::default() }
