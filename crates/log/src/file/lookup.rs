@@ -47,6 +47,8 @@ impl<D: Disk> Lookup<D> {
     pub(crate) fn look_up(&self, array: &mut Array) -> Result<(), AppendError> {
         // Asked first: what is indexed later is still remembered, or is looked for again.
         let through = self.shelf.indexed();
+        // What was found before may have been published anew since.
+        array.publications().for_each(|event| event.earlier = None);
         if array.publications().next().is_some() {
             let unread = |error: ReadError| AppendError::Unread { reason: error.to_string() };
             for segment in self.segments(through) {
