@@ -4,15 +4,42 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use crate::record::Head;
-use crate::{Filter, HubId, Met, ReadError, RecordView, TopicSummary};
+use crate::{Filter, Hidden, HubId, Met, ReadError, RecordView, TopicSummary};
 
 /// A walk over records in log order, from a place to the head.
 pub(crate) trait RecordCursor {
-    /// Goes on to the next record and shows its head; `None` at the end.
-    fn advance(&mut self) -> Result<Option<Head<'_>>, ReadError>;
+    /// Goes on to the next record, or over what is damaged; `None` at the end.
+    fn advance(&mut self) -> Result<Option<Step>, ReadError>;
 
-    /// The whole record on which the cursor stands, checked. Only after `advance` gave one.
-    fn record(&mut self) -> Result<RecordView<'_>, ReadError>;
+    /// The head of the record on which the cursor stands. Only after `advance` gave one.
+    fn head(&mut self) -> Result<Head<'_>, ReadError>;
+
+    /// The whole record on which the cursor stands, checked; `None` if its frame is damaged. Only after
+    /// `advance` gave one.
+    fn record(&mut self) -> Result<Option<RecordView<'_>>, ReadError>;
+
+    /// Goes on to the next record, whatever is lost before it, and shows its head; `None` at the end.
+    fn next_head(&mut self) -> Result<Option<Head<'_>>, ReadError> {
+        loop {
+            match self.advance()? {
+                Some(Step::Lost { .. }) => {}
+                Some(Step::Record) => return self.head().map(Some),
+                None => return Ok(None),
+            }
+        }
+    }
+}
+
+/// What a walk comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// A record.
+    Record,
+    /// Nobody can tell which records were here.
+    Lost {
+        /// The place of the last of them, or one above it that lies before the next record.
+        through: HubId,
+    },
 }
 
 /// How far a read came.
@@ -24,6 +51,10 @@ pub(crate) enum Looked {
     Exhausted(Option<HubId>),
 }
 
+fn hidden(place: HubId) -> Met<'static> {
+    Met::Hidden { place, why: Hidden::Damaged }
+}
+
 /// Shows the records that match `filter`, until `visit` breaks or enough was looked at.
 pub(crate) fn read(
     cursor: &mut impl RecordCursor,
@@ -33,13 +64,27 @@ pub(crate) fn read(
 ) -> Result<Looked, ReadError> {
     let mut scanned: u64 = 0;
     let mut last = None;
-    while let Some(head) = cursor.advance()? {
-        let id = head.id;
-        last = Some(id);
-        scanned += head.bytes as u64;
-        let admits = filter.admits(head.topics(), head.event_type, head.is_private());
-        if admits && visit(Met::Record(&cursor.record()?)).is_break() || scanned >= scan_bytes_max {
-            return Ok(Looked::Stopped(id));
+    while let Some(step) = cursor.advance()? {
+        let (place, met) = match step {
+            Step::Lost { through } => (through, visit(hidden(through))),
+            Step::Record => {
+                let head = cursor.head()?;
+                let id = head.id;
+                scanned += head.bytes as u64;
+                let met = if filter.admits(head.topics(), head.event_type, head.is_private()) {
+                    match cursor.record()? {
+                        Some(record) => visit(Met::Record(&record)),
+                        None => visit(hidden(id)),
+                    }
+                } else {
+                    ControlFlow::Continue(())
+                };
+                (id, met)
+            }
+        };
+        last = Some(place);
+        if met.is_break() || scanned >= scan_bytes_max {
+            return Ok(Looked::Stopped(place));
         }
     }
     Ok(Looked::Exhausted(last))
@@ -51,7 +96,7 @@ pub(crate) fn find_publisher_id(
     id: &str,
     filter: &Filter,
 ) -> Result<Option<HubId>, ReadError> {
-    while let Some(head) = cursor.advance()? {
+    while let Some(head) = cursor.next_head()? {
         if head.publisher_id == Some(id) && filter.may_read(head.topics(), head.is_private()) {
             return Ok(Some(head.id));
         }
@@ -62,7 +107,7 @@ pub(crate) fn find_publisher_id(
 /// How many records match.
 pub(crate) fn count(cursor: &mut impl RecordCursor, filter: &Filter) -> Result<u64, ReadError> {
     let mut count = 0;
-    while let Some(head) = cursor.advance()? {
+    while let Some(head) = cursor.next_head()? {
         count += u64::from(filter.admits(head.topics(), head.event_type, head.is_private()));
     }
     Ok(count)
@@ -77,7 +122,7 @@ pub(crate) fn place_before(
 ) -> Result<HubId, ReadError> {
     let mut place = after;
     let mut skipped = 0;
-    while let Some(head) = cursor.advance()? {
+    while let Some(head) = cursor.next_head()? {
         if filter.admits(head.topics(), head.event_type, head.is_private()) {
             if skipped == skip {
                 return Ok(place);
@@ -97,7 +142,7 @@ pub(crate) fn topics(
     filter: &Filter,
 ) -> Result<Vec<TopicSummary>, ReadError> {
     let mut found: BTreeMap<String, TopicSummary> = BTreeMap::new();
-    while let Some(head) = cursor.advance()? {
+    while let Some(head) = cursor.next_head()? {
         if !filter.may_read(head.topics(), head.is_private()) {
             continue;
         }

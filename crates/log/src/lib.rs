@@ -36,8 +36,8 @@ pub use event::{
 };
 pub use event_log::{AppendError, Done, EventLog, Follower, ReadEnd, ReadError, TopicSummary};
 pub use file::{
-    Disk, DiskFile, Durability, FileLog, FileLogConfig, OpenError, Outage, RealDisk, Recovery, SimDisk, SimFile,
-    SimLock,
+    DAMAGED_RANGES_MAX, Damage, Disk, DiskFile, Durability, FileLog, FileLogConfig, OnDamage, OpenError, Outage,
+    RealDisk, Recovery, Reports, Salvaged, SimDisk, SimFile, SimLock,
 };
 pub use filter::{Filter, Types};
 pub use id::{HubId, ParseHubIdError};

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::background::{Background, Nudge};
-use crate::cursor::{self, Looked, RecordCursor};
+use crate::cursor::{self, Looked, RecordCursor, Step};
 use crate::file::{EpochPlaces, KEEP_EVERY, folder};
 use crate::idempotence::{Fingerprints, Idempotence};
 use crate::record::{Extent, Head};
@@ -272,7 +272,7 @@ struct MemoryCursor<'a, D: Disk> {
 }
 
 impl<D: Disk> RecordCursor for MemoryCursor<'_, D> {
-    fn advance(&mut self) -> Result<Option<Head<'_>>, ReadError> {
+    fn advance(&mut self) -> Result<Option<Step>, ReadError> {
         if self.taken.is_empty() {
             let inner = self.log.inner();
             let next = inner.records.partition_point(|stored| stored.id <= self.after);
@@ -281,12 +281,23 @@ impl<D: Disk> RecordCursor for MemoryCursor<'_, D> {
         self.current = self.taken.pop_front();
         let Some(stored) = &self.current else { return Ok(None) };
         self.after = stored.id;
-        let extent = Extent::read(&stored.record).expect("encoded by the log");
-        Ok(Some(Head::read(&stored.record[..extent.head_bytes]).expect("encoded by the log")))
+        Ok(Some(Step::Record))
     }
 
-    fn record(&mut self) -> Result<RecordView<'_>, ReadError> {
-        Ok(self.current.as_ref().expect("the cursor stands on a record").view())
+    fn head(&mut self) -> Result<Head<'_>, ReadError> {
+        let record = &self.stored().record;
+        let extent = Extent::read(record).expect("encoded by the log");
+        Ok(Head::read(&record[..extent.head_bytes]).expect("encoded by the log"))
+    }
+
+    fn record(&mut self) -> Result<Option<RecordView<'_>>, ReadError> {
+        Ok(Some(self.stored().view()))
+    }
+}
+
+impl<D: Disk> MemoryCursor<'_, D> {
+    fn stored(&self) -> &Stored {
+        self.current.as_ref().expect("the cursor stands on a record")
     }
 }
 

@@ -205,6 +205,8 @@ impl Inner {
                 }
             }
         }
+        // What is hidden may lie behind all that was yielded.
+        self.before = self.before.max(through);
     }
 
     fn drop_first_block(&mut self) {

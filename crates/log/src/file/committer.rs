@@ -50,9 +50,6 @@ impl<D: Disk> Committer<D> {
         let idempotence =
             remember(segments.shelf(), window, fingerprints, retention_ms).map_err(|error| match error {
                 ReadError::Io(source) => OpenError::Io { what: "read the idempotence window", source },
-                ReadError::Damaged { file, position } => {
-                    OpenError::Damaged { file, position, what: "a record does not hold what was written" }
-                }
             })?;
         let sequencer = Sequencer::new(segments.last_sequence(), segments.shelf().head(), idempotence);
         Ok(Committer { segments, sequencer, group: Group::default(), failed: None })
@@ -219,9 +216,11 @@ fn remember<F: super::disk::DiskFile>(
         let last_before = segment.header.before.retention_ms;
         let mut found = Vec::new();
         let mut cursor = FileCursor::of_segment(shelf, segment);
-        while let Some(head) = cursor.advance()? {
-            if head.publisher_id.is_some() && idempotence.is_live(head.retention_ms, now_ms) {
-                let record = cursor.record()?;
+        while let Some(head) = cursor.next_head()? {
+            if head.publisher_id.is_some()
+                && idempotence.is_live(head.retention_ms, now_ms)
+                && let Some(record) = cursor.record()?
+            {
                 found.extend(fingerprints.of_record(&record).map(|print| (print, record.id, record.retention_ms())));
             }
         }

@@ -1,10 +1,12 @@
 use std::io;
 use std::sync::Arc;
 
+use super::damage::Damage;
 use super::disk::DiskFile;
 use super::layout::{GROUP_HEADER, GroupHeader, SEGMENT_HEADER};
+use super::search::{is_bad_sector, next_header};
 use super::shelf::{Mark, Segment, Shelf};
-use crate::cursor::RecordCursor;
+use crate::cursor::{RecordCursor, Step};
 use crate::record::{Extent, FIXED_BYTES, Head};
 use crate::{HubId, ReadError, RecordView};
 
@@ -32,7 +34,13 @@ impl Window {
             self.reads = self.reads.saturating_add(1);
             self.bytes.resize(ahead, 0);
             self.at = at;
-            if let Err(error) = file.read_at(&mut self.bytes, at) {
+            let mut read = file.read_at(&mut self.bytes, at);
+            if read.is_err() && ahead > length {
+                // What cannot be read may lie further on.
+                self.bytes.truncate(length);
+                read = file.read_at(&mut self.bytes, at);
+            }
+            if let Err(error) = read {
                 self.bytes.clear();
                 return Err(error);
             }
@@ -42,7 +50,7 @@ impl Window {
     }
 }
 
-/// A walk over the committed records of a file log.
+/// A walk over the committed records of a file log. It goes on behind what is damaged.
 pub(crate) struct FileCursor<'a, F> {
     shelf: &'a Shelf<F>,
     segment: Arc<Segment<F>>,
@@ -54,12 +62,41 @@ pub(crate) struct FileCursor<'a, F> {
     group_end: u64,
     /// How much of the segment is committed.
     end: u64,
-    /// The last record that was passed, or the place before the segment.
+    /// The last record that was passed, or a place before the next.
     last: HubId,
+    /// The sequence of the last record that was passed, as far as it is known.
+    sequence: u64,
+    /// Where the bytes begin that hold nothing, between that record and the next.
+    lost_from: Option<u64>,
     /// Records at or before this place are passed over.
     after: HubId,
     /// The record on which it stands.
     current: (u64, Extent),
+}
+
+/// What lies next in the log, whole.
+pub(crate) enum Stretch<'a> {
+    Group(Vec<RecordView<'a>>),
+    /// A group is damaged; what it held lies at or before this place.
+    Lost(HubId),
+}
+
+/// Why a walk cannot take what comes next.
+enum Trouble {
+    /// It is not what was written.
+    Damaged,
+    /// It cannot be told what is there.
+    Failed(io::Error),
+}
+
+/// What a walk finds at the end of a segment.
+enum Passed {
+    /// It can go on.
+    On,
+    /// What was committed last is lost, up to this place.
+    Lost(HubId),
+    /// Nothing more is committed.
+    Nothing,
 }
 
 impl<'a, F: DiskFile> FileCursor<'a, F> {
@@ -85,137 +122,241 @@ impl<'a, F: DiskFile> FileCursor<'a, F> {
         FileCursor {
             shelf,
             end: segment.committed(),
+            sequence: segment.header.first_sequence - 1,
             segment,
             one_segment: false,
             window: Window::default(),
             at: mark.at,
             group_end: mark.group_end,
             last: mark.after,
+            lost_from: None,
             after,
             current: (0, Extent { head_bytes: 0, bytes: 0 }),
         }
     }
 
-    /// The next whole group, as its records; `None` at the end. Only between two groups.
-    pub(crate) fn group(&mut self) -> Result<Option<Vec<RecordView<'_>>>, ReadError> {
-        if self.at >= self.end && !self.next_segment() {
-            return Ok(None);
-        }
-        self.enter_group()?;
-        let (start, length) = (self.at, self.group_end - self.at);
-        let length = usize::try_from(length).map_err(|_| self.damage(start))?;
-        self.at = self.group_end;
-        let mut body = load(&mut self.window, &self.segment, start, length, self.end)?;
-        let mut records = Vec::new();
-        while !body.is_empty() {
-            let Ok((record, rest)) = RecordView::parse_first(body) else {
-                return Err(ReadError::Damaged { file: self.segment.name.clone(), position: start });
-            };
-            self.last = record.id;
-            records.push(record);
-            body = rest;
-        }
-        Ok(Some(records))
+    /// Where it stands: a walk that begins there goes on with what comes next here.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark { after: self.last, at: self.at, group_end: self.group_end }
     }
 
-    /// Goes on to the next segment or to what was committed since; false at the end of the log.
-    fn next_segment(&mut self) -> bool {
+    /// The next group, if all of it is whole; `None` at the end. Only between two groups.
+    pub(crate) fn group(&mut self) -> Result<Option<Stretch<'_>>, ReadError> {
+        let (start, length) = loop {
+            if self.at >= self.end {
+                match self.pass_end() {
+                    Passed::On => continue,
+                    Passed::Lost(through) => return Ok(Some(Stretch::Lost(through))),
+                    Passed::Nothing => return Ok(None),
+                }
+            }
+            let (header_at, sequence_before) = (self.at, self.sequence);
+            match self.whole_group() {
+                Err(trouble) => self.skip(trouble)?,
+                Ok((first, last)) => {
+                    if let Some(through) = self.end_of_lost(first, header_at) {
+                        (self.at, self.group_end, self.sequence) = (header_at, header_at, sequence_before);
+                        return Ok(Some(Stretch::Lost(through)));
+                    }
+                    self.last = last;
+                    let body_at = header_at + GROUP_HEADER as u64;
+                    break (body_at, usize::try_from(self.group_end - body_at).unwrap_or(usize::MAX));
+                }
+            }
+        };
+        let mut body = self.window.load(&self.segment.file, start, length, self.end)?;
+        let mut records = Vec::new();
+        while !body.is_empty() {
+            let split = Extent::read(body).ok().and_then(|extent| body.split_at_checked(extent.bytes));
+            let (record, rest) = split.expect("checked by whole_group");
+            records.push(RecordView::read(record).expect("checked by whole_group"));
+            body = rest;
+        }
+        Ok(Some(Stretch::Group(records)))
+    }
+
+    /// Checks the group that comes next, and passes it if all of it is whole. Returns its first and last id.
+    fn whole_group(&mut self) -> Result<(HubId, HubId), Trouble> {
+        self.enter_group()?;
+        let start = self.at;
+        let length = usize::try_from(self.group_end - start).map_err(|_| Trouble::Damaged)?;
+        let (mut first, mut last, mut sequence) = (None, self.last, self.sequence);
+        let mut body = self.load(start, length)?;
+        while !body.is_empty() {
+            let (record, rest) = RecordView::parse_first(body).map_err(|_| Trouble::Damaged)?;
+            if record.id <= last {
+                return Err(Trouble::Damaged);
+            }
+            first.get_or_insert(record.id);
+            (last, sequence) = (record.id, record.sequence);
+            body = rest;
+        }
+        (self.at, self.sequence) = (self.group_end, sequence);
+        Ok((first.ok_or(Trouble::Damaged)?, last))
+    }
+
+    /// Goes on to what was committed since, or to the next segment.
+    fn pass_end(&mut self) -> Passed {
+        let (committed, place) = self.shelf.end_of(&self.segment);
+        if committed > self.end {
+            self.end = committed;
+            return Passed::On;
+        }
+        if let Some(from_byte) = self.lost_from.take() {
+            self.note_damage(from_byte, self.end, self.last, place);
+            self.last = self.last.max(place);
+            return if place > self.after { Passed::Lost(place) } else { Passed::On };
+        }
         if self.one_segment {
-            return false;
+            return Passed::Nothing;
         }
-        let Some(next) = self.shelf.after(self.segment.header.first_sequence) else { return false };
-        // Only now is the length of this one final.
-        self.end = self.segment.committed();
-        if self.at >= self.end {
-            self.last = next.header.before.id;
-            self.end = next.committed();
-            self.segment = next;
-            self.window = Window::default();
-            self.at = SEGMENT_HEADER as u64;
-            self.group_end = self.at;
-        }
-        self.at < self.end
+        let Some(next) = self.shelf.after(self.segment.header.first_sequence) else { return Passed::Nothing };
+        self.last = next.header.before.id;
+        self.sequence = next.header.first_sequence - 1;
+        self.end = next.committed();
+        self.segment = next;
+        self.window = Window::default();
+        self.at = SEGMENT_HEADER as u64;
+        self.group_end = self.at;
+        Passed::On
     }
 
     /// Reads a group's header, and goes on to its first record.
-    fn enter_group(&mut self) -> Result<(), ReadError> {
+    fn enter_group(&mut self) -> Result<(), Trouble> {
         let at = self.at;
         let shelf = self.shelf;
         let header = GroupHeader::decode(self.load(at, GROUP_HEADER)?, &shelf.log_id);
-        let Some((header, _)) = header else { return Err(self.damage(at)) };
-        self.at += GROUP_HEADER as u64;
-        self.group_end = self.at + u64::from(header.body_bytes);
-        if header.body_bytes == 0 || self.group_end > self.end {
-            return Err(self.damage(at));
+        let Some((header, _)) = header else { return Err(Trouble::Damaged) };
+        let body_at = at + GROUP_HEADER as u64;
+        let group_end = body_at + u64::from(header.body_bytes);
+        if header.body_bytes == 0 || group_end > self.end || header.first_sequence <= self.sequence {
+            return Err(Trouble::Damaged);
         }
+        (self.at, self.group_end) = (body_at, group_end);
         Ok(())
     }
 
-    fn load(&mut self, at: u64, length: usize) -> Result<&[u8], ReadError> {
-        load(&mut self.window, &self.segment, at, length, self.end)
+    /// Looks at the next record's head. Returns where the record lies, and its id and sequence.
+    fn look(&mut self) -> Result<(Extent, HubId, u64), Trouble> {
+        if self.at >= self.group_end {
+            self.enter_group()?;
+        }
+        let (at, left) = (self.at, self.group_end - self.at);
+        let extent = Extent::read(self.load(at, FIXED_BYTES)?).map_err(|_| Trouble::Damaged)?;
+        if extent.bytes as u64 > left {
+            return Err(Trouble::Damaged);
+        }
+        let head = Head::parse(self.load(at, extent.head_bytes)?).map_err(|_| Trouble::Damaged)?;
+        let (id, sequence) = (head.id, head.sequence);
+        if id <= self.last { Err(Trouble::Damaged) } else { Ok((extent, id, sequence)) }
     }
 
-    fn damage(&self, position: u64) -> ReadError {
-        ReadError::Damaged { file: self.segment.name.clone(), position }
+    /// Passes over what is damaged, to where the next group may begin.
+    fn skip(&mut self, trouble: Trouble) -> Result<(), ReadError> {
+        if let Trouble::Failed(error) = trouble {
+            return Err(error.into());
+        }
+        let at = self.at;
+        let known_end = match self.lost_from {
+            Some(_) => None,
+            None => self.shelf.damages.end_of(&self.segment.name, at).filter(|&end| end > at && end <= self.end),
+        };
+        self.lost_from.get_or_insert(at);
+        self.at = if let Some(end) = known_end {
+            end
+        } else if at < self.group_end {
+            self.group_end
+        } else {
+            let is_later = |header: &GroupHeader| header.first_sequence > self.sequence;
+            let found = next_header(&self.segment.file, at + 1, self.end, &self.shelf.log_id, is_later)?;
+            found.map_or(self.end, |found| found.at)
+        };
+        self.group_end = self.at;
+        Ok(())
+    }
+
+    /// The last place that may be lost before a record, if something is lost there that the walk would have
+    /// come to. `group_at` is where its group begins.
+    fn end_of_lost(&mut self, id: HubId, group_at: u64) -> Option<HubId> {
+        let from_byte = self.lost_from.take()?;
+        let through = id.before().unwrap_or_default();
+        self.note_damage(from_byte, group_at, self.last, through);
+        self.last = through;
+        (through > self.after).then_some(through)
+    }
+
+    fn note_damage(&self, from_byte: u64, to_byte: u64, after: HubId, through: HubId) {
+        let file = self.segment.name.clone();
+        self.shelf.damages.found(&Damage { file, from_byte, to_byte, after, through });
+    }
+
+    fn load(&mut self, at: u64, length: usize) -> Result<&[u8], Trouble> {
+        self.window.load(&self.segment.file, at, length, self.end).map_err(|error| {
+            let is_sealed = || self.shelf.after(self.segment.header.first_sequence).is_some();
+            match error.kind() {
+                // A file that ends before what was committed is as damaged as one with other bytes.
+                io::ErrorKind::UnexpectedEof => Trouble::Damaged,
+                _ if is_bad_sector(&error) && is_sealed() => Trouble::Damaged,
+                _ => Trouble::Failed(error),
+            }
+        })
     }
 }
 
 impl<F: DiskFile> RecordCursor for FileCursor<'_, F> {
-    fn advance(&mut self) -> Result<Option<Head<'_>>, ReadError> {
-        let (at, extent) = loop {
-            if self.at >= self.group_end {
-                if self.at >= self.end && !self.next_segment() {
-                    return Ok(None);
+    fn advance(&mut self) -> Result<Option<Step>, ReadError> {
+        loop {
+            if self.at >= self.end {
+                match self.pass_end() {
+                    Passed::On => continue,
+                    Passed::Lost(through) => return Ok(Some(Step::Lost { through })),
+                    Passed::Nothing => return Ok(None),
                 }
-                if self.at >= self.group_end {
-                    self.enter_group()?;
+            }
+            let (extent, id, sequence) = match self.look() {
+                Ok(seen) => seen,
+                Err(trouble) => {
+                    self.skip(trouble)?;
+                    continue;
                 }
+            };
+            // Behind what is lost, a group begins.
+            if let Some(through) = self.end_of_lost(id, self.at.saturating_sub(GROUP_HEADER as u64)) {
+                return Ok(Some(Step::Lost { through }));
             }
-            let at = self.at;
-            let left = self.group_end - at;
-            let extent = Extent::read(self.load(at, FIXED_BYTES)?).map_err(|_| self.damage(at))?;
-            if extent.bytes as u64 > left {
-                return Err(self.damage(at));
-            }
-            let head = self.load(at, extent.head_bytes)?;
-            let id = Head::parse(head).map(|head| head.id).map_err(|_| self.damage(at))?;
-            if id <= self.last {
-                return Err(self.damage(at));
-            }
-            let mark = Mark { after: self.last, at, group_end: self.group_end };
-            self.segment.note(mark);
-            self.last = id;
+            self.segment.note(Mark { after: self.last, at: self.at, group_end: self.group_end });
+            self.current = (self.at, extent);
+            (self.last, self.sequence) = (id, sequence);
             self.at += extent.bytes as u64;
             if id > self.after {
-                break (at, extent);
+                return Ok(Some(Step::Record));
             }
-        };
-        self.current = (at, extent);
-        let head = self.window.load(&self.segment.file, at, extent.head_bytes, self.end)?;
-        let damaged = |_| ReadError::Damaged { file: self.segment.name.clone(), position: at };
-        Ok(Some(Head::read(head).map_err(damaged)?))
+        }
     }
 
-    fn record(&mut self) -> Result<RecordView<'_>, ReadError> {
+    fn head(&mut self) -> Result<Head<'_>, ReadError> {
         let (at, extent) = self.current;
-        let record = load(&mut self.window, &self.segment, at, extent.bytes, self.end)?;
-        let (head, frame) = record.split_at(extent.head_bytes);
-        let record = Head::read(head).and_then(|head| head.with_frame(frame));
-        record.map_err(|_| ReadError::Damaged { file: self.segment.name.clone(), position: at })
+        let head = self.window.load(&self.segment.file, at, extent.head_bytes, self.end)?;
+        Head::read(head).map_err(|bad| io::Error::other(bad).into())
     }
-}
 
-/// The bytes of a segment. A file that ends before what was committed is as damaged as one with
-/// other bytes.
-fn load<'w, F: DiskFile>(
-    window: &'w mut Window,
-    segment: &Segment<F>,
-    at: u64,
-    length: usize,
-    end: u64,
-) -> Result<&'w [u8], ReadError> {
-    window.load(&segment.file, at, length, end).map_err(|error| match error.kind() {
-        io::ErrorKind::UnexpectedEof => ReadError::Damaged { file: segment.name.clone(), position: at },
-        _ => error.into(),
-    })
+    fn record(&mut self) -> Result<Option<RecordView<'_>>, ReadError> {
+        let (at, extent) = self.current;
+        let id = self.last;
+        let is_whole = match self.load(at, extent.bytes) {
+            Ok(record) => {
+                let (head, frame) = record.split_at(extent.head_bytes);
+                Head::read(head).and_then(|head| head.with_frame(frame)).is_ok()
+            }
+            Err(Trouble::Damaged) => false,
+            Err(Trouble::Failed(error)) => return Err(error.into()),
+        };
+        if !is_whole {
+            let frame_at = at + extent.head_bytes as u64;
+            self.note_damage(frame_at, at + extent.bytes as u64, id.before().unwrap_or_default(), id);
+            return Ok(None);
+        }
+        let record = self.window.load(&self.segment.file, at, extent.bytes, self.end)?;
+        RecordView::read(record).map(Some).map_err(|bad| io::Error::other(bad).into())
+    }
 }

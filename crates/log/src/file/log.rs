@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use super::committer::{Window, check_size};
 use super::cursor::FileCursor;
+use super::damage::Reports;
 use super::disk::{Disk, RealDisk};
 use super::folder;
 use super::keeper::{Keeper, Retention};
 use super::open::{self, Durability, EpochPlaces, Opened, Opening};
 use super::recovery::{OpenError, Recovery};
 use super::run::{Follow, Run, Shared, Ticket};
+use super::salvage::OnDamage;
 use super::shelf::Shelf;
 use crate::background::{Background, Nudge};
 use crate::cursor::{self, Looked, RecordCursor};
@@ -47,6 +49,10 @@ pub struct FileLogConfig {
     /// What the kernel calls its present start, zeros if it says nothing: with [`Durability::Os`], the log
     /// knows by it whether all that was shown is there.
     pub boot_id: [u8; 16],
+    /// Who is told of damage that is found.
+    pub reports: Reports,
+    /// What to do where the log is damaged so that it cannot be opened.
+    pub on_damage: OnDamage,
 }
 
 impl Default for FileLogConfig {
@@ -62,6 +68,8 @@ impl Default for FileLogConfig {
             retention_catch_up: Duration::from_secs(24 * 3600),
             durability: Durability::Commit,
             boot_id: [0; 16],
+            reports: Reports::default(),
+            on_damage: OnDamage::Stop,
         }
     }
 }
@@ -102,6 +110,8 @@ impl<D: Disk> FileLog<D> {
             boot_id: config.boot_id,
             retention_catch_up: config.retention_catch_up,
             new_log_id: folder::random_log_id(),
+            reports: config.reports.clone(),
+            on_damage: config.on_damage,
             clock,
         };
         let Opened { committer, keeper, times, epochs, recovery } = open::open(disk, &opening, &fingerprints)?;
@@ -220,11 +230,14 @@ impl<D: Disk> EventLog for FileLog<D> {
     fn event(&self, id: HubId, visit: &mut dyn FnMut(&RecordView<'_>)) -> Result<bool, ReadError> {
         let Some(before) = id.before() else { return Ok(false) };
         let Some(mut cursor) = self.walk(before) else { return Ok(false) };
-        if cursor.advance()?.is_none_or(|head| head.id != id) {
+        if cursor.next_head()?.is_none_or(|head| head.id != id) {
             return Ok(false);
         }
-        visit(&cursor.record()?);
-        Ok(true)
+        let record = cursor.record()?;
+        if let Some(record) = &record {
+            visit(record);
+        }
+        Ok(record.is_some())
     }
 
     fn find_publisher_id(&self, id: &str, filter: &Filter) -> Result<Option<HubId>, ReadError> {

@@ -5,6 +5,7 @@ mod committer;
 #[cfg(test)]
 mod crash_tests;
 mod cursor;
+mod damage;
 mod disk;
 pub(crate) mod folder;
 #[cfg(test)]
@@ -18,6 +19,8 @@ mod manifest;
 mod open;
 mod recovery;
 mod run;
+mod salvage;
+mod search;
 mod segments;
 mod shelf;
 mod sim_disk;
@@ -27,8 +30,10 @@ mod tests;
 pub(crate) use keeper::KEEP_EVERY;
 pub(crate) use open::EpochPlaces;
 
+pub use damage::{DAMAGED_RANGES_MAX, Damage, Reports};
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use log::{FileLog, FileLogConfig};
 pub use open::Durability;
 pub use recovery::{OpenError, Recovery};
+pub use salvage::{OnDamage, Salvaged};
 pub use sim_disk::{Outage, SimDisk, SimFile, SimLock};

@@ -2,12 +2,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::committer::{Committer, Window};
+use super::damage::Reports;
 use super::disk::Disk;
 use super::keeper::{Keeper, Retention};
 use super::layout::LogId;
 use super::ledger::Ledger;
 use super::manifest::{BootId, Manifest, State};
 use super::recovery::{self, OpenError, Recovery};
+use super::salvage::OnDamage;
 use crate::idempotence::Fingerprints;
 use crate::times::Times;
 use crate::{Clock, HubId};
@@ -23,6 +25,8 @@ pub(crate) struct Opening {
     pub(crate) retention_catch_up: Duration,
     /// Names the log if it is new; random.
     pub(crate) new_log_id: LogId,
+    pub(crate) reports: Reports,
+    pub(crate) on_damage: OnDamage,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -52,8 +56,7 @@ pub(crate) struct Opened<D: Disk> {
 /// When the folder cannot be read, or is not what a log leaves behind.
 pub(crate) fn open<D: Disk>(disk: D, opening: &Opening, fingerprints: &Fingerprints) -> Result<Opened<D>, OpenError> {
     let now_ms = opening.clock.now_ms();
-    let (mut segments, mut manifest, mut recovery) =
-        recovery::open(disk, opening.segment_bytes, now_ms, opening.new_log_id)?;
+    let (mut segments, mut manifest, mut recovery) = recovery::open(disk, opening, now_ms)?;
     let shelf = Arc::clone(segments.shelf());
     let is_lossless = match manifest.state {
         State::Closed | State::Commit => true,

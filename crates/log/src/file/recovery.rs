@@ -3,18 +3,20 @@ use std::io;
 use std::sync::Arc;
 
 use super::cursor::Window;
+use super::damage::Damages;
 use super::disk::{Disk, DiskFile};
 use super::layout::{
-    BadHeader, FORMAT, GROUP_HEADER, GROUP_MAGIC, GroupHeader, LogId, SEGMENT_HEADER, SegmentEnd, SegmentHeader,
-    parse_segment_name, segment_name,
+    BadHeader, FORMAT, GROUP_HEADER, GroupHeader, LogId, SEGMENT_HEADER, SegmentEnd, SegmentHeader, parse_segment_name,
+    segment_name,
 };
 use super::manifest::{BadManifest, MANIFEST, MANIFEST_FORMAT, Manifest, State};
+use super::open::Opening;
+use super::salvage::{self, OnDamage, Salvaged};
+use super::search::{SEARCH_BYTES, is_bad_sector, next_header};
 use super::segments::{RollError, Segments, create_segment, fill_segment, write_zeros};
 use super::shelf::{Mark, Segment, Shelf};
 use crate::{HubId, RecordView};
 
-/// What is read at once where a segment is searched.
-const SEARCH_BYTES: usize = 256 * 1024;
 /// A segment has at least this length, so that it can hold something.
 pub(crate) const SEGMENT_BYTES_MIN: u64 = 4096;
 /// Lengths in groups have 32 bits.
@@ -43,25 +45,49 @@ pub enum OpenError {
         expected: u32,
     },
     /// There are segments, and nothing says which log they are.
-    #[error("the log has segments and no manifest: put it back from a copy, or move the segments away")]
+    #[error(
+        "the log has segments and no manifest: put it back from a copy, or start with --salvage, which makes one \
+         from the segments"
+    )]
     NoManifest,
+    /// The manifest cannot be read.
+    #[error("manifest is damaged: put it back from a copy, or start with --salvage, which makes one from the segments")]
+    BadManifest,
     /// A segment of another log.
-    #[error("{file} belongs to another log: move it away, and put back what stood in its place")]
+    #[error(
+        "{file} or the manifest belongs to another log: move away what does not belong here, and put back what stood \
+         in its place"
+    )]
     OtherLog {
         /// The segment's file.
         file: String,
     },
+    /// A segment under another one's name.
+    #[error("{file} has another file's contents: give it back the name it had, or put it back from a copy")]
+    Misnamed {
+        /// The segment's file.
+        file: String,
+    },
     /// A segment is missing.
-    #[error("the segment before {file} is missing: put it back from a copy")]
+    #[error(
+        "the segment before {file} is missing: put it back from a copy, or start with --salvage, which goes on \
+         without it"
+    )]
     MissingSegment {
         /// The segment that should follow it.
         file: String,
     },
     /// There is no segment at all.
-    #[error("the log has a manifest and no segments: put them back from a copy, or move the manifest away")]
+    #[error(
+        "the log has a manifest and no segments: put them back from a copy, or move the manifest away to begin a \
+         new log"
+    )]
     NoSegments,
     /// What was acknowledged cannot be read.
-    #[error("{file} is damaged at byte {position} ({what}): put it back from a copy")]
+    #[error(
+        "{file} is damaged at byte {position} ({what}): put it back from a copy, or start with --salvage, which goes \
+         on without what is damaged and says what is gone"
+    )]
     Damaged {
         /// The file.
         file: String,
@@ -92,6 +118,8 @@ pub struct Recovery {
     /// Bytes that were cut from the end of the last segment: a group that a crash had left half
     /// written. Nothing in it had been acknowledged.
     pub cut_bytes: u64,
+    /// What salvage has done; nothing unless it was asked for and needed.
+    pub salvaged: Vec<Salvaged>,
     /// Publishers' ids of the idempotence window that were read back.
     pub idempotence_entries: u64,
 }
@@ -104,18 +132,22 @@ fn damaged(file: &str, position: u64, what: &'static str) -> OpenError {
     OpenError::Damaged { file: file.to_owned(), position, what }
 }
 
-/// Opens the log in a folder that is locked, or makes one with `new_log_id`, which must be random.
+/// Opens the log in a folder that is locked, or makes one.
 pub(crate) fn open<D: Disk>(
     disk: D,
-    segment_bytes: u64,
+    opening: &Opening,
     now_ms: u64,
-    new_log_id: LogId,
 ) -> Result<(Segments<D>, Manifest, Recovery), OpenError> {
+    let segment_bytes = opening.segment_bytes;
     if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&segment_bytes) {
         return Err(OpenError::SegmentBytes { bytes: segment_bytes });
     }
     // A name that is seen need not be durable, and what follows from it must not be before it.
     disk.sync_names().map_err(io_error("sync the folder"))?;
+    let salvaged = match opening.on_damage {
+        OnDamage::Stop => Vec::new(),
+        OnDamage::Salvage => salvage::mend(&disk, opening, now_ms)?,
+    };
     let mut firsts = Vec::new();
     for name in disk.list().map_err(io_error("list the folder"))? {
         if name.ends_with(".tmp") {
@@ -127,7 +159,7 @@ pub(crate) fn open<D: Disk>(
     let (manifest, created) = match read_manifest(&disk)? {
         Some(manifest) if manifest.low_water > HubId::ZERO => (manifest, false),
         found => {
-            let mut manifest = found.unwrap_or_else(|| Manifest::new(new_log_id, now_ms));
+            let mut manifest = found.unwrap_or_else(|| Manifest::new(opening.new_log_id, now_ms));
             create(&disk, &mut firsts, segment_bytes, now_ms, &mut manifest)?;
             (manifest, true)
         }
@@ -137,9 +169,9 @@ pub(crate) fn open<D: Disk>(
         .map(|&first_sequence| open_segment(&disk, first_sequence, &manifest.log_id))
         .collect::<Result<VecDeque<_>, _>>()?;
     remove_left_over(&disk, &mut segments, manifest.low_water)?;
-    let (opened, recovery) = recover(disk, segment_bytes, &manifest, segments)?;
+    let (opened, recovery) = recover(disk, opening, &manifest, segments)?;
     let (records, _, segments) = opened.shelf.size();
-    Ok((opened, manifest, Recovery { created, records, segments, ..recovery }))
+    Ok((opened, manifest, Recovery { created, records, segments, salvaged, ..recovery }))
 }
 
 /// The manifest of the folder; none if it has none.
@@ -147,7 +179,7 @@ pub(crate) fn read_manifest<D: Disk>(disk: &D) -> Result<Option<Manifest>, OpenE
     match Manifest::read(disk) {
         Ok(manifest) => Ok(Some(manifest)),
         Err(BadManifest::Absent) => Ok(None),
-        Err(BadManifest::Damaged) => Err(damaged(MANIFEST, 0, "its checksum is wrong")),
+        Err(BadManifest::Damaged) => Err(OpenError::BadManifest),
         Err(BadManifest::OtherFormat(found)) => {
             Err(OpenError::OtherFormat { file: MANIFEST.to_owned(), found, expected: MANIFEST_FORMAT })
         }
@@ -165,7 +197,7 @@ fn create<D: Disk>(
     manifest: &mut Manifest,
 ) -> Result<(), OpenError> {
     // A crash may have come between the two. Then the segment holds nothing.
-    if !firsts.is_empty() && (firsts[..] != [1] || !is_unused(disk)?) {
+    if !firsts.is_empty() && !is_unused(disk, firsts)? {
         return Err(OpenError::NoManifest);
     }
     if manifest.state == State::Memory {
@@ -185,8 +217,11 @@ fn create<D: Disk>(
     manifest.write(disk).map_err(io_error("write the manifest"))
 }
 
-/// Whether the first segment holds nothing but its header.
-fn is_unused<D: Disk>(disk: &D) -> Result<bool, OpenError> {
+/// Whether there is only a first segment, and it holds nothing but its header.
+pub(super) fn is_unused<D: Disk>(disk: &D, firsts: &[u64]) -> Result<bool, OpenError> {
+    if firsts != [1] {
+        return Ok(false);
+    }
     let failed = io_error("read the first segment");
     let file = disk.open(&segment_name(1)).map_err(&failed)?;
     let length = file.length().map_err(&failed)?;
@@ -196,22 +231,29 @@ fn is_unused<D: Disk>(disk: &D) -> Result<bool, OpenError> {
 fn open_segment<D: Disk>(disk: &D, first_sequence: u64, log_id: &LogId) -> Result<Segment<D::File>, OpenError> {
     let name = segment_name(first_sequence);
     let file = disk.open(&name).map_err(io_error("open a segment"))?;
-    let mut bytes = [0; SEGMENT_HEADER];
-    file.read_at(&mut bytes, 0).map_err(|error| match error.kind() {
-        io::ErrorKind::UnexpectedEof => damaged(&name, 0, "it is too short for a header"),
-        _ => io_error("read a segment's header")(error),
-    })?;
-    let header = SegmentHeader::decode(&bytes).map_err(|bad| match bad {
-        BadHeader::Damaged => damaged(&name, 0, "its header's checksum is wrong"),
-        BadHeader::OtherFormat(found) => OpenError::OtherFormat { file: name.clone(), found, expected: FORMAT },
-    })?;
+    let header = read_header(&file, &name, first_sequence)?;
     if header.log_id != *log_id {
         return Err(OpenError::OtherLog { file: name });
     }
-    if header.first_sequence != first_sequence {
-        return Err(damaged(&name, 0, "its header has another sequence than its name"));
-    }
     Ok(Segment::new(header, file, SEGMENT_HEADER as u64))
+}
+
+/// The header of the segment of this name.
+pub(super) fn read_header(file: &impl DiskFile, name: &str, first_sequence: u64) -> Result<SegmentHeader, OpenError> {
+    let mut bytes = [0; SEGMENT_HEADER];
+    file.read_at(&mut bytes, 0).map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => damaged(name, 0, "it is too short for a header"),
+        _ if is_bad_sector(&error) => damaged(name, 0, "the disk cannot read its header"),
+        _ => io_error("read a segment's header")(error),
+    })?;
+    let header = SegmentHeader::decode(&bytes).map_err(|bad| match bad {
+        BadHeader::Damaged => damaged(name, 0, "its header's checksum is wrong"),
+        BadHeader::OtherFormat(found) => OpenError::OtherFormat { file: name.to_owned(), found, expected: FORMAT },
+    })?;
+    if header.first_sequence != first_sequence || first_sequence == 0 {
+        return Err(OpenError::Misnamed { file: name.to_owned() });
+    }
+    Ok(header)
 }
 
 /// Removes segments that were being removed at a crash: they lie below the low-water mark.
@@ -235,7 +277,7 @@ fn remove_left_over<D: Disk>(
 /// Checks that the segments follow one another, and brings the last one in order.
 fn recover<D: Disk>(
     disk: D,
-    segment_bytes: u64,
+    opening: &Opening,
     manifest: &Manifest,
     mut segments: VecDeque<Segment<D::File>>,
 ) -> Result<(Segments<D>, Recovery), OpenError> {
@@ -246,7 +288,7 @@ fn recover<D: Disk>(
         if next.before.first_sequence != segment.header.first_sequence {
             return Err(OpenError::MissingSegment { file: segment_name(next.first_sequence) });
         }
-        if next.first_sequence != next.before.sequence + 1 {
+        if next.first_sequence.checked_sub(1) != Some(next.before.sequence) {
             return Err(damaged(&segment_name(next.first_sequence), 0, "its header contradicts itself"));
         }
         let length = segment.file.length().map_err(io_error("read a segment's length"))?;
@@ -265,7 +307,8 @@ fn recover<D: Disk>(
     let active = Arc::new(Segment::new(last.header, last.file, end.position));
     end.marks.into_iter().for_each(|mark| active.note(mark));
     sealed.push_back(Arc::clone(&active));
-    let shelf = Shelf::new(manifest.log_id, sealed, end.last_id, end.last_sequence, manifest.low_water);
+    let damages = Damages::new(opening.reports.clone());
+    let shelf = Shelf::new(manifest.log_id, sealed, end.last_id, end.last_sequence, manifest.low_water, damages);
     let opened = Segments {
         disk: Arc::new(disk),
         shelf: Arc::new(shelf),
@@ -274,7 +317,7 @@ fn recover<D: Disk>(
         predecessor: end.predecessor,
         last_sequence: end.last_sequence,
         retention_ms: end.retention_ms,
-        segment_bytes,
+        segment_bytes: opening.segment_bytes,
         spare: None,
     };
     Ok((opened, Recovery { cut_bytes, ..Recovery::default() }))
@@ -360,21 +403,8 @@ fn whole_group(
 
 /// Whether a group behind the end says that more was durable than is whole.
 fn claimed_durable(file: &impl DiskFile, end: &End, file_end: u64, log_id: &LogId) -> io::Result<bool> {
-    let mut buffer = Vec::new();
-    let mut at = end.position;
-    while at + GROUP_HEADER as u64 <= file_end {
-        let length = usize::try_from(file_end - at).map_or(SEARCH_BYTES, |left| left.min(SEARCH_BYTES));
-        buffer.resize(length, 0);
-        file.read_at(&mut buffer, at)?;
-        let headers = buffer.windows(GROUP_HEADER).filter(|bytes| bytes.starts_with(&GROUP_MAGIC));
-        let mut headers = headers.filter_map(|bytes| GroupHeader::decode(bytes, log_id));
-        if headers.any(|(header, _)| header.durable_sequence > end.last_sequence) {
-            return Ok(true);
-        }
-        // A header may begin in the last bytes.
-        at += (length - GROUP_HEADER + 1) as u64;
-    }
-    Ok(false)
+    let claims = |header: &GroupHeader| header.durable_sequence > end.last_sequence;
+    next_header(file, end.position, file_end, log_id, claims).map(|found| found.is_some())
 }
 
 /// Zeroes what lies behind `position`, and makes the file as long as it was made. Returns how
@@ -401,7 +431,7 @@ fn cut<F: DiskFile>(segment: &Segment<F>, position: u64) -> io::Result<u64> {
 }
 
 /// Writes the bytes of a range once more.
-fn rewrite(file: &impl DiskFile, mut at: u64, end: u64) -> io::Result<()> {
+pub(super) fn rewrite(file: &impl DiskFile, mut at: u64, end: u64) -> io::Result<()> {
     let mut buffer = Vec::new();
     while at < end {
         let length = usize::try_from(end - at).map_or(SEARCH_BYTES, |left| left.min(SEARCH_BYTES));

@@ -5,7 +5,7 @@ use std::thread;
 
 use super::ahead::Ahead;
 use super::committer::Committer;
-use super::cursor::FileCursor;
+use super::cursor::{FileCursor, Stretch};
 use super::disk::Disk;
 use crate::background::Nudge;
 use crate::sequencer::Array;
@@ -156,7 +156,7 @@ impl<D: Disk> Run<D> {
     }
 
     /// Gives a new follower the newest records of the last segment, whole groups, and from then
-    /// on what is committed.
+    /// on what is committed. It begins behind what is damaged: who reads the log is told of that.
     fn begin(&mut self, mut follower: Box<dyn Follower>) {
         let shelf = Arc::clone(self.committer.shelf());
         let Some(segment) = shelf.find(shelf.head()) else { return };
@@ -165,7 +165,8 @@ impl<D: Disk> Run<D> {
         let mut cursor = FileCursor::of_segment_after(&shelf, segment, mark);
         loop {
             match cursor.group() {
-                Ok(Some(records)) => follower.committed(&records),
+                Ok(Some(Stretch::Group(records))) => follower.committed(&records),
+                Ok(Some(Stretch::Lost(through))) => follower.forget(through),
                 Ok(None) => break,
                 Err(error) => {
                     // What follows would not follow on what was shown.

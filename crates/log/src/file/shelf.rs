@@ -2,6 +2,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use super::damage::Damages;
 use super::layout::{LogId, SEGMENT_HEADER, SegmentHeader, segment_name};
 use crate::HubId;
 
@@ -84,6 +85,7 @@ impl<F> Segment<F> {
 #[derive(Debug)]
 pub(crate) struct Shelf<F> {
     pub(crate) log_id: LogId,
+    pub(crate) damages: Damages,
     inner: RwLock<Inner<F>>,
 }
 
@@ -103,8 +105,9 @@ impl<F> Shelf<F> {
         head: HubId,
         last_sequence: u64,
         low_water: HubId,
+        damages: Damages,
     ) -> Shelf<F> {
-        Shelf { log_id, inner: RwLock::new(Inner { segments, head, last_sequence, low_water }) }
+        Shelf { log_id, damages, inner: RwLock::new(Inner { segments, head, last_sequence, low_water }) }
     }
 
     pub(crate) fn head(&self) -> HubId {
@@ -127,6 +130,14 @@ impl<F> Shelf<F> {
         let inner = self.read();
         let next = inner.segments.partition_point(|segment| segment.header.first_sequence <= first_sequence);
         inner.segments.get(next).cloned()
+    }
+
+    /// How many bytes of a segment are committed, and a place that lies after its records and before what follows.
+    pub(crate) fn end_of(&self, segment: &Segment<F>) -> (u64, HubId) {
+        let inner = self.read();
+        let next = inner.segments.partition_point(|other| other.header.first_sequence <= segment.header.first_sequence);
+        let place = inner.segments.get(next).map_or(inner.head, |next| next.header.before.id);
+        (segment.committed(), place)
     }
 
     /// All segments, oldest first.
@@ -171,7 +182,7 @@ impl<F> Shelf<F> {
     /// Takes away the oldest segments, and moves the low-water mark.
     pub(crate) fn remove(&self, count: usize, low_water: HubId) {
         let mut inner = self.write();
-        inner.segments.drain(..count);
+        inner.segments.drain(..count).for_each(|segment| self.damages.forget(&segment.name));
         inner.low_water = low_water;
     }
 

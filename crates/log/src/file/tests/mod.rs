@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::committer::Window;
 use super::keeper::Retention;
 use super::open::{Durability, Opening};
-use super::{Disk, FileLog, FileLogConfig, OpenError, Recovery, SimDisk};
+use super::{Disk, FileLog, FileLogConfig, OnDamage, OpenError, Recovery, Reports, SimDisk};
 use crate::conformance::{Setup, conformance};
 use crate::testing::TestClock;
 use crate::{Clock, EventLog};
@@ -25,6 +25,8 @@ pub(super) fn opening(clock: Arc<TestClock>) -> Opening {
         boot_id: *b"a kernel's start",
         retention_catch_up: Duration::from_secs(24 * 3600),
         new_log_id: *b"a log of a test.",
+        reports: Reports::default(),
+        on_damage: OnDamage::Stop,
         clock,
     }
 }
