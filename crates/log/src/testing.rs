@@ -179,6 +179,10 @@ impl Followed {
         self.inner().begin
     }
 
+    pub(crate) fn forgotten(&self) -> Option<HubId> {
+        self.inner().forgotten
+    }
+
     pub(crate) fn groups(&self) -> Vec<Vec<Seen>> {
         self.inner().groups.clone()
     }

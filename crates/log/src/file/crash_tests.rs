@@ -13,7 +13,7 @@ use super::open::{self, Opened, Opening};
 use super::recovery::OpenError;
 use super::segments::fill_segment;
 use super::{Outage, SimDisk};
-use crate::cursor::{RecordCursor, Step};
+use crate::cursor::{self, RecordCursor};
 use crate::idempotence::Fingerprints;
 use crate::sequencer::Array;
 use crate::testing::{Seen, TestClock, event, event_with_id};
@@ -384,7 +384,7 @@ impl Run {
         let mut times = Vec::new();
         let mut cursor = FileCursor::after(shelf, HubId::ZERO).expect("a segment");
         while let Some(step) = cursor.advance().expect("read") {
-            assert_eq!(step, Step::Record, "nothing is damaged");
+            assert_eq!(step, cursor::Step::Record, "nothing is damaged");
             let record = cursor.record().expect("read").expect("whole");
             found.push(Seen::new(&record));
             times.push(record.retention_ms());

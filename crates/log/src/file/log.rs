@@ -270,7 +270,8 @@ impl<D: Disk> EventLog for FileLog<D> {
     fn stats(&self) -> LogStats {
         let waiting_bytes = self.shared.queue().waiting_bytes as u64;
         let (records, bytes, segments) = self.shelf.size();
-        LogStats { records, bytes, segments, waiting_bytes, ..self.shared.stats().clone() }
+        let damaged_ranges = self.shelf.damages.count();
+        LogStats { records, bytes, segments, waiting_bytes, damaged_ranges, ..self.shared.stats().clone() }
     }
 
     fn is_writable(&self) -> bool {

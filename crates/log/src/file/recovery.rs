@@ -53,6 +53,12 @@ pub enum OpenError {
     /// The manifest cannot be read.
     #[error("manifest is damaged: put it back from a copy, or start with --salvage, which makes one from the segments")]
     BadManifest,
+    /// Salvage has nothing to go by.
+    #[error(
+        "neither the manifest nor any segment's header can be read, and nothing says which log this is: put the \
+         manifest back from a copy, or move the segments away to begin a new log"
+    )]
+    Nameless,
     /// A segment of another log.
     #[error(
         "{file} or the manifest belongs to another log: move away what does not belong here, and put back what stood \
@@ -225,7 +231,10 @@ pub(super) fn is_unused<D: Disk>(disk: &D, firsts: &[u64]) -> Result<bool, OpenE
     let failed = io_error("read the first segment");
     let file = disk.open(&segment_name(1)).map_err(&failed)?;
     let length = file.length().map_err(&failed)?;
-    first_used(&file, SEGMENT_HEADER as u64, length).map(|used| used.is_none()).map_err(&failed)
+    match first_used(&file, SEGMENT_HEADER as u64, length) {
+        Err(error) if is_bad_sector(&error) => Ok(false),
+        used => used.map(|used| used.is_none()).map_err(&failed),
+    }
 }
 
 fn open_segment<D: Disk>(disk: &D, first_sequence: u64, log_id: &LogId) -> Result<Segment<D::File>, OpenError> {

@@ -7,8 +7,8 @@ use super::layout::{GROUP_HEADER, GROUP_MAGIC, GroupHeader, LogId};
 
 /// What is read at once where a segment is searched.
 pub(super) const SEARCH_BYTES: usize = 256 * 1024;
-/// What a disk that has a bad sector is asked for at once.
-const PAGE_BYTES: usize = 4096;
+/// What a disk that has a bad sector is asked for at once: the smallest sectors there are.
+const SECTOR_BYTES: u64 = 512;
 /// What the system says of a sector that cannot be read (`EIO`, on every Unix).
 const INPUT_OUTPUT_ERROR: i32 = 5;
 
@@ -55,12 +55,16 @@ pub(super) fn read_around(file: &impl DiskFile, buffer: &mut [u8], mut at: u64) 
         Err(error) if is_bad_sector(&error) => {}
         read => return read,
     }
-    for page in buffer.chunks_mut(PAGE_BYTES) {
-        match file.read_at(page, at) {
-            Err(error) if is_bad_sector(&error) => page.fill(0),
+    let mut rest = buffer;
+    while !rest.is_empty() {
+        let in_sector = usize::try_from(SECTOR_BYTES - at % SECTOR_BYTES).unwrap_or(rest.len());
+        let (sector, behind) = rest.split_at_mut(in_sector.min(rest.len()));
+        match file.read_at(sector, at) {
+            Err(error) if is_bad_sector(&error) => sector.fill(0),
             read => read?,
         }
-        at += page.len() as u64;
+        at += sector.len() as u64;
+        rest = behind;
     }
     Ok(())
 }

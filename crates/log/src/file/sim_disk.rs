@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::disk::{Disk, DiskFile};
@@ -58,6 +59,8 @@ struct Inode {
     current: Vec<u8>,
     durable: Vec<u8>,
     unsynced: Vec<Change>,
+    /// Where nothing can be read until it is written anew.
+    bad: Vec<Range<usize>>,
 }
 
 #[derive(Clone, Debug)]
@@ -135,6 +138,30 @@ impl SimDisk {
         state.inodes.push(Inode { current: bytes.clone(), durable: bytes, ..Inode::default() });
         state.names.insert(name.to_owned(), inode);
         state.durable_names.insert(name.to_owned(), inode);
+    }
+
+    /// Puts other bytes into a file, as a failing disk does: who has it open sees them.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn damage(&self, name: &str, at: usize, bytes: &[u8]) -> io::Result<()> {
+        let mut state = self.locked_state();
+        let inode = *state.names.get(name).ok_or(io::ErrorKind::NotFound)?;
+        let change = Change::Write { at, bytes: bytes.to_vec() };
+        change.apply(&mut state.inodes[inode].current);
+        change.apply(&mut state.inodes[inode].durable);
+        Ok(())
+    }
+
+    /// Lets reads of a part of a file fail with `EIO`, until it is written anew.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn spoil(&self, name: &str, part: Range<usize>) -> io::Result<()> {
+        let mut state = self.locked_state();
+        let inode = *state.names.get(name).ok_or(io::ErrorKind::NotFound)?;
+        state.inodes[inode].bad.push(part);
+        Ok(())
     }
 
     fn locked_state(&self) -> MutexGuard<'_, State> {
@@ -307,6 +334,10 @@ impl DiskFile for SimFile {
     fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<()> {
         let state = self.disk.state()?;
         let at = usize::try_from(at).map_err(io::Error::other)?;
+        let end = at + buffer.len();
+        if state.inodes[self.inode].bad.iter().any(|bad| bad.start < end && at < bad.end) {
+            return Err(io::Error::from_raw_os_error(5));
+        }
         let bytes = state.inodes[self.inode].current.get(at..at + buffer.len());
         buffer.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())
@@ -323,6 +354,8 @@ impl DiskFile for SimFile {
         let written = if is_full || counted.is_err() { bytes.len() / 2 } else { bytes.len() };
         let change = Change::Write { at, bytes: bytes[..written].to_vec() };
         let inode = &mut state.inodes[self.inode];
+        let mend = |bad: Range<usize>| [bad.start..bad.end.min(at), bad.start.max(at + written)..bad.end];
+        inode.bad = inode.bad.drain(..).flat_map(mend).filter(|bad| bad.start < bad.end).collect();
         change.apply(&mut inode.current);
         inode.unsynced.push(change);
         counted?;

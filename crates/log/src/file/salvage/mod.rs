@@ -204,7 +204,7 @@ fn own_log_id<F>(manifest: Option<&Manifest>, pieces: &[Piece<F>], opening: &Ope
         (None, Some(log_id)) => log_id,
         // Nothing lies there but a damaged manifest.
         (None, None) if pieces.is_empty() => opening.new_log_id,
-        (None, None) => return Err(OpenError::NoManifest),
+        (None, None) => return Err(OpenError::Nameless),
     };
     let foreign = pieces.iter().find(|piece| piece.header.is_some_and(|header| header.log_id != own));
     match foreign {

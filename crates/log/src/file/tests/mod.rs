@@ -9,7 +9,9 @@ use crate::conformance::{Setup, conformance};
 use crate::testing::TestClock;
 use crate::{Clock, EventLog};
 
+mod damage;
 mod limits;
+mod salvage;
 mod start;
 mod threads;
 
