@@ -11,8 +11,8 @@ use crate::record::{Extent, Head};
 use crate::sequencer::{Array, Plan, Planned, Sequencer};
 use crate::times::{Moment, Times};
 use crate::{
-    AppendError, Clock, Disk, Done, EventLog, Filter, Follower, HubId, LogStats, Met, NewEvent, OpenError, ReadEnd,
-    ReadError, RealDisk, RecordView, Standing, TopicSummary,
+    AppendError, Clock, Disk, Done, EventLog, Filter, Follower, HubId, LogStats, Met, NewEvent, OnDamage, OpenError,
+    ReadEnd, ReadError, RealDisk, RecordView, Standing, TopicSummary,
 };
 
 /// How many records a walk takes at once.
@@ -29,6 +29,8 @@ pub struct MemoryLogConfig {
     pub idempotence_entries: usize,
     /// By how much events age, at most, while no process has the folder open; 24 hours by default.
     pub retention_catch_up: Duration,
+    /// What to do where the folder's manifest is damaged.
+    pub on_damage: OnDamage,
 }
 
 impl Default for MemoryLogConfig {
@@ -38,6 +40,7 @@ impl Default for MemoryLogConfig {
             idempotence_window: Duration::from_secs(600),
             idempotence_entries: 1_000_000,
             retention_catch_up: Duration::from_secs(24 * 3600),
+            on_damage: OnDamage::Stop,
         }
     }
 }
@@ -83,7 +86,8 @@ impl<D: Disk> MemoryLog<D> {
     /// # Errors
     /// When another process has the folder, or it cannot be read or written.
     pub fn open(disk: D, config: &MemoryLogConfig, clock: Arc<dyn Clock>) -> Result<MemoryLog<D>, OpenError> {
-        let (lock, mut ledger, times, epochs) = folder::open_for_memory(disk, config.retention_catch_up, clock)?;
+        let (lock, mut ledger, times, epochs) =
+            folder::open_for_memory(disk, config.retention_catch_up, config.on_damage, clock)?;
         let window_ms = u64::try_from(config.idempotence_window.as_millis()).unwrap_or(u64::MAX);
         let idempotence = Idempotence::new(window_ms, config.idempotence_entries);
         let inner = Inner {

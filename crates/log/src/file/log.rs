@@ -13,6 +13,7 @@ use super::open::{self, Durability, EpochPlaces, Opened, Opening};
 use super::recovery::{OpenError, Recovery};
 use super::run::{Follow, Run, Shared, Ticket};
 use super::salvage::OnDamage;
+use super::scrub::{Scrub, Scrubbed};
 use super::shelf::Shelf;
 use crate::background::{Background, Nudge};
 use crate::cursor::{self, Looked, RecordCursor};
@@ -49,6 +50,9 @@ pub struct FileLogConfig {
     /// What the kernel calls its present start, zeros if it says nothing: with [`Durability::Os`], the log
     /// knows by it whether all that was shown is there.
     pub boot_id: [u8; 16],
+    /// How much of the sealed segments is read in a second to check it, in bytes; 1 MiB by default, nothing
+    /// with 0. Once all of them were checked, that begins again a day later.
+    pub scrub_rate: u64,
     /// Who is told of damage that is found.
     pub reports: Reports,
     /// What to do where the log is damaged so that it cannot be opened.
@@ -68,6 +72,7 @@ impl Default for FileLogConfig {
             retention_catch_up: Duration::from_secs(24 * 3600),
             durability: Durability::Commit,
             boot_id: [0; 16],
+            scrub_rate: 1 << 20,
             reports: Reports::default(),
             on_damage: OnDamage::Stop,
         }
@@ -85,6 +90,9 @@ pub struct FileLog<D: Disk = RealDisk> {
     append_queue_bytes: usize,
     thread: Mutex<Option<JoinHandle<()>>>,
     keeping: Background,
+    /// None where nothing is checked.
+    scrubbing: Option<Background>,
+    scrubbed: Arc<Mutex<Scrubbed>>,
     keeper: Arc<Mutex<Keeper<D>>>,
     /// Whether the manifest says that it is closed.
     is_noted: Mutex<bool>,
@@ -121,6 +129,14 @@ impl<D: Disk> FileLog<D> {
         let nudge = Nudge::default();
         let keeper = Arc::new(Mutex::new(keeper));
         let keeping = Background::start("log-keeper", nudge.clone(), turns(&keeper, &shared)).map_err(no_thread)?;
+        let scrubbed = Arc::default();
+        let scrubbing = if config.scrub_rate > 0 {
+            let mut scrub = Scrub::new(Arc::clone(&shelf), config.scrub_rate, Arc::clone(&scrubbed));
+            let started = Background::start("log-scrub", Nudge::default(), move || scrub.turn());
+            Some(started.map_err(no_thread)?)
+        } else {
+            None
+        };
         let run = Run::new(Arc::clone(&shared), committer, config.tail_bytes, times, nudge).map_err(no_thread)?;
         let thread = thread::Builder::new().name("log".to_owned()).spawn(move || run.run()).map_err(no_thread)?;
         let log = FileLog {
@@ -132,6 +148,8 @@ impl<D: Disk> FileLog<D> {
             append_queue_bytes: config.append_queue_bytes,
             thread: Mutex::new(Some(thread)),
             keeping,
+            scrubbing,
+            scrubbed,
             keeper,
             is_noted: Mutex::new(false),
             _lock: lock,
@@ -270,8 +288,17 @@ impl<D: Disk> EventLog for FileLog<D> {
     fn stats(&self) -> LogStats {
         let waiting_bytes = self.shared.queue().waiting_bytes as u64;
         let (records, bytes, segments) = self.shelf.size();
-        let damaged_ranges = self.shelf.damages.count();
-        LogStats { records, bytes, segments, waiting_bytes, damaged_ranges, ..self.shared.stats().clone() }
+        let scrubbed = *self.scrubbed.lock().unwrap_or_else(PoisonError::into_inner);
+        LogStats {
+            records,
+            bytes,
+            segments,
+            waiting_bytes,
+            damaged_ranges: self.shelf.damages.count(),
+            scrubbed_bytes: scrubbed.bytes,
+            scrub_passes: scrubbed.passes,
+            ..self.shared.stats().clone()
+        }
     }
 
     fn is_writable(&self) -> bool {
@@ -290,6 +317,9 @@ impl<D: Disk> EventLog for FileLog<D> {
             drop(thread.join());
         }
         self.keeping.stop();
+        if let Some(scrubbing) = &self.scrubbing {
+            scrubbing.stop();
+        }
         if std::mem::replace(&mut *self.is_noted.lock().unwrap_or_else(PoisonError::into_inner), true) {
             return;
         }

@@ -20,6 +20,7 @@ mod open;
 mod recovery;
 mod run;
 mod salvage;
+mod scrub;
 mod search;
 mod segments;
 mod shelf;

@@ -113,9 +113,7 @@ impl SimDisk {
     /// # Errors
     /// When it is not there.
     pub fn contents(&self, name: &str) -> io::Result<Vec<u8>> {
-        let state = self.locked_state();
-        let inode = state.names.get(name).ok_or(io::ErrorKind::NotFound)?;
-        Ok(state.inodes[*inode].current.clone())
+        Ok(self.locked_state().inode(name)?.current.clone())
     }
 
     /// The names in the folder.
@@ -140,28 +138,20 @@ impl SimDisk {
         state.durable_names.insert(name.to_owned(), inode);
     }
 
-    /// Puts other bytes into a file, as a failing disk does: who has it open sees them.
-    ///
-    /// # Errors
-    /// When it is not there.
-    pub fn damage(&self, name: &str, at: usize, bytes: &[u8]) -> io::Result<()> {
-        let mut state = self.locked_state();
-        let inode = *state.names.get(name).ok_or(io::ErrorKind::NotFound)?;
+    /// Puts other bytes into a file that is there, as a failing disk does: who has it open sees them.
+    pub fn damage(&self, name: &str, at: usize, bytes: &[u8]) {
         let change = Change::Write { at, bytes: bytes.to_vec() };
-        change.apply(&mut state.inodes[inode].current);
-        change.apply(&mut state.inodes[inode].durable);
-        Ok(())
+        if let Ok(inode) = self.locked_state().inode(name) {
+            change.apply(&mut inode.current);
+            change.apply(&mut inode.durable);
+        }
     }
 
-    /// Lets reads of a part of a file fail with `EIO`, until it is written anew.
-    ///
-    /// # Errors
-    /// When it is not there.
-    pub fn spoil(&self, name: &str, part: Range<usize>) -> io::Result<()> {
-        let mut state = self.locked_state();
-        let inode = *state.names.get(name).ok_or(io::ErrorKind::NotFound)?;
-        state.inodes[inode].bad.push(part);
-        Ok(())
+    /// Lets reads of a part of a file that is there fail with `EIO`, until it is written anew.
+    pub fn spoil(&self, name: &str, part: Range<usize>) {
+        if let Ok(inode) = self.locked_state().inode(name) {
+            inode.bad.push(part);
+        }
     }
 
     fn locked_state(&self) -> MutexGuard<'_, State> {
@@ -180,6 +170,11 @@ fn stopped() -> io::Error {
 }
 
 impl State {
+    fn inode(&mut self, name: &str) -> io::Result<&mut Inode> {
+        let inode = *self.names.get(name).ok_or(io::ErrorKind::NotFound)?;
+        Ok(&mut self.inodes[inode])
+    }
+
     fn has_stopped(&self) -> bool {
         self.stop_at.is_some_and(|stop_at| self.operations >= stop_at)
     }

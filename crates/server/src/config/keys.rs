@@ -58,6 +58,7 @@ pub(super) struct Settings {
     pub(super) tail_bytes: Option<Size>,
     pub(super) segment_bytes: Option<Size>,
     pub(super) retention_bytes: Option<Size>,
+    pub(super) scrub_rate: Option<Size>,
     pub(super) append_queue_bytes: Option<Size>,
     pub(super) idempotence_window: Option<Duration>,
     pub(super) idempotence_entries: Option<usize>,
@@ -129,6 +130,12 @@ pub const KEYS: &[Key] = &[
         "SIZE",
         None,
         "What the log keeps on disk; 10 GiB, or 80 % of the file system if that is less"
+    ),
+    key!(
+        scrub_rate,
+        "SIZE",
+        Some("1MiB"),
+        "How much of the log's full files is read in a second to check it, at most; 0 checks nothing"
     ),
     key!(
         append_queue_bytes,

@@ -210,6 +210,7 @@ impl Loader {
             tail_bytes: self.memory_size("tail_bytes", set.tail_bytes.expect(given).0)?,
             segment_bytes: set.segment_bytes.expect(given).0,
             retention_bytes: set.retention_bytes.map(|size| size.0),
+            scrub_rate: set.scrub_rate.expect(given).0,
             append_queue_bytes: self.memory_size("append_queue_bytes", set.append_queue_bytes.expect(given).0)?,
             idempotence_window: set.idempotence_window.expect(given),
             idempotence_entries: set.idempotence_entries.expect(given),
@@ -248,6 +249,7 @@ impl Loader {
             ("tail_bytes", config.tail_bytes as u64, 1 << 16, u64::MAX),
             ("memory_bytes", config.memory_bytes as u64, 1 << 16, u64::MAX),
             ("segment_bytes", config.segment_bytes, 1 << 16, 1 << 30),
+            ("scrub_rate", config.scrub_rate, 0, 1 << 40),
             ("append_queue_bytes", config.append_queue_bytes as u64, 1 << 16, u64::MAX),
         ] {
             if value < least {

@@ -64,6 +64,8 @@ pub struct Config {
     pub segment_bytes: u64,
     /// What the log keeps on disk, in bytes. `None`: 10 GiB, or 80 % of the file system if that is less.
     pub retention_bytes: Option<u64>,
+    /// How much of the log's full files is read in a second to check it, in bytes; 0 checks nothing.
+    pub scrub_rate: u64,
     /// What may wait to be committed, in bytes.
     pub append_queue_bytes: usize,
     /// For how long a publisher's id stands for the event first published with it.

@@ -81,7 +81,6 @@ struct Piece<F> {
 /// A folder that is being brought in order.
 struct Salvage<'a, D: Disk> {
     disk: &'a D,
-    opening: &'a Opening,
     now_ms: u64,
     manifest: Manifest,
     pieces: Vec<Piece<D::File>>,
@@ -96,36 +95,49 @@ struct Salvage<'a, D: Disk> {
 /// When the disk fails, or the folder holds what another log or a newer version wrote, or a file under
 /// another's name.
 pub(super) fn mend<D: Disk>(disk: &D, opening: &Opening, now_ms: u64) -> Result<Vec<Salvaged>, OpenError> {
-    disk.sync_names().map_err(io_error("sync the folder"))?;
-    let mut firsts: Vec<u64> =
-        disk.list().map_err(io_error("list the folder"))?.iter().filter_map(|name| parse_segment_name(name)).collect();
-    firsts.sort_unstable();
-    let manifest = match read_manifest(disk) {
-        Ok(None) if firsts.is_empty() || recovery::is_unused(disk, &firsts)? => return Ok(Vec::new()),
-        Ok(manifest) => manifest,
-        Err(OpenError::BadManifest) => None,
-        Err(other) => return Err(other),
-    };
-    if manifest.as_ref().is_some_and(|manifest| firsts.is_empty() || manifest.low_water == HubId::ZERO) {
-        return Ok(Vec::new());
-    }
-    let mut pieces = Vec::new();
-    for first_sequence in firsts {
-        pieces.push(open_piece(disk, first_sequence)?);
-    }
-    let log_id = own_log_id(manifest.as_ref(), &pieces, opening)?;
-    let is_new = manifest.is_none();
-    let manifest = manifest.unwrap_or_else(|| unknown_manifest(log_id, now_ms));
-    let mut salvage = Salvage { disk, opening, now_ms, manifest, pieces, is_last_remade: false, done: Vec::new() };
-    if is_new {
-        salvage.remake_manifest()?;
-    }
+    let Some(mut salvage) = Salvage::begin(disk, opening.new_log_id, now_ms)? else { return Ok(Vec::new()) };
     if !salvage.pieces.is_empty() {
         salvage.begin_chain()?;
         salvage.link_chain()?;
-        salvage.seal_last()?;
+        salvage.seal_last(opening.segment_bytes)?;
     }
     Ok(salvage.done)
+}
+
+/// Brings the manifest of a locked folder in order, and leaves alone what else is there.
+///
+/// # Errors
+/// As those of [`mend`].
+pub(super) fn mend_manifest<D: Disk>(disk: &D, new_log_id: LogId, now_ms: u64) -> Result<Vec<Salvaged>, OpenError> {
+    Ok(Salvage::begin(disk, new_log_id, now_ms)?.map(|salvage| salvage.done).unwrap_or_default())
+}
+
+impl<'a, D: Disk> Salvage<'a, D> {
+    /// Looks at what is there, and makes a manifest if there is none. Nothing where there is no log yet.
+    fn begin(disk: &'a D, new_log_id: LogId, now_ms: u64) -> Result<Option<Salvage<'a, D>>, OpenError> {
+        disk.sync_names().map_err(io_error("sync the folder"))?;
+        let names = disk.list().map_err(io_error("list the folder"))?;
+        let mut firsts: Vec<u64> = names.iter().filter_map(|name| parse_segment_name(name)).collect();
+        firsts.sort_unstable();
+        let manifest = match read_manifest(disk) {
+            Ok(None) if firsts.is_empty() || recovery::is_unused(disk, &firsts)? => return Ok(None),
+            Ok(manifest) => manifest,
+            Err(OpenError::BadManifest) => None,
+            Err(other) => return Err(other),
+        };
+        if manifest.as_ref().is_some_and(|manifest| firsts.is_empty() || manifest.low_water == HubId::ZERO) {
+            return Ok(None);
+        }
+        let pieces = firsts.into_iter().map(|first| open_piece(disk, first)).collect::<Result<Vec<_>, _>>()?;
+        let log_id = own_log_id(manifest.as_ref(), &pieces, new_log_id)?;
+        let is_new = manifest.is_none();
+        let manifest = manifest.unwrap_or_else(|| unknown_manifest(log_id, now_ms));
+        let mut salvage = Salvage { disk, now_ms, manifest, pieces, is_last_remade: false, done: Vec::new() };
+        if is_new {
+            salvage.remake_manifest()?;
+        }
+        Ok(Some(salvage))
+    }
 }
 
 impl<D: Disk> Salvage<'_, D> {
@@ -197,13 +209,13 @@ fn open_piece<D: Disk>(disk: &D, first_sequence: u64) -> Result<Piece<D::File>, 
 }
 
 /// Which log this is: what the manifest says, else what the segments say.
-fn own_log_id<F>(manifest: Option<&Manifest>, pieces: &[Piece<F>], opening: &Opening) -> Result<LogId, OpenError> {
+fn own_log_id<F>(manifest: Option<&Manifest>, pieces: &[Piece<F>], new_log_id: LogId) -> Result<LogId, OpenError> {
     let named = pieces.iter().find_map(|piece| piece.header.map(|header| header.log_id));
     let own = match (manifest, named) {
         (Some(manifest), _) => manifest.log_id,
         (None, Some(log_id)) => log_id,
         // Nothing lies there but a damaged manifest.
-        (None, None) if pieces.is_empty() => opening.new_log_id,
+        (None, None) if pieces.is_empty() => new_log_id,
         (None, None) => return Err(OpenError::Nameless),
     };
     let foreign = pieces.iter().find(|piece| piece.header.is_some_and(|header| header.log_id != own));

@@ -23,7 +23,7 @@ struct Kept {
 impl<D: Disk> Salvage<'_, D> {
     /// Ends the last segment where what was acknowledged ends, if that is not where recovery would say, and
     /// begins another. Readers of it are told what is gone; nothing in it is changed.
-    pub(super) fn seal_last(&mut self) -> Result<(), OpenError> {
+    pub(super) fn seal_last(&mut self, segment_bytes: u64) -> Result<(), OpenError> {
         let index = self.pieces.len() - 1;
         let Some(header) = self.pieces[index].header else { return Ok(()) };
         let groups = self.survey(index)?;
@@ -54,7 +54,7 @@ impl<D: Disk> Salvage<'_, D> {
         let header = SegmentHeader {
             log_id: header.log_id,
             first_sequence: kept.sequence + 1,
-            file_bytes: self.opening.segment_bytes,
+            file_bytes: segment_bytes,
             before,
         };
         let failed = io_error("begin a segment behind the damaged one");

@@ -42,7 +42,7 @@ impl Damaged {
 
     fn flip(&self, at: usize) {
         let bytes = self.disk.contents(&self.name).expect("there");
-        self.disk.damage(&self.name, at, &[bytes[at] ^ 1]).expect("there");
+        self.disk.damage(&self.name, at, &[bytes[at] ^ 1]);
     }
 
     fn open(&self) -> FileLog<SimDisk> {
@@ -151,10 +151,10 @@ fn what_lies_at_the_end_of_a_segment_is_told_before_the_next_one() {
         file.truncate(at as u64).expect("cut");
     };
     let zeroed = |damaged: &Damaged, at: usize| {
-        damaged.disk.damage(&damaged.name, at, &vec![0; 4096 - at]).expect("there");
+        damaged.disk.damage(&damaged.name, at, &vec![0; 4096 - at]);
     };
     let spoilt = |damaged: &Damaged, at: usize| {
-        damaged.disk.spoil(&damaged.name, at..4096).expect("there");
+        damaged.disk.spoil(&damaged.name, at..4096);
     };
     let ways: [(&str, &dyn Fn(&Damaged, usize)); 3] = [("cut", &cut), ("zeroed", &zeroed), ("spoilt", &spoilt)];
     for (way, spoil) in ways {
@@ -176,7 +176,7 @@ fn a_bad_sector_hides_no_more_than_what_lies_on_it() {
     let damaged = Damaged::new();
     let log = damaged.open();
     let at = damaged.bounds[6] + 60;
-    damaged.disk.spoil(&damaged.name, at..at + 1).expect("there");
+    damaged.disk.spoil(&damaged.name, at..at + 1);
     let mut expected = damaged.records(0..6);
     expected.push(Shown::Damaged(damaged.ids[7].before().expect("one")));
     expected.extend(damaged.records(7..60));
@@ -189,7 +189,7 @@ fn a_bad_sector_in_the_open_segment_is_an_error() {
     let damaged = Damaged::new();
     let log = damaged.open();
     let last = damaged.disk.names().into_iter().rfind(|name| name.ends_with(".seg")).expect("one");
-    damaged.disk.spoil(&last, 200..201).expect("there");
+    damaged.disk.spoil(&last, 200..201);
     let read = log.read(damaged.ids[20], &everything(), u64::MAX, &mut |_| ControlFlow::Continue(()));
     assert!(read.is_err());
 }
@@ -201,7 +201,7 @@ fn a_follower_begins_behind_what_is_damaged() {
     let ids: Vec<HubId> = (0..6).flat_map(|n| append(&log, vec![event(&["t"], &n.to_string())])).collect();
     let name = segment_name(1);
     let bounds = group_bounds(&disk.contents(&name).expect("there"));
-    disk.damage(&name, bounds[3] + 60, b"damage").expect("there");
+    disk.damage(&name, bounds[3] + 60, b"damage");
     let followed = Followed::default();
     log.follow(followed.follower());
     assert_eq!(followed.forgotten(), Some(ids[4].before().expect("one")));
