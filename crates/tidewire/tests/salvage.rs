@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
 use tempfile::TempDir;
-use tidewire_harness::{EventStream, Http, Hub, Response, free_port};
+use tidewire_harness::{EventStream, Http, Hub, free_port};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_tidewire");
 
@@ -53,18 +54,32 @@ impl Log {
 
     /// What a hub says that must not start here.
     fn refused(&self, arguments: &[&str]) -> String {
-        let output = self.command(arguments).output().expect("the binary can be run");
+        let (listen, admin) = (free_port(), free_port());
+        let output = self.command(listen, admin).args(arguments).output().expect("the binary can be run");
         assert_eq!(output.status.code(), Some(1));
         String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    fn command(&self, listen: SocketAddr, admin: SocketAddr) -> Command {
         let mut command = Command::new(BINARY);
-        let (listen, admin) = (free_port().to_string(), free_port().to_string());
-        command.args(["serve", "--dev", "--listen", &listen, "--admin-listen", &admin, "--data-dir"]);
-        command.arg(self.path()).args(["--segment-bytes", "64KiB"]).args(arguments).stdin(Stdio::null());
+        command.args(["serve", "--dev", "--listen", &listen.to_string(), "--admin-listen", &admin.to_string()]);
+        command.args(["--segment-bytes", "64KiB", "--data-dir"]).arg(self.path());
+        command.stdin(Stdio::null());
         command
     }
+}
+
+/// Waits until a hub serves, and gives what it said until then.
+fn started(command: &mut Command) -> (Child, Vec<String>) {
+    let mut hub = command.stdout(Stdio::piped()).spawn().expect("the binary can be run");
+    let lines = BufReader::new(hub.stdout.take().expect("it is piped")).lines().map_while(Result::ok);
+    let told = lines.take_while(|line| !line.starts_with("listening on")).collect();
+    (hub, told)
+}
+
+fn kill(mut hub: Child) {
+    hub.kill().expect("it runs");
+    hub.wait().expect("it ends");
 }
 
 /// Publishes an event that takes about a fifth of a file.
@@ -117,7 +132,8 @@ fn each_reason_not_to_start_has_a_message_that_says_what_to_do() {
 
     let mut newer = whole.clone();
     newer[12] = 9;
-    newer[8..12].copy_from_slice(&crc32c(&newer[12..]).to_le_bytes());
+    let crc = crc32c(&newer[12..]).to_le_bytes();
+    newer[8..12].copy_from_slice(&crc);
     fs::write(&manifest, newer).expect("written");
     for flag in [&[][..], &["--salvage"]] {
         let said = log.refused(flag);
@@ -146,28 +162,18 @@ fn salvage_goes_on_without_what_is_damaged_and_says_what_is_gone() {
     log.damage(segments.last().expect("one"), 200);
     assert!(last[128..].starts_with(b"TWGR"));
 
-    let mut hub = log.command(&["--salvage", "--admin-listen", "127.0.0.1:0"]);
-    let mut hub = hub.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the binary can be run");
-    let mut lines = BufReader::new(hub.stdout.take().expect("it is piped")).lines().map_while(Result::ok);
-    let told: Vec<String> = lines.by_ref().take_while(|line| !line.starts_with("listening on")).collect();
-    hub.kill().expect("it runs");
-    hub.wait().expect("it ends");
+    let (address, admin) = (free_port(), free_port());
+    let (hub, told) = started(log.command(address, admin).arg("--salvage"));
+    kill(hub);
     let gone: Vec<&String> = told.iter().filter(|line| line.starts_with("salvage: gone: events after #")).collect();
     assert_eq!(gone.len(), 2, "{told:?}");
     assert!(gone[0].contains(name(&segments[1])), "{told:?}");
     assert!(gone[1].contains(name(segments.last().expect("one"))), "{told:?}");
 
     // The next start need not salvage, and readers are told.
-    let admin = free_port().to_string();
-    let address = free_port().to_string();
-    let mut command = log.command(&["--listen", &address, "--admin-listen", &admin]);
-    let mut hub = command.stdout(Stdio::piped()).spawn().expect("the binary can be run");
-    let lines = BufReader::new(hub.stdout.take().expect("it is piped")).lines().map_while(Result::ok);
-    let told: Vec<String> = lines.take_while(|line| !line.starts_with("listening on")).collect();
+    let (hub, told) = started(&mut log.command(address, admin));
     assert!(told.iter().all(|line| !line.starts_with("salvage")), "{told:?}");
-    let mut stream =
-        EventStream::open(address.parse().expect("an address"), "/api/v1/events?topic=*&from=earliest", &[])
-            .expect("the hub answers");
+    let mut stream = EventStream::open(address, "/api/v1/events?topic=*&from=earliest", &[]).expect("the hub answers");
     let mut seen = Vec::new();
     let mut gaps = 0;
     let last_id = log.ids.last().expect("one");
@@ -185,9 +191,8 @@ fn salvage_goes_on_without_what_is_damaged_and_says_what_is_gone() {
     assert_eq!(gaps, 2);
     assert!(seen.iter().all(|id| log.ids.contains(id)));
     assert!(seen.len() >= 12, "{seen:?}");
-    let mut http = Http::connect(admin.parse().expect("an address")).expect("the hub listens");
-    let metrics: Response = http.request("GET", "/metrics", &[], b"").expect("the hub answers");
+    let mut http = Http::connect(admin).expect("the hub listens");
+    let metrics = http.request("GET", "/metrics", &[], b"").expect("the hub answers");
     assert!(metrics.text().contains("tidewire_log_damaged_ranges 2"), "{}", metrics.text());
-    hub.kill().expect("it runs");
-    hub.wait().expect("it ends");
+    kill(hub);
 }

@@ -249,6 +249,10 @@ fn open_segment<D: Disk>(disk: &D, first_sequence: u64, log_id: &LogId) -> Resul
 
 /// The header of the segment of this name.
 pub(super) fn read_header(file: &impl DiskFile, name: &str, first_sequence: u64) -> Result<SegmentHeader, OpenError> {
+    // No log comes so far: another's file, or nobody's.
+    if !(1..=u64::MAX / 2).contains(&first_sequence) {
+        return Err(OpenError::Misnamed { file: name.to_owned() });
+    }
     let mut bytes = [0; SEGMENT_HEADER];
     file.read_at(&mut bytes, 0).map_err(|error| match error.kind() {
         io::ErrorKind::UnexpectedEof => damaged(name, 0, "it is too short for a header"),
@@ -259,8 +263,11 @@ pub(super) fn read_header(file: &impl DiskFile, name: &str, first_sequence: u64)
         BadHeader::Damaged => damaged(name, 0, "its header's checksum is wrong"),
         BadHeader::OtherFormat(found) => OpenError::OtherFormat { file: name.to_owned(), found, expected: FORMAT },
     })?;
-    if header.first_sequence != first_sequence || first_sequence == 0 {
+    if header.first_sequence != first_sequence {
         return Err(OpenError::Misnamed { file: name.to_owned() });
+    }
+    if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&header.file_bytes) {
+        return Err(damaged(name, 0, "its header has an impossible length"));
     }
     Ok(header)
 }

@@ -135,6 +135,7 @@ impl<D: Disk> Salvage<'_, D> {
             length: end.length,
             retention_ms: end.retention_ms,
         };
+        self.lengthen(index - 1, &before)?;
         let file_bytes = length.max(SEGMENT_BYTES_MIN);
         let header = SegmentHeader { log_id: self.manifest.log_id, first_sequence, file_bytes, before };
         let file = self.disk.create(SEGMENT_NEW).map_err(&failed)?;

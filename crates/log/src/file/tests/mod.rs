@@ -9,6 +9,7 @@ use crate::conformance::{Setup, conformance};
 use crate::testing::TestClock;
 use crate::{Clock, EventLog};
 
+mod arbitrary;
 mod damage;
 mod limits;
 mod salvage;
