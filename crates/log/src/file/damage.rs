@@ -32,7 +32,9 @@ impl fmt::Display for Damage {
 
 /// Who is told of damage once it is found, on the thread that finds it: it must not block.
 #[derive(Clone, Default)]
-pub struct Reports(Option<Arc<dyn Fn(&Damage) + Send + Sync>>);
+pub struct Reports(Option<Arc<Report>>);
+
+type Report = dyn Fn(&Damage) + Send + Sync;
 
 impl Reports {
     /// Calls `report` once for each range that is found.

@@ -143,6 +143,9 @@ fn a_wrong_head_or_group_is_passed_over_and_everybody_is_told_once() {
     }
 }
 
+/// A way to damage a segment from a byte on.
+type Spoil<'a> = &'a dyn Fn(&Damaged, usize);
+
 #[test]
 fn what_lies_at_the_end_of_a_segment_is_told_before_the_next_one() {
     // The log has the file open: it becomes short under it.
@@ -156,7 +159,7 @@ fn what_lies_at_the_end_of_a_segment_is_told_before_the_next_one() {
     let spoilt = |damaged: &Damaged, at: usize| {
         damaged.disk.spoil(&damaged.name, at..4096);
     };
-    let ways: [(&str, &dyn Fn(&Damaged, usize)); 3] = [("cut", &cut), ("zeroed", &zeroed), ("spoilt", &spoilt)];
+    let ways: [(&str, Spoil<'_>); 3] = [("cut", &cut), ("zeroed", &zeroed), ("spoilt", &spoilt)];
     for (way, spoil) in ways {
         let damaged = Damaged::new();
         let log = damaged.open();

@@ -331,12 +331,12 @@ fn whichever_byte_is_wrong_the_rest_is_read() {
     for (segment, name) in whole.segments.iter().enumerate() {
         let bytes = whole.disk.contents(name).expect("there");
         let end = *group_bounds(&bytes).last().expect("one");
-        for at in 0..end {
+        for (at, byte) in bytes[..end].iter().enumerate() {
             let disk = SimDisk::default();
             for name in whole.disk.names() {
                 disk.put(&name, whole.disk.contents(&name).expect("there"));
             }
-            disk.damage(name, at, &[bytes[at] ^ 0x20]);
+            disk.damage(name, at, &[byte ^ 0x20]);
             let is_untouched = |written: &&Written| written.segment != segment || !written.group.contains(&at);
             let untouched: Vec<Written> = whole.events.iter().filter(is_untouched).cloned().collect();
             let has_failed = match start(&disk, OnDamage::Stop) {
