@@ -213,3 +213,24 @@ fn a_follower_begins_behind_what_is_damaged() {
     assert_eq!(texts, ["0", "1", "2", "4", "5", "next"]);
     assert!(log.is_writable());
 }
+
+/// Walks leave marks in a segment at which later ones begin. One that was left on the first record behind the
+/// damage was taken by a reader from before it, who was then told nothing.
+#[test]
+fn a_reader_from_before_the_damage_is_told_also_after_others_have_walked_by() {
+    for lost in 6..10 {
+        let disk = SimDisk::default();
+        let config = FileLogConfig { segment_bytes: 256 << 10, ..config() };
+        let log = try_open_with(disk.clone(), &config, BEGINNING).expect("opened").0;
+        let publish = |_| append(&log, vec![event(&["t"], &"x".repeat(8000))]);
+        let ids: Vec<HubId> = (0..12).flat_map(publish).collect();
+        let name = segment_name(1);
+        let bounds = group_bounds(&disk.contents(&name).expect("there"));
+        disk.damage(&name, bounds[lost], b"damage");
+        let told = Shown::Damaged(ids[lost + 1].before().expect("one"));
+        for after in [HubId::ZERO, ids[lost - 1]] {
+            let shown = shown(&log, after, &everything());
+            assert!(shown.contains(&told), "{lost}, after {after}: {shown:?}");
+        }
+    }
+}
