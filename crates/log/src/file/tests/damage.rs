@@ -223,10 +223,12 @@ fn a_reader_from_before_the_damage_is_told_also_after_others_have_walked_by() {
         let config = FileLogConfig { segment_bytes: 256 << 10, ..config() };
         let log = try_open_with(disk.clone(), &config, BEGINNING).expect("opened").0;
         let publish = |_| append(&log, vec![event(&["t"], &"x".repeat(8000))]);
-        let ids: Vec<HubId> = (0..12).flat_map(publish).collect();
+        let ids: Vec<HubId> = (0..40).flat_map(publish).collect();
+        drop(log);
         let name = segment_name(1);
         let bounds = group_bounds(&disk.contents(&name).expect("there"));
         disk.damage(&name, bounds[lost], b"damage");
+        let log = try_open_with(disk.clone(), &config, BEGINNING).expect("the segment is sealed").0;
         let told = Shown::Damaged(ids[lost + 1].before().expect("one"));
         for after in [HubId::ZERO, ids[lost - 1]] {
             let shown = shown(&log, after, &everything());
