@@ -9,14 +9,41 @@ use crate::{Filter, Hidden, HubId, Met, ReadError, RecordView, TopicSummary};
 
 /// A walk over records in log order, from a place to the head.
 pub(crate) trait RecordCursor {
-    /// Goes on to the next record and shows its head; `None` at the end.
-    fn advance(&mut self) -> Result<Option<Head<'_>>, ReadError>;
+    /// Goes on to the next record, or over what is damaged; `None` at the end.
+    fn advance(&mut self) -> Result<Option<Step>, ReadError>;
 
     /// The head of the record on which the cursor stands. Only after `advance` gave one.
     fn head(&mut self) -> Result<Head<'_>, ReadError>;
 
-    /// The whole record on which the cursor stands, checked. Only after `advance` gave one.
-    fn record(&mut self) -> Result<RecordView<'_>, ReadError>;
+    /// The whole record on which the cursor stands, checked; `None` if its frame is not what was written. Only
+    /// after `advance` gave one.
+    fn record(&mut self) -> Result<Option<RecordView<'_>>, ReadError>;
+
+    /// Notes that the frame of the record on which it stands is damaged, and not overwritten.
+    fn note_damaged_frame(&mut self) {}
+
+    /// Goes on to the next record, whatever is lost before it, and shows its head; `None` at the end.
+    fn next_head(&mut self) -> Result<Option<Head<'_>>, ReadError> {
+        loop {
+            match self.advance()? {
+                Some(Step::Lost { .. }) => {}
+                Some(Step::Record) => return self.head().map(Some),
+                None => return Ok(None),
+            }
+        }
+    }
+}
+
+/// What a walk comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// A record.
+    Record,
+    /// Nobody can tell which records were here.
+    Lost {
+        /// The place of the last of them, or one above it that lies before the next record.
+        through: HubId,
+    },
 }
 
 /// How far a read came.
@@ -38,23 +65,29 @@ pub(crate) fn read(
 ) -> Result<Looked, ReadError> {
     let mut scanned: u64 = 0;
     let mut last = None;
-    while let Some(head) = cursor.advance()? {
-        let id = head.id;
-        last = Some(id);
-        scanned += head.bytes as u64;
-        let admits = filter.admits(head.topics(), head.event_type, head.is_private());
-        if admits {
-            let why = visibility.hides(&head);
-            let flow = show(cursor, why, visibility, &mut |shown| match shown {
-                Ok(record) => visit(Met::Record(record)),
-                Err(why) => visit(Met::Hidden { place: id, why }),
-            })?;
-            if flow.is_break() {
-                return Ok(Looked::Stopped(id));
+    while let Some(step) = cursor.advance()? {
+        let (place, flow) = match step {
+            Step::Lost { through } => (through, visit(Met::Hidden { place: through, why: Hidden::Damaged })),
+            Step::Record => {
+                let head = cursor.head()?;
+                let id = head.id;
+                scanned += head.bytes as u64;
+                let admits = filter.admits(head.topics(), head.event_type, head.is_private());
+                let why = if admits { visibility.hides(&head) } else { None };
+                let flow = if admits {
+                    show(cursor, why, visibility, &mut |shown| match shown {
+                        Ok(record) => visit(Met::Record(record)),
+                        Err(why) => visit(Met::Hidden { place: id, why }),
+                    })?
+                } else {
+                    ControlFlow::Continue(())
+                };
+                (id, flow)
             }
-        }
-        if scanned >= scan_bytes_max {
-            return Ok(Looked::Stopped(id));
+        };
+        last = Some(place);
+        if flow.is_break() || scanned >= scan_bytes_max {
+            return Ok(Looked::Stopped(place));
         }
     }
     Ok(Looked::Exhausted(last))
@@ -71,14 +104,14 @@ pub(crate) fn show<T>(
     if let Some(why) = why {
         return Ok(visit(Err(why)));
     }
-    let error = match cursor.record() {
-        Ok(record) => return Ok(visit(Ok(&record))),
-        Err(error) => error,
-    };
-    match visibility.explains(&cursor.head()?) {
-        Some(why) => Ok(visit(Err(why))),
-        None => Err(error),
+    if let Some(record) = cursor.record()? {
+        return Ok(visit(Ok(&record)));
     }
+    let explained = visibility.explains(&cursor.head()?);
+    if explained.is_none() {
+        cursor.note_damaged_frame();
+    }
+    Ok(visit(Err(explained.unwrap_or(Hidden::Damaged))))
 }
 
 /// The first record with this publisher's id that may be read.
@@ -88,7 +121,7 @@ pub(crate) fn find_publisher_id(
     filter: &Filter,
     visibility: &Visibility,
 ) -> Result<Option<HubId>, ReadError> {
-    while let Some(head) = cursor.advance()? {
+    while let Some(head) = cursor.next_head()? {
         let is_it = head.publisher_id == Some(id) && filter.may_read(head.topics(), head.is_private());
         if is_it && visibility.hides(&head).is_none() {
             return Ok(Some(head.id));
@@ -105,7 +138,7 @@ pub(crate) fn published(
     visibility: &Visibility,
 ) -> Result<Vec<HubId>, ReadError> {
     let mut found = Vec::new();
-    while let Some(head) = cursor.advance()? {
+    while let Some(head) = cursor.next_head()? {
         let is_it = head.publisher_id == Some(publisher_id) && head.topics().any(|of_it| of_it == topic);
         if is_it && visibility.hides(&head).is_none() {
             found.push(head.id);
@@ -121,7 +154,7 @@ pub(crate) fn count(
     visibility: &Visibility,
 ) -> Result<u64, ReadError> {
     let mut count = 0;
-    while let Some(head) = cursor.advance()? {
+    while let Some(head) = cursor.next_head()? {
         count += u64::from(is_seen(&head, filter, visibility));
     }
     Ok(count)
@@ -142,7 +175,7 @@ pub(crate) fn place_before(
 ) -> Result<HubId, ReadError> {
     let mut place = after;
     let mut skipped = 0;
-    while let Some(head) = cursor.advance()? {
+    while let Some(head) = cursor.next_head()? {
         if is_seen(&head, filter, visibility) {
             if skipped == skip {
                 return Ok(place);
@@ -163,7 +196,7 @@ pub(crate) fn topics(
     visibility: &Visibility,
 ) -> Result<Vec<TopicSummary>, ReadError> {
     let mut found: BTreeMap<String, TopicSummary> = BTreeMap::new();
-    while let Some(head) = cursor.advance()? {
+    while let Some(head) = cursor.next_head()? {
         if !filter.may_read(head.topics(), head.is_private()) || visibility.hides(&head).is_some() {
             continue;
         }

@@ -70,14 +70,6 @@ pub enum ReadError {
     /// The disk failed.
     #[error("failed to read the log")]
     Io(#[from] std::io::Error),
-    /// A record does not hold what was written.
-    #[error("the log is damaged in {file} at byte {position}")]
-    Damaged {
-        /// The segment's file name.
-        file: String,
-        /// The byte at which the damaged record begins.
-        position: u64,
-    },
 }
 
 /// Where a read ended.
@@ -166,21 +158,21 @@ pub trait EventLog: Send + Sync {
     /// `filter`'s grants (its topics and types are not asked).
     ///
     /// # Errors
-    /// When the disk fails or a record is damaged.
+    /// When the disk fails. What is damaged is passed over.
     fn find_publisher_id(&self, id: &str, filter: &Filter) -> Result<Option<HubId>, ReadError>;
 
     /// The place after which the last `count` events that match `filter` lie, or the low-water
     /// mark where there are fewer.
     ///
     /// # Errors
-    /// When the disk fails or a record is damaged.
+    /// When the disk fails. What is damaged is passed over.
     fn place_before_last(&self, count: u64, filter: &Filter) -> Result<HubId, ReadError>;
 
     /// The topics of retained events, in byte order, at most `limit` of those that come after the
     /// topic `after`. Only events that `filter`'s grants may read count.
     ///
     /// # Errors
-    /// When the disk fails or a record is damaged.
+    /// When the disk fails. What is damaged is passed over.
     fn topics(&self, after: Option<&str>, limit: usize, filter: &Filter) -> Result<Vec<TopicSummary>, ReadError>;
 
     /// Erases events that are to be seen. Once this returns, nobody is shown them any more who had not read

@@ -1,11 +1,10 @@
 use std::collections::VecDeque;
-use std::io;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::background::{Background, Nudge};
-use crate::cursor::{self, Looked, RecordCursor};
+use crate::cursor::{self, Looked, RecordCursor, Step};
 use crate::expiry::Expiry;
 use crate::file::{EpochPlaces, KEEP_EVERY, folder};
 use crate::idempotence::{Fingerprints, Idempotence};
@@ -16,7 +15,7 @@ use crate::tombstones::{Bytes, Tombstone, Tombstones};
 use crate::visibility::Visibility;
 use crate::{
     AppendError, Clock, Disk, Done, Erase, EraseError, Erased, EventLog, Filter, Follower, HubId, LogStats, Met,
-    NewEvent, OpenError, ReadEnd, ReadError, RealDisk, RecordView, RetentionRules, Standing, TopicSummary,
+    NewEvent, OnDamage, OpenError, ReadEnd, ReadError, RealDisk, RecordView, RetentionRules, Standing, TopicSummary,
 };
 
 /// How often old records are looked for.
@@ -41,6 +40,8 @@ pub struct MemoryLogConfig {
     pub retention_rules: RetentionRules,
     /// By how much events age, at most, while no process has the folder open; 24 hours by default.
     pub retention_catch_up: Duration,
+    /// What to do where the folder's manifest is damaged.
+    pub on_damage: OnDamage,
 }
 
 impl Default for MemoryLogConfig {
@@ -52,6 +53,7 @@ impl Default for MemoryLogConfig {
             retention_age: Duration::from_secs(7 * 24 * 3600),
             retention_rules: RetentionRules::default(),
             retention_catch_up: Duration::from_secs(24 * 3600),
+            on_damage: OnDamage::Stop,
         }
     }
 }
@@ -116,7 +118,8 @@ impl<D: Disk> MemoryLog<D> {
     /// # Errors
     /// When another process has the folder, or it cannot be read or written.
     pub fn open(disk: D, config: &MemoryLogConfig, clock: Arc<dyn Clock>) -> Result<MemoryLog<D>, OpenError> {
-        let (lock, mut ledger, times, epochs) = folder::open_for_memory(disk, config.retention_catch_up, clock)?;
+        let (lock, mut ledger, times, epochs) =
+            folder::open_for_memory(disk, config.retention_catch_up, config.on_damage, clock)?;
         let window_ms = u64::try_from(config.idempotence_window.as_millis()).unwrap_or(u64::MAX);
         let idempotence = Idempotence::new(window_ms, config.idempotence_entries);
         let visibility = Visibility::new(config.retention_rules.clone(), Arc::clone(&times), Tombstones::default());
@@ -384,7 +387,7 @@ struct MemoryCursor<'a, D: Disk> {
 }
 
 impl<D: Disk> RecordCursor for MemoryCursor<'_, D> {
-    fn advance(&mut self) -> Result<Option<Head<'_>>, ReadError> {
+    fn advance(&mut self) -> Result<Option<Step>, ReadError> {
         if self.taken.is_empty() {
             let inner = self.log.inner();
             let next = inner.records.partition_point(|stored| stored.id <= self.after);
@@ -393,16 +396,15 @@ impl<D: Disk> RecordCursor for MemoryCursor<'_, D> {
         self.current = self.taken.pop_front();
         let Some(stored) = &self.current else { return Ok(None) };
         self.after = stored.id;
-        Ok(Some(stored.head()))
+        Ok(Some(Step::Record))
     }
 
     fn head(&mut self) -> Result<Head<'_>, ReadError> {
         Ok(self.current.as_ref().expect("the cursor stands on a record").head())
     }
 
-    fn record(&mut self) -> Result<RecordView<'_>, ReadError> {
-        let record = self.current.as_ref().expect("the cursor stands on a record").view();
-        record.ok_or_else(|| io::Error::other("the record was erased").into())
+    fn record(&mut self) -> Result<Option<RecordView<'_>>, ReadError> {
+        Ok(self.current.as_ref().expect("the cursor stands on a record").view())
     }
 }
 

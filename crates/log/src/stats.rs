@@ -39,6 +39,12 @@ pub struct LogStats {
     pub tombstones: u64,
     /// How often the bytes of what was erased could not be overwritten.
     pub overwrite_failures: u64,
+    /// Damaged ranges that are known in the files retained ([`crate::DAMAGED_RANGES_MAX`] at most).
+    pub damaged_ranges: u64,
+    /// Bytes of sealed segments that were read to check them.
+    pub scrubbed_bytes: u64,
+    /// How often all sealed segments were checked.
+    pub scrub_passes: u64,
 }
 
 impl LogStats {

@@ -26,3 +26,4 @@ mod time;
 
 pub use config::{Config, ConfigError, Durability, ENVIRONMENT_PREFIX, KEYS, Key, LogLevel, PublicUrl, Sources};
 pub use serve::{ServeError, serve};
+pub use tidewire_log::OnDamage;

@@ -122,6 +122,10 @@ fn add_log(registry: &mut Registry, stats: &LogStats) {
     counter(registry, "idempotence_evictions", "Publishers' ids let go for want of room", stats.idempotence_evictions);
     counter(registry, "trim_failures", "Old files of the log that could not be removed", stats.trim_failures);
     counter(registry, "index_failures", "Indexes of the log's files that could not be written", stats.index_failures);
+    gauge(registry, "log_damaged_ranges", "Damaged ranges known in the log's files, up to 1000", stats.damaged_ranges);
+    counter(registry, "log_scrub_passes", "How often all full files of the log were checked", stats.scrub_passes);
+    let scrubbed = ConstCounter::new(stats.scrubbed_bytes);
+    registry.register_with_unit("log_scrubbed", "Bytes of the log read to check them", Unit::Bytes, scrubbed);
     let commits = Commits { stats: stats.clone() };
     registry.register_with_unit("commit", "How long writing and syncing a group took", Unit::Seconds, commits);
 }

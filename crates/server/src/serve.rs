@@ -8,7 +8,8 @@ use std::time::Duration;
 use tidewire_auth::{KeyError, Verifier};
 use tidewire_engine::{Engine, EngineConfig, StartError};
 use tidewire_log::{
-    EventLog, FileLog, FileLogConfig, LOG_FILES_MAX, MemoryLog, MemoryLogConfig, OpenError, RealDisk, SystemClock, Tail,
+    Damage, EventLog, FileLog, FileLogConfig, LOG_FILES_MAX, MemoryLog, MemoryLogConfig, OnDamage, OpenError, RealDisk,
+    Recovery, Reports, SystemClock, Tail,
 };
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -79,31 +80,37 @@ fn system_error(what: &'static str) -> impl FnOnce(io::Error) -> ServeError {
 }
 
 /// Runs the hub until it is told to stop by `SIGTERM` or `SIGINT`, and tells on `out` in plain
-/// lines what is where.
+/// lines what is where. `on_damage` says what becomes of a log that cannot be opened as it is.
 ///
 /// # Errors
 /// When the log cannot be opened, an address cannot be listened on, or the hub is stopped by a
 /// second signal before it is done.
-pub fn serve(config: &Config, out: &mut dyn Write) -> Result<(), ServeError> {
+pub fn serve(config: &Config, on_damage: OnDamage, out: &mut dyn Write) -> Result<(), ServeError> {
     start_tracing(config.log_level);
     let open_files = system::raise_open_files();
     system::check_backlog();
     let runtime = Runtime::new().map_err(system_error("start the threads that serve requests"))?;
     let told = Told(out);
-    let ended = run(config, open_files, &runtime, told);
+    let ended = run(config, on_damage, open_files, &runtime, told);
     // Reads of the log may still wait for a disk.
     runtime.shutdown_background();
     ended
 }
 
-fn run(config: &Config, open_files: u64, runtime: &Runtime, mut told: Told<'_>) -> Result<(), ServeError> {
+fn run(
+    config: &Config,
+    on_damage: OnDamage,
+    open_files: u64,
+    runtime: &Runtime,
+    mut told: Told<'_>,
+) -> Result<(), ServeError> {
     let retention_bytes = config.retention_bytes.unwrap_or_else(|| system::retention_bytes(&config.data_dir));
     let log_files = LOG_FILES_MAX as u64 + LOG_FILES_IN_USE;
     let (streams_max, connections_max) = system::share_open_files(open_files, log_files, config.max_connections);
     if let Some(asked) = config.max_streams.filter(|&asked| asked > streams_max) {
         tracing::warn!(asked, allowed = streams_max, "max_streams is more than open files allow");
     }
-    let log = open_log(config, retention_bytes, &mut told)?;
+    let log = open_log(config, on_damage, retention_bytes, &mut told)?;
     let tail = Arc::new(Tail::new(config.tail_bytes));
     log.follow(tail.follower());
     let hub = Arc::new(Hub::new(config, Arc::clone(&log), Arc::clone(&tail), connections_max, random()));
@@ -143,7 +150,12 @@ fn run(config: &Config, open_files: u64, runtime: &Runtime, mut told: Told<'_>) 
     })
 }
 
-fn open_log(config: &Config, retention_bytes: u64, told: &mut Told<'_>) -> Result<Arc<dyn EventLog>, ServeError> {
+fn open_log(
+    config: &Config,
+    on_damage: OnDamage,
+    retention_bytes: u64,
+    told: &mut Told<'_>,
+) -> Result<Arc<dyn EventLog>, ServeError> {
     let folder = || config.data_dir.clone();
     let disk = RealDisk::new(&config.data_dir).map_err(|source| ServeError::Folder { folder: folder(), source })?;
     let not_opened = |source| ServeError::Log { folder: folder(), source };
@@ -152,6 +164,7 @@ fn open_log(config: &Config, retention_bytes: u64, told: &mut Told<'_>) -> Resul
             memory_bytes: config.memory_bytes,
             idempotence_window: config.idempotence_window,
             idempotence_entries: config.idempotence_entries,
+            on_damage,
             ..MemoryLogConfig::default()
         };
         told.line("events are in memory only, and a restart forgets them");
@@ -163,10 +176,19 @@ fn open_log(config: &Config, retention_bytes: u64, told: &mut Told<'_>) -> Resul
         append_queue_bytes: config.append_queue_bytes,
         tail_bytes: config.tail_bytes as u64,
         idempotence_window: config.idempotence_window,
+        scrub_rate: config.scrub_rate,
+        reports: Reports::to(report_damage),
+        on_damage,
         ..FileLogConfig::default()
     };
     let (log, recovery) = FileLog::open(disk, &log_config, Arc::new(SystemClock)).map_err(not_opened)?;
-    let place = std::path::absolute(&config.data_dir).unwrap_or_else(|_| folder());
+    tell_recovery(&recovery, config, told);
+    Ok(Arc::new(log))
+}
+
+/// Says what the start found.
+fn tell_recovery(recovery: &Recovery, config: &Config, told: &mut Told<'_>) {
+    let place = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
     let place = place.display();
     if recovery.created {
         told.line(&format!("data in {place}, a new log"));
@@ -177,7 +199,22 @@ fn open_log(config: &Config, retention_bytes: u64, told: &mut Told<'_>) -> Resul
     if recovery.cut_bytes > 0 {
         told.line(&format!("cut {} bytes that a crash left half written; nobody was told of them", recovery.cut_bytes));
     }
-    Ok(Arc::new(log))
+    for salvaged in &recovery.salvaged {
+        tracing::warn!(%salvaged, "salvaged");
+        told.line(&format!("salvage: {salvaged}"));
+    }
+}
+
+fn report_damage(damage: &Damage) {
+    let Damage { file, from_byte, to_byte, after, through } = damage;
+    tracing::error!(
+        file,
+        from_byte,
+        to_byte,
+        %after,
+        %through,
+        "the log is damaged: readers of what lay there get a gap; put the file back from a copy to have it again"
+    );
 }
 
 fn start_engine(config: EngineConfig, hub: &Arc<Hub>, stop: Shutdown, runtime: &Runtime) -> Result<Engine, ServeError> {

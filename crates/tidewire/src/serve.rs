@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches, value_parser};
-use tidewire_server::{Config, ENVIRONMENT_PREFIX, KEYS, Sources};
+use tidewire_server::{Config, ENVIRONMENT_PREFIX, KEYS, OnDamage, Sources};
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
@@ -17,6 +17,7 @@ as TIDEWIRE_DATA_DIR. Flags beat the environment, which beats the file.";
 #[derive(Clone, Debug)]
 pub(crate) struct Args {
     dev: bool,
+    on_damage: OnDamage,
     config: Option<PathBuf>,
     flags: Vec<(&'static str, String)>,
 }
@@ -24,9 +25,11 @@ pub(crate) struct Args {
 impl clap::Args for Args {
     fn augment_args(command: Command) -> Command {
         let dev = Arg::new("dev").long("dev").action(ArgAction::SetTrue);
+        let salvage = Arg::new("salvage").long("salvage").action(ArgAction::SetTrue);
         let config = Arg::new("config").long("config").value_name("FILE").value_parser(value_parser!(PathBuf));
         let command = command
             .arg(dev.help("A hub for development: loopback only, and anyone on this machine may read and publish"))
+            .arg(salvage.help("Go on without what is damaged in the log, and say what is gone; for one start"))
             .arg(config.help("A TOML file of the keys below, with _ for - [env: TIDEWIRE_CONFIG]"));
         KEYS.iter().fold(command, |command, key| {
             let help = match key.default {
@@ -47,6 +50,7 @@ impl FromArgMatches for Args {
         let given = |name| matches.get_one::<String>(name).cloned();
         Ok(Args {
             dev: matches.get_flag("dev"),
+            on_damage: if matches.get_flag("salvage") { OnDamage::Salvage } else { OnDamage::Stop },
             config: matches.get_one::<PathBuf>("config").cloned(),
             flags: KEYS.iter().filter_map(|key| Some((key.name, given(key.name)?))).collect(),
         })
@@ -64,6 +68,6 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
         .collect();
     let config = Config::load(Sources { dev: args.dev, file: args.config, environment, flags: args.flags })?;
-    tidewire_server::serve(&config, &mut std::io::stdout().lock())?;
+    tidewire_server::serve(&config, args.on_damage, &mut std::io::stdout().lock())?;
     Ok(())
 }

@@ -50,9 +50,6 @@ impl<D: Disk> Committer<D> {
         let remembered = remember(segments.shelf(), window_ms, lookup.fingerprints(), &visibility, retention_ms);
         let idempotence = remembered.map_err(|error| match error {
             ReadError::Io(source) => OpenError::Io { what: "read the idempotence window", source },
-            ReadError::Damaged { file, position } => {
-                OpenError::Damaged { file, position, what: "a record does not hold what was written" }
-            }
         })?;
         let sequencer = Sequencer::new(segments.last_sequence(), segments.shelf().head(), idempotence);
         Ok(Committer { segments, sequencer, visibility, group: Group::default(), lookup, failed: None })
@@ -231,11 +228,14 @@ fn remember<F: DiskFile>(
     let mut idempotence = Idempotence::new(window_ms, usize::MAX);
     let Some(last) = shelf.segments().pop() else { return Ok(idempotence) };
     let mut cursor = FileCursor::of_segment(shelf, last, Wanted::All);
-    while let Some(head) = cursor.advance()? {
+    while let Some(head) = cursor.next_head()? {
         // What was erased is published anew, and cannot be read any more.
         let is_erased = visibility.has_erased(head.id, head.topics());
-        if head.publisher_id.is_some() && idempotence.is_live(head.retention_ms, now_ms) && !is_erased {
-            let record = cursor.record()?;
+        if head.publisher_id.is_some()
+            && idempotence.is_live(head.retention_ms, now_ms)
+            && !is_erased
+            && let Some(record) = cursor.record()?
+        {
             if let Some(fingerprint) = fingerprints.of_record(&record) {
                 idempotence.insert(fingerprint, record.id, record.retention_ms());
             }

@@ -14,7 +14,7 @@ use super::picks::Wanted;
 use super::recovery::OpenError;
 use super::segments::fill_segment;
 use super::{Outage, SimDisk};
-use crate::cursor::RecordCursor;
+use crate::cursor::{self, RecordCursor};
 use crate::idempotence::Fingerprints;
 use crate::sequencer::Array;
 use crate::testing::{Seen, TestClock, event, event_with_id};
@@ -408,15 +408,16 @@ impl Run {
         let mut found = Vec::new();
         let mut times = Vec::new();
         let mut cursor = FileCursor::after(shelf, HubId::ZERO, Wanted::All).expect("a segment");
-        while cursor.advance().expect("read").is_some() {
-            let record = cursor.record().expect("whole");
+        while let Some(step) = cursor.advance().expect("read") {
+            assert_eq!(step, cursor::Step::Record, "nothing is damaged");
+            let record = cursor.record().expect("read").expect("whole");
             found.push(Seen::new(&record));
             times.push(record.retention_ms());
         }
         for topic in (0..3).map(|topic| format!("topic {topic}")) {
             let mut cursor = FileCursor::after(shelf, HubId::ZERO, Wanted::Topics(vec![&topic])).expect("a segment");
             let mut picked = Vec::new();
-            while let Some(head) = cursor.advance().expect("read") {
+            while let Some(head) = cursor.next_head().expect("read") {
                 picked.extend(head.topics().any(|bears| bears == topic).then_some(head.id));
             }
             let bears = found.iter().filter(|seen| seen.topics.contains(&topic));

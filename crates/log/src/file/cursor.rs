@@ -4,68 +4,24 @@ use std::sync::Arc;
 
 use super::disk::DiskFile;
 use super::index::{BadIndex, RecordIndex};
-use super::layout::{GROUP_HEADER, GroupHeader};
+use super::layout::GROUP_HEADER;
 use super::picks::{self, Picks, Wanted};
 use super::segment::{Mark, Segment};
 use super::shelf::Shelf;
-use crate::cursor::RecordCursor;
-use crate::record::{Extent, FIXED_BYTES, Head};
-use crate::visibility::Visibility;
+use crate::cursor::{RecordCursor, Step};
+use crate::record::{Extent, Head};
 use crate::{HubId, ReadError, RecordView};
 
-/// The first read of a walk.
-const FIRST_READ_BYTES: usize = 64 * 1024;
-/// Every other read, unless a record is longer.
-const READ_BYTES: usize = 256 * 1024;
+mod group;
+mod walk;
+mod window;
 
-/// A read of one record, unless it is longer.
-const SPARSE_READ_BYTES: usize = 4 * 1024;
-
-/// A stretch of a file, in memory.
-#[derive(Debug, Default)]
-pub(crate) struct Window {
-    bytes: Vec<u8>,
-    at: u64,
-    reads: u32,
-    /// Whether what follows is hardly asked for.
-    pub(super) is_sparse: bool,
-}
-
-impl Window {
-    /// The `length` bytes at `at`, which lie before `end`. Reads on ahead if they are not at hand.
-    pub(crate) fn load(&mut self, file: &impl DiskFile, at: u64, length: usize, end: u64) -> io::Result<&[u8]> {
-        let ends_at = at.checked_add(length as u64).filter(|&ends_at| ends_at <= end);
-        let ends_at = ends_at.ok_or(io::ErrorKind::UnexpectedEof)?;
-        if at < self.at || ends_at > self.at + self.bytes.len() as u64 {
-            let ahead = match self.reads {
-                _ if self.is_sparse => SPARSE_READ_BYTES,
-                0 => FIRST_READ_BYTES,
-                _ => READ_BYTES,
-            };
-            let ahead = usize::try_from(end - at).map_or(ahead, |left| left.min(ahead)).max(length);
-            self.reads = self.reads.saturating_add(1);
-            self.bytes.resize(ahead, 0);
-            self.at = at;
-            if let Err(error) = file.read_at(&mut self.bytes, at) {
-                self.bytes.clear();
-                return Err(error);
-            }
-        }
-        let start = usize::try_from(at - self.at).expect("lies in the window");
-        Ok(&self.bytes[start..start + length])
-    }
-}
-
-/// A group, as far as a follower is given it.
-pub(crate) struct SeenGroup<'w> {
-    /// The last of its records that is hidden; what precedes it is not to be given.
-    pub(crate) hidden: Option<HubId>,
-    /// Those that follow.
-    pub(crate) records: Vec<RecordView<'w>>,
-}
+pub(crate) use group::Stretch;
+use walk::{Found, Passed, Trouble};
+pub(crate) use window::Window;
 
 /// A walk over the committed records of a file log. Where it is for some of them alone, it goes by the
-/// segments' indexes.
+/// segments' indexes. It goes on behind what is damaged.
 pub(crate) struct FileCursor<'a, F> {
     shelf: &'a Shelf<F>,
     segment: Arc<Segment<F>>,
@@ -84,8 +40,12 @@ pub(crate) struct FileCursor<'a, F> {
     group_end: u64,
     /// How much of the segment is committed.
     end: u64,
-    /// The last record that was passed, or the place before the segment.
+    /// The last record that was passed, or a place before the next.
     last: HubId,
+    /// The sequence of the last record that was passed, as far as it is known.
+    sequence: u64,
+    /// Where the bytes begin that hold nothing, between that record and the next.
+    lost_from: Option<u64>,
     /// Records at or before this place are passed over.
     after: HubId,
     /// Records before this one are passed over.
@@ -96,6 +56,24 @@ pub(crate) struct FileCursor<'a, F> {
     indexes_left: u64,
     /// Where it rests.
     rests_at: Option<HubId>,
+}
+
+/// Where to begin in a segment.
+#[derive(Clone, Copy, Debug)]
+enum From {
+    /// Before the first record after a place.
+    Place(HubId),
+    /// Before the record with this number.
+    Record(u32),
+}
+
+/// What comes next.
+enum Next {
+    Found(Found),
+    /// Nobody can tell which records were here, up to this place.
+    Lost(HubId),
+    /// There is nothing more.
+    Nothing,
 }
 
 impl<'a, F: DiskFile> FileCursor<'a, F> {
@@ -137,6 +115,7 @@ impl<'a, F: DiskFile> FileCursor<'a, F> {
         FileCursor {
             shelf,
             end: segment.committed(),
+            sequence: segment.header.first_sequence - 1,
             segment,
             file: None,
             one_segment: false,
@@ -147,6 +126,7 @@ impl<'a, F: DiskFile> FileCursor<'a, F> {
             at: mark.at,
             group_end: mark.group_end,
             last: mark.after,
+            lost_from: None,
             after: HubId::ZERO,
             from_sequence: 0,
             current: (0, Extent { head_bytes: 0, bytes: 0 }),
@@ -165,6 +145,11 @@ impl<'a, F: DiskFile> FileCursor<'a, F> {
         self.rests_at
     }
 
+    /// Where it stands: a walk that begins there goes on with what comes next here.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark { after: self.last, at: self.at, group_end: self.group_end }
+    }
+
     /// The number of a record from which on about the last `count` of a segment lie that are wanted; 0 if all of
     /// them are to be looked at.
     pub(crate) fn record_before_last(shelf: &Shelf<F>, segment: &Segment<F>, wanted: &Wanted<'_>, count: u64) -> u32 {
@@ -180,6 +165,12 @@ impl<'a, F: DiskFile> FileCursor<'a, F> {
         let ((at, _), group_end) = (self.current, self.group_end);
         let narrow = |at: u64| u32::try_from(at).expect("a segment is shorter than 4 GiB");
         Ok((narrow(at), narrow(group_end), self.head()?))
+    }
+
+    /// Where the frame lies of the record on which it stands. Only after `advance` came to one.
+    pub(crate) fn frame(&self) -> Range<u64> {
+        let (at, extent) = self.current;
+        at + extent.head_bytes as u64..at + extent.bytes as u64
     }
 
     /// Begins where the segment's index says, and picks what is wanted if that is better than to walk.
@@ -220,6 +211,8 @@ impl<'a, F: DiskFile> FileCursor<'a, F> {
 
     fn start_at(&mut self, mark: Mark) {
         (self.at, self.group_end, self.last) = (mark.at, mark.group_end, mark.after);
+        self.sequence = self.segment.header.first_sequence - 1;
+        self.lost_from = None;
         self.picks = None;
         self.window.is_sparse = false;
     }
@@ -230,59 +223,90 @@ impl<'a, F: DiskFile> FileCursor<'a, F> {
         self.start_at(self.segment.mark(self.after));
     }
 
-    /// The next whole group; `None` at the end. Only between two groups.
-    pub(crate) fn group(&mut self, visibility: &Visibility) -> Result<Option<SeenGroup<'_>>, ReadError> {
-        if self.at >= self.end && !self.next_segment() {
-            return Ok(None);
-        }
-        self.enter_group()?;
-        let (start, length) = (self.at, self.group_end - self.at);
-        let length = usize::try_from(length).map_err(|_| self.damage(start))?;
-        self.at = self.group_end;
-        let damage = self.damage(start);
-        let mut body = self.load(start, length)?;
-        let mut group = SeenGroup { hidden: None, records: Vec::new() };
-        while !body.is_empty() {
-            let Ok((head, frame, rest)) = Head::parse_first(body) else { return Err(damage) };
-            let record = if visibility.hides(&head).is_some() { None } else { Some(head.with_frame(frame)) };
-            match record {
-                Some(Ok(record)) => group.records.push(record),
-                Some(Err(_)) if visibility.explains(&head).is_none() => return Err(damage),
-                _ => {
-                    group.hidden = Some(head.id);
-                    group.records.clear();
+    /// The next record that is wanted, or another before it.
+    fn next(&mut self) -> Result<Next, ReadError> {
+        loop {
+            let found = match &mut self.picks {
+                None if self.at >= self.end => None,
+                None => match self.look() {
+                    Ok(found) => Some(found),
+                    Err(trouble) => {
+                        self.skip(trouble)?;
+                        continue;
+                    }
+                },
+                Some(picks) => match picks.next() {
+                    Ok(Some((record, at))) if at < self.end => match self.pick(record, at)? {
+                        Some(found) => return Ok(Next::Found(found)),
+                        None => continue,
+                    },
+                    Ok(_) => None,
+                    Err(bad) => {
+                        self.segment.index_is_bad(&bad);
+                        self.walk_on();
+                        continue;
+                    }
+                },
+            };
+            let Some(found) = found else {
+                match self.pass_end() {
+                    Passed::On => continue,
+                    Passed::Lost(through) => return Ok(Next::Lost(through)),
+                    Passed::Nothing => return Ok(Next::Nothing),
                 }
+            };
+            // Behind what is lost, a group begins.
+            if let Some(through) = self.end_of_lost(found.id, self.at.saturating_sub(GROUP_HEADER as u64)) {
+                return Ok(Next::Lost(through));
             }
-            body = rest;
+            self.segment.note(Mark { after: self.last, at: self.at, group_end: self.group_end });
+            (self.last, self.sequence) = (found.id, found.sequence);
+            self.at += found.extent.bytes as u64;
+            return Ok(Next::Found(found));
         }
-        Ok(Some(group))
     }
 
-    /// Where the frame lies of the record on which it stands. Only after `advance` gave one.
-    pub(crate) fn frame(&self) -> Range<u64> {
-        let (at, extent) = self.current;
-        at + extent.head_bytes as u64..at + extent.bytes as u64
+    /// Looks at a record that the index named. None if the index or the record is bad: then it walks on, which
+    /// tells where the damage begins.
+    fn pick(&mut self, record: u32, at: u64) -> Result<Option<Found>, ReadError> {
+        let sequence = self.segment.header.first_sequence + u64::from(record);
+        match self.head_at(at, self.end) {
+            Ok(found) if found.sequence == sequence && found.id > self.last => {
+                self.next_pick = record + 1;
+                self.last = found.id;
+                return Ok(Some(found));
+            }
+            Ok(_) => self.segment.index_is_bad(&BadIndex::Damaged),
+            Err(Trouble::Damaged) => {}
+            Err(Trouble::Failed(error)) => return Err(error.into()),
+        }
+        self.walk_on();
+        Ok(None)
     }
 
-    /// Goes on to the next segment or to what was committed since; false at the end of the log.
-    fn next_segment(&mut self) -> bool {
+    /// Goes on to what was committed since, or to the next segment.
+    fn pass_end(&mut self) -> Passed {
+        let (committed, place) = self.shelf.end_of(&self.segment);
+        if committed > self.end {
+            self.end = committed;
+            if self.picks.is_some() {
+                self.after = self.after.max(self.last);
+                self.seek(From::Record(self.next_pick));
+            }
+            return Passed::On;
+        }
+        if let Some(from_byte) = self.lost_from.take() {
+            self.note_damage(from_byte, self.end, self.last, place);
+            self.last = self.last.max(place);
+            return if place > self.after { Passed::Lost(place) } else { Passed::On };
+        }
         if self.one_segment {
-            return false;
+            return Passed::Nothing;
         }
-        let Some(next) = self.shelf.after(self.segment.header.first_sequence) else { return false };
-        // Only now is the length of this one final.
-        let was_end = std::mem::replace(&mut self.end, self.segment.committed());
-        if self.picks.is_some() && was_end < self.end {
-            self.after = self.after.max(self.last);
-            self.seek(From::Record(self.next_pick));
-            return true;
-        }
-        if self.picks.is_none() && self.at < self.end {
-            return true;
-        }
+        let Some(next) = self.shelf.after(self.segment.header.first_sequence) else { return Passed::Nothing };
         if self.indexes_left == 0 {
             self.rests_at = Some(next.header.before.id);
-            return false;
+            return Passed::Nothing;
         }
         self.end = next.committed();
         self.segment = next;
@@ -291,183 +315,60 @@ impl<'a, F: DiskFile> FileCursor<'a, F> {
         self.next_pick = 0;
         self.start_at(self.segment.mark(HubId::ZERO));
         self.seek(From::Place(self.after));
-        self.at < self.end
+        Passed::On
     }
 
     /// Whether retention has removed the segment.
     fn is_gone(&self) -> bool {
         self.shelf.low_water() > self.segment.header.before.id
     }
-
-    /// Reads a group's header, and goes on to its first record.
-    fn enter_group(&mut self) -> Result<(), ReadError> {
-        let at = self.at;
-        let shelf = self.shelf;
-        let header = GroupHeader::decode(self.load(at, GROUP_HEADER)?, &shelf.log_id);
-        let Some((header, _)) = header else { return Err(self.damage(at)) };
-        self.at += GROUP_HEADER as u64;
-        self.group_end = self.at + u64::from(header.body_bytes);
-        if header.body_bytes == 0 || self.group_end > self.end {
-            return Err(self.damage(at));
-        }
-        Ok(())
-    }
-
-    /// The next record that is wanted, or another before it. `None` at the end.
-    fn next(&mut self) -> Result<Option<Found>, ReadError> {
-        loop {
-            let Some(picks) = &mut self.picks else {
-                if self.at < self.group_end || self.at < self.end {
-                    return self.walk().map(Some);
-                }
-                if !self.next_segment() {
-                    return Ok(None);
-                }
-                continue;
-            };
-            let (record, at) = match picks.next() {
-                Ok(Some((record, at))) if at < self.end => (record, at),
-                Ok(_) if self.next_segment() => continue,
-                Ok(_) => return Ok(None),
-                Err(bad) => {
-                    self.segment.index_is_bad(&bad);
-                    self.walk_on();
-                    continue;
-                }
-            };
-            match self.head_at(at, self.end) {
-                Ok(found) => {
-                    let sequence = self.segment.header.first_sequence + u64::from(record);
-                    if found.sequence == sequence && found.id > self.last {
-                        self.next_pick = record + 1;
-                        self.last = found.id;
-                        return Ok(Some(found));
-                    }
-                    self.segment.index_is_bad(&BadIndex::Damaged);
-                    self.walk_on();
-                }
-                // To walk there tells where the damage begins.
-                Err(ReadError::Damaged { .. }) => self.walk_on(),
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// The next record of the segment. Only where there is one.
-    fn walk(&mut self) -> Result<Found, ReadError> {
-        if self.at >= self.group_end {
-            self.enter_group()?;
-        }
-        let at = self.at;
-        let found = self.head_at(at, self.group_end)?;
-        if found.id <= self.last {
-            return Err(self.damage(at));
-        }
-        self.segment.note(Mark { after: self.last, at, group_end: self.group_end });
-        self.last = found.id;
-        self.at += found.extent.bytes as u64;
-        Ok(found)
-    }
-
-    /// Checks the head at a byte, of a record that ends at or before another.
-    fn head_at(&mut self, at: u64, end: u64) -> Result<Found, ReadError> {
-        let extent = Extent::read(self.load(at, FIXED_BYTES)?).map_err(|_| self.damage(at))?;
-        if extent.bytes as u64 > end - at {
-            return Err(self.damage(at));
-        }
-        let head = Head::parse(self.load(at, extent.head_bytes)?);
-        let found = head.map(|Head { id, sequence, .. }| Found { at, extent, id, sequence });
-        found.map_err(|_| self.damage(at))
-    }
-
-    /// Bytes of the segment, whose file is opened if it is not.
-    fn load(&mut self, at: u64, length: usize) -> Result<&[u8], ReadError> {
-        let file = match &mut self.file {
-            Some(file) => file,
-            none => none.insert(self.segment.file()?),
-        };
-        load(&mut self.window, &**file, &self.segment, at, length, self.end)
-    }
-
-    fn damage(&self, position: u64) -> ReadError {
-        damage(&self.segment, position)
-    }
-}
-
-/// A record whose head is right.
-#[derive(Clone, Copy, Debug)]
-struct Found {
-    at: u64,
-    extent: Extent,
-    id: HubId,
-    sequence: u64,
-}
-
-/// Where to begin in a segment.
-#[derive(Clone, Copy, Debug)]
-enum From {
-    /// Before the first record after a place.
-    Place(HubId),
-    /// Before the record with this number.
-    Record(u32),
 }
 
 impl<F: DiskFile> RecordCursor for FileCursor<'_, F> {
-    fn advance(&mut self) -> Result<Option<Head<'_>>, ReadError> {
-        let (at, extent) = loop {
+    fn advance(&mut self) -> Result<Option<Step>, ReadError> {
+        loop {
             match self.next() {
-                Ok(Some(found)) if found.id > self.after && found.sequence >= self.from_sequence => {
-                    break (found.at, found.extent);
+                Ok(Next::Found(found)) if found.id > self.after && found.sequence >= self.from_sequence => {
+                    self.current = (found.at, found.extent);
+                    return Ok(Some(Step::Record));
                 }
-                Ok(Some(_)) => {}
-                Ok(None) => return Ok(None),
+                Ok(Next::Found(_)) => {}
+                Ok(Next::Lost(through)) => return Ok(Some(Step::Lost { through })),
+                Ok(Next::Nothing) => return Ok(None),
                 // It was removed before it was opened. Whoever reads is told by the low-water mark.
                 Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound && self.is_gone() => {
                     self.picks = None;
-                    self.at = self.segment.committed();
-                    if !self.next_segment() {
-                        return Ok(None);
-                    }
+                    self.lost_from = None;
+                    self.at = self.end;
                 }
                 Err(error) => return Err(error),
             }
-        };
-        self.current = (at, extent);
-        self.head().map(Some)
+        }
     }
 
     fn head(&mut self) -> Result<Head<'_>, ReadError> {
         let (at, extent) = self.current;
-        let file = self.file.as_ref().expect("it was read");
-        let head = load(&mut self.window, &**file, &self.segment, at, extent.head_bytes, self.end)?;
-        Head::read(head).map_err(|_| damage(&self.segment, at))
+        match self.load(at, extent.head_bytes) {
+            Ok(head) => Head::read(head).map_err(|bad| io::Error::other(bad).into()),
+            Err(trouble) => Err(trouble.into_error()),
+        }
     }
 
-    fn record(&mut self) -> Result<RecordView<'_>, ReadError> {
+    fn record(&mut self) -> Result<Option<RecordView<'_>>, ReadError> {
         let (at, extent) = self.current;
-        let file = self.file.as_ref().expect("it was read");
-        let record = load(&mut self.window, &**file, &self.segment, at, extent.bytes, self.end)?;
-        let (head, frame) = record.split_at(extent.head_bytes);
-        Head::read(head).and_then(|head| head.with_frame(frame)).map_err(|_| damage(&self.segment, at))
+        match self.load(at, extent.bytes) {
+            Ok(record) => {
+                let (head, frame) = record.split_at(extent.head_bytes);
+                Ok(Head::read(head).and_then(|head| head.with_frame(frame)).ok())
+            }
+            Err(Trouble::Damaged) => Ok(None),
+            Err(Trouble::Failed(error)) => Err(error.into()),
+        }
     }
-}
 
-/// The bytes of a segment. A file that ends before what was committed is as damaged as one with
-/// other bytes.
-fn load<'w, F: DiskFile>(
-    window: &'w mut Window,
-    file: &F,
-    segment: &Segment<F>,
-    at: u64,
-    length: usize,
-    end: u64,
-) -> Result<&'w [u8], ReadError> {
-    window.load(file, at, length, end).map_err(|error| match error.kind() {
-        io::ErrorKind::UnexpectedEof => damage(segment, at),
-        _ => error.into(),
-    })
-}
-
-fn damage<F>(segment: &Segment<F>, position: u64) -> ReadError {
-    ReadError::Damaged { file: segment.name.clone(), position }
+    fn note_damaged_frame(&mut self) {
+        let id = self.last;
+        let frame = self.frame();
+        self.note_damage(frame.start, frame.end, id.before().unwrap_or_default(), id);
+    }
 }

@@ -10,6 +10,7 @@ use super::ledger::Ledger;
 use super::manifest::{Manifest, State};
 use super::open::EpochPlaces;
 use super::recovery::{OpenError, io_error, read_manifest};
+use super::salvage::{self, OnDamage};
 use crate::Clock;
 use crate::times::Times;
 
@@ -44,11 +45,15 @@ pub(crate) type ForMemory<D> = (<D as Disk>::Lock, Ledger<D>, Arc<Times>, EpochP
 pub(crate) fn open_for_memory<D: Disk>(
     disk: D,
     catch_up: Duration,
+    on_damage: OnDamage,
     clock: Arc<dyn Clock>,
 ) -> Result<ForMemory<D>, OpenError> {
     let lock = lock(&disk)?;
     disk.sync_names().map_err(io_error("sync the folder"))?;
     let now_ms = clock.now_ms();
+    if on_damage == OnDamage::Salvage {
+        salvage::mend_manifest(&disk, random_log_id(), now_ms)?;
+    }
     let manifest = match read_manifest(&disk)? {
         Some(mut manifest) => {
             manifest.begin_epoch(last_place(&manifest), now_ms);

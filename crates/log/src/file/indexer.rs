@@ -64,7 +64,7 @@ impl<D: Disk> Indexer<D> {
                     write_index(&*self.disk, &segment.indexed(), &index)?;
                 }
                 // Whoever reads its records meets the damage. Or it was removed meanwhile.
-                Ok(_) | Err(ReadError::Damaged { .. }) => {
+                Ok(_) => {
                     segment.index_is_impossible();
                     return Ok(());
                 }
@@ -84,7 +84,7 @@ impl<D: Disk> Indexer<D> {
     fn make(&self, segment: &Arc<Segment<D::File>>) -> Result<OpenIndex, ReadError> {
         let mut index = OpenIndex::new(&segment.header.log_id, segment.header.before.id);
         let mut cursor = FileCursor::of_segment(&self.shelf, Arc::clone(segment), Wanted::All);
-        while cursor.advance()?.is_some() {
+        while cursor.next_head()?.is_some() {
             let (at, group_end, head) = cursor.found()?;
             index.push(at, group_end, &head);
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::committer::check_size;
 use super::cursor::FileCursor;
+use super::damage::Reports;
 use super::disk::{Disk, DiskLock, RealDisk};
 use super::folder;
 use super::keeper::{Keeper, Retention};
@@ -13,6 +14,8 @@ use super::open::{self, Durability, EpochPlaces, Opened, Opening};
 use super::picks::Wanted;
 use super::recovery::{OpenError, Recovery};
 use super::run::{Follow, Run, Shared, Ticket};
+use super::salvage::OnDamage;
+use super::scrub::{Scrub, Scrubbed};
 use super::shelf::Shelf;
 use super::sweep::Eraser;
 use super::{look_back, topics};
@@ -58,6 +61,13 @@ pub struct FileLogConfig {
     /// What the kernel calls its present start, zeros if it says nothing: with [`Durability::Os`], the log
     /// knows by it whether all that was shown is there.
     pub boot_id: [u8; 16],
+    /// How much of the sealed segments is read in a second to check it, in bytes; 1 MiB by default, nothing
+    /// with 0. Once all of them were checked, that begins again a day later.
+    pub scrub_rate: u64,
+    /// Who is told of damage that is found.
+    pub reports: Reports,
+    /// What to do where the log is damaged so that it cannot be opened.
+    pub on_damage: OnDamage,
 }
 
 impl Default for FileLogConfig {
@@ -74,6 +84,9 @@ impl Default for FileLogConfig {
             retention_catch_up: Duration::from_secs(24 * 3600),
             durability: Durability::Commit,
             boot_id: [0; 16],
+            scrub_rate: 1 << 20,
+            reports: Reports::default(),
+            on_damage: OnDamage::Stop,
         }
     }
 }
@@ -92,6 +105,9 @@ pub struct FileLog<D: Disk = RealDisk> {
     thread: Mutex<Option<JoinHandle<()>>>,
     keeping: Background,
     nudge: Nudge,
+    /// None where nothing is checked.
+    scrubbing: Option<Background>,
+    scrubbed: Arc<Mutex<Scrubbed>>,
     pub(super) keeper: Arc<Mutex<Keeper<D>>>,
     /// Whether the manifest says that it is closed.
     is_noted: Mutex<bool>,
@@ -119,6 +135,8 @@ impl<D: Disk> FileLog<D> {
             boot_id: config.boot_id,
             retention_catch_up: config.retention_catch_up,
             new_log_id: folder::random_log_id(),
+            reports: config.reports.clone(),
+            on_damage: config.on_damage,
             clock,
         };
         let Opened { committer, lookup, keeper, times, visibility, epochs, recovery } =
@@ -131,6 +149,15 @@ impl<D: Disk> FileLog<D> {
         let keeper = Arc::new(Mutex::new(keeper));
         let keeping =
             Background::start("log-keeper", nudge.clone(), turns(&keeper, &shared, &visibility)).map_err(no_thread)?;
+        let scrubbed = Arc::default();
+        let scrubbing = if config.scrub_rate > 0 {
+            let mut scrub =
+                Scrub::new(Arc::clone(&shelf), Arc::clone(&visibility), config.scrub_rate, Arc::clone(&scrubbed));
+            let started = Background::start("log-scrub", Nudge::default(), move || scrub.turn());
+            Some(started.map_err(no_thread)?)
+        } else {
+            None
+        };
         let not_noted = |source| OpenError::Io { what: "write to the lock", source };
         lock.note(&committer.note()).map_err(not_noted)?;
         let run = Run::new(
@@ -156,6 +183,8 @@ impl<D: Disk> FileLog<D> {
             thread: Mutex::new(Some(thread)),
             keeping,
             nudge,
+            scrubbing,
+            scrubbed,
             keeper,
             is_noted: Mutex::new(false),
             _lock: lock,
@@ -171,7 +200,7 @@ impl<D: Disk> FileLog<D> {
     fn find(&self, id: HubId) -> Result<Option<FileCursor<'_, D::File>>, ReadError> {
         let walk = id.before().and_then(|before| self.walk(before, Wanted::All));
         let Some(mut cursor) = walk else { return Ok(None) };
-        let is_it = cursor.advance()?.is_some_and(|head| head.id == id && self.visibility.hides(&head).is_none());
+        let is_it = cursor.next_head()?.is_some_and(|head| head.id == id && self.visibility.hides(&head).is_none());
         Ok(is_it.then_some(cursor))
     }
 
@@ -335,7 +364,18 @@ impl<D: Disk> EventLog for FileLog<D> {
         let waiting_bytes = self.shared.queue().waiting_bytes as u64;
         let (records, bytes, segments) = self.shelf.size();
         let tombstones = self.visibility.tombstones().len() as u64;
-        LogStats { records, bytes, segments, waiting_bytes, tombstones, ..self.shared.stats().clone() }
+        let scrubbed = *self.scrubbed.lock().unwrap_or_else(PoisonError::into_inner);
+        LogStats {
+            records,
+            bytes,
+            segments,
+            waiting_bytes,
+            tombstones,
+            damaged_ranges: self.shelf.damages.count(),
+            scrubbed_bytes: scrubbed.bytes,
+            scrub_passes: scrubbed.passes,
+            ..self.shared.stats().clone()
+        }
     }
 
     fn is_writable(&self) -> bool {
@@ -354,6 +394,9 @@ impl<D: Disk> EventLog for FileLog<D> {
             drop(thread.join());
         }
         self.keeping.stop();
+        if let Some(scrubbing) = &self.scrubbing {
+            scrubbing.stop();
+        }
         if std::mem::replace(&mut *self.is_noted.lock().unwrap_or_else(PoisonError::into_inner), true) {
             return;
         }

@@ -85,7 +85,7 @@ fn before_match<F: DiskFile>(
     visibility: &Visibility,
 ) -> Result<HubId, ReadError> {
     let mut skipped = 0;
-    while let Some(head) = cursor.advance()? {
+    while let Some(head) = cursor.next_head()? {
         if !cursor::is_seen(&head, filter, visibility) {
             continue;
         }
@@ -96,7 +96,7 @@ fn before_match<F: DiskFile>(
         let number = head.sequence.checked_sub(segment.header.first_sequence + 1);
         let Some(before) = number.and_then(|number| u32::try_from(number).ok()) else { break };
         let mut cursor = FileCursor::of_segment_from(shelf, Arc::clone(segment), Wanted::All, before);
-        return Ok(cursor.advance()?.map_or(segment.header.before.id, |head| head.id));
+        return Ok(cursor.next_head()?.map_or(segment.header.before.id, |head| head.id));
     }
     Ok(segment.header.before.id)
 }

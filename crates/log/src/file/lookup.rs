@@ -86,8 +86,6 @@ impl<D: Disk> Lookup<D> {
             match self.next(&mut cursor, event.fingerprint) {
                 Ok(Some(found)) => newest = found.or(newest),
                 Ok(None) => return Ok(newest),
-                // Of a record that cannot be read nobody knows what it said: it is as gone.
-                Err(ReadError::Damaged { .. }) => return Ok(newest),
                 Err(error) => return Err(error),
             }
         }
@@ -99,14 +97,15 @@ impl<D: Disk> Lookup<D> {
         cursor: &mut FileCursor<'_, D::File>,
         wanted: Option<Fingerprint>,
     ) -> Result<Option<Option<Entry>>, ReadError> {
-        let Some(head) = cursor.advance()? else { return Ok(None) };
+        let Some(head) = cursor.next_head()? else { return Ok(None) };
         let key = self.fingerprints.key_of(&head);
         // What was erased is published anew.
         let is_erased = self.visibility.has_erased(head.id, head.topics());
         if is_erased || key.is_none() || key != wanted.map(|wanted| wanted.key) {
             return Ok(Some(None));
         }
-        let record = cursor.record()?;
+        // Of a record that cannot be read nobody knows what it said: it is as gone.
+        let Some(record) = cursor.record()? else { return Ok(Some(None)) };
         let (id, time_ms) = (record.id, record.retention_ms());
         let found = self.fingerprints.of_record(&record);
         Ok(Some(found.map(|found| Entry { id, content: found.content, time_ms })))

@@ -8,6 +8,7 @@ mod counting_disk;
 #[cfg(test)]
 mod crash_tests;
 mod cursor;
+mod damage;
 mod disk;
 mod files;
 pub(crate) mod folder;
@@ -28,6 +29,9 @@ mod open;
 mod picks;
 mod recovery;
 mod run;
+mod salvage;
+mod scrub;
+mod search;
 mod segment;
 mod segments;
 mod shelf;
@@ -46,6 +50,7 @@ pub use backup::{
     BackupProblem, ExportConfig, ExportError, ExportSummary, ImportConfig, ImportError, ImportSummary, LeftOut,
     PROBLEMS_LISTED_MAX, import,
 };
+pub use damage::{DAMAGED_RANGES_MAX, Damage, Reports};
 pub use disk::{Disk, DiskFile, DiskLock, Holder, RealDisk};
 pub use files::LOG_FILES_MAX;
 #[doc(hidden)]
@@ -53,7 +58,8 @@ pub use index::fuzz_index;
 pub use log::{FileLog, FileLogConfig};
 pub use open::Durability;
 pub use recovery::{OpenError, Recovery};
+pub use salvage::{OnDamage, Salvaged};
 pub use sim_disk::{Outage, SimDisk, SimFile, SimLock};
 pub use view::{
-    DAMAGES_LISTED_MAX, Damage, EpochInfo, Inspection, LogView, SegmentInfo, Usage, Verification, ViewError,
+    DAMAGES_LISTED_MAX, EpochInfo, Finding, Inspection, LogView, SegmentInfo, Usage, Verification, ViewError,
 };

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::committer::Committer;
+use super::damage::Reports;
 use super::disk::Disk;
 use super::indexer::Indexer;
 use super::keeper::{Keeper, Retention};
@@ -10,6 +11,7 @@ use super::ledger::Ledger;
 use super::lookup::Lookup;
 use super::manifest::{BootId, Manifest, State};
 use super::recovery::{self, OpenError, Recovered, Recovery};
+use super::salvage::OnDamage;
 use super::sweep::{Eraser, Sweep};
 use super::tombstone_file::TombstoneFile;
 use crate::idempotence::Fingerprints;
@@ -31,6 +33,8 @@ pub(crate) struct Opening {
     pub(crate) retention_catch_up: Duration,
     /// Names the log if it is new; random.
     pub(crate) new_log_id: LogId,
+    pub(crate) reports: Reports,
+    pub(crate) on_damage: OnDamage,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -62,8 +66,7 @@ pub(crate) struct Opened<D: Disk> {
 /// When the folder cannot be read, or is not what a log leaves behind.
 pub(crate) fn open<D: Disk>(disk: D, opening: &Opening, fingerprints: &Fingerprints) -> Result<Opened<D>, OpenError> {
     let now_ms = opening.clock.now_ms();
-    let Recovered { mut segments, mut manifest, tombstones, mut recovery } =
-        recovery::open(disk, opening.segment_bytes, now_ms, opening.new_log_id)?;
+    let Recovered { mut segments, mut manifest, tombstones, mut recovery } = recovery::open(disk, opening, now_ms)?;
     let shelf = Arc::clone(segments.shelf());
     let is_lossless = match manifest.state {
         State::Closed | State::Commit => true,

@@ -3,14 +3,18 @@ use std::io;
 use std::sync::Arc;
 
 use super::cursor::Window;
+use super::damage::Damages;
 use super::disk::{Disk, DiskFile};
 use super::files::Files;
 use super::index::{index_name, parse_index_name};
 use super::layout::{
-    BadHeader, FORMAT, GROUP_HEADER, GROUP_MAGIC, GroupHeader, LogId, SEGMENT_HEADER, SegmentEnd, SegmentHeader,
-    parse_segment_name, segment_name,
+    BadHeader, FORMAT, GROUP_HEADER, GroupHeader, LogId, SEGMENT_HEADER, SegmentEnd, SegmentHeader, parse_segment_name,
+    segment_name,
 };
 use super::manifest::{BadManifest, MANIFEST, MANIFEST_FORMAT, Manifest, State};
+use super::open::Opening;
+use super::salvage::{self, OnDamage, Salvaged};
+use super::search::{SEARCH_BYTES, is_bad_sector, next_header};
 use super::segment::{Mark, Segment};
 use super::segments::{RollError, Segments, create_segment, fill_segment, write_zeros};
 use super::shelf::Shelf;
@@ -19,8 +23,6 @@ use crate::HubId;
 use crate::record::Head;
 use crate::tombstones::Tombstones;
 
-/// What is read at once where a segment is searched.
-const SEARCH_BYTES: usize = 256 * 1024;
 /// A segment has at least this length, so that it can hold something.
 pub(crate) const SEGMENT_BYTES_MIN: u64 = 4096;
 /// Lengths in groups have 32 bits.
@@ -52,25 +54,55 @@ pub enum OpenError {
         expected: u32,
     },
     /// There are segments, and nothing says which log they are.
-    #[error("the log has segments and no manifest: put it back from a copy, or move the segments away")]
+    #[error(
+        "the log has segments and no manifest: put it back from a copy, or start with --salvage, which makes one \
+         from the segments"
+    )]
     NoManifest,
+    /// The manifest cannot be read.
+    #[error("manifest is damaged: put it back from a copy, or start with --salvage, which makes one from the segments")]
+    BadManifest,
+    /// Salvage has nothing to go by.
+    #[error(
+        "neither the manifest nor any segment's header can be read, and nothing says which log this is: put the \
+         manifest back from a copy, or move the segments away to begin a new log"
+    )]
+    Nameless,
     /// A segment of another log.
-    #[error("{file} belongs to another log: move it away, and put back what stood in its place")]
+    #[error(
+        "{file} or the manifest belongs to another log: move away what does not belong here, and put back what stood \
+         in its place"
+    )]
     OtherLog {
         /// The segment's file.
         file: String,
     },
+    /// A segment under another one's name.
+    #[error("{file} has another file's contents: give it back the name it had, or put it back from a copy")]
+    Misnamed {
+        /// The segment's file.
+        file: String,
+    },
     /// A segment is missing.
-    #[error("the segment before {file} is missing: put it back from a copy")]
+    #[error(
+        "the segment before {file} is missing: put it back from a copy, or start with --salvage, which goes on \
+         without it"
+    )]
     MissingSegment {
         /// The segment that should follow it.
         file: String,
     },
     /// There is no segment at all.
-    #[error("the log has a manifest and no segments: put them back from a copy, or move the manifest away")]
+    #[error(
+        "the log has a manifest and no segments: put them back from a copy, or move the manifest away to begin a \
+         new log"
+    )]
     NoSegments,
     /// What was acknowledged cannot be read.
-    #[error("{file} is damaged at byte {position} ({what}): put it back from a copy")]
+    #[error(
+        "{file} is damaged at byte {position} ({what}): put it back from a copy, or start with --salvage, which goes \
+         on without what is damaged and says what is gone"
+    )]
     Damaged {
         /// The file.
         file: String,
@@ -101,6 +133,8 @@ pub struct Recovery {
     /// Bytes that were cut from the end of the last segment: a group that a crash had left half
     /// written. Nothing in it had been acknowledged.
     pub cut_bytes: u64,
+    /// What salvage has done; nothing unless it was asked for and needed.
+    pub salvaged: Vec<Salvaged>,
     /// Publishers' ids of the idempotence window that were read back.
     pub idempotence_entries: u64,
 }
@@ -121,19 +155,19 @@ pub(crate) struct Recovered<D: Disk> {
     pub(crate) recovery: Recovery,
 }
 
-/// Opens the log in a folder that is locked, or makes one with `new_log_id`, which must be random.
-pub(crate) fn open<D: Disk>(
-    disk: D,
-    segment_bytes: u64,
-    now_ms: u64,
-    new_log_id: LogId,
-) -> Result<Recovered<D>, OpenError> {
+/// Opens the log in a folder that is locked, or makes one.
+pub(crate) fn open<D: Disk>(disk: D, opening: &Opening, now_ms: u64) -> Result<Recovered<D>, OpenError> {
+    let segment_bytes = opening.segment_bytes;
     if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&segment_bytes) {
         return Err(OpenError::SegmentBytes { bytes: segment_bytes });
     }
     // A name that is seen need not be durable, and what follows from it must not be before it.
     disk.sync_names().map_err(io_error("sync the folder"))?;
     let disk = Arc::new(disk);
+    let salvaged = match opening.on_damage {
+        OnDamage::Stop => Vec::new(),
+        OnDamage::Salvage => salvage::mend(&*disk, opening, now_ms)?,
+    };
     let mut firsts = Vec::new();
     let mut indexes = BTreeSet::new();
     for name in disk.list().map_err(io_error("list the folder"))? {
@@ -147,7 +181,7 @@ pub(crate) fn open<D: Disk>(
     let (manifest, created) = match read_manifest(&*disk)? {
         Some(manifest) if manifest.low_water > HubId::ZERO => (manifest, false),
         found => {
-            let mut manifest = found.unwrap_or_else(|| Manifest::new(new_log_id, now_ms));
+            let mut manifest = found.unwrap_or_else(|| Manifest::new(opening.new_log_id, now_ms));
             create(&*disk, &mut firsts, segment_bytes, now_ms, &mut manifest)?;
             (manifest, true)
         }
@@ -162,11 +196,11 @@ pub(crate) fn open<D: Disk>(
         disk.unlink(&index_name(first_sequence)).map_err(io_error("remove an old index"))?;
     }
     let tombstones = tombstone_file::read(&*disk, &manifest.log_id, manifest.low_water)?;
-    let (opened, recovery) = recover(disk, segment_bytes, &manifest, &tombstones.tombstones, segments, &indexes)?;
+    let (opened, recovery) = recover(disk, opening, &manifest, &tombstones.tombstones, segments, &indexes)?;
     let (records, _, segments) = opened.shelf.size();
     Ok(Recovered {
         segments: opened,
-        recovery: Recovery { created, records, segments, ..recovery },
+        recovery: Recovery { created, records, segments, salvaged, ..recovery },
         manifest,
         tombstones,
     })
@@ -177,7 +211,7 @@ pub(crate) fn read_manifest<D: Disk>(disk: &D) -> Result<Option<Manifest>, OpenE
     match Manifest::read(disk) {
         Ok(manifest) => Ok(Some(manifest)),
         Err(BadManifest::Absent) => Ok(None),
-        Err(BadManifest::Damaged) => Err(damaged(MANIFEST, 0, "its checksum is wrong")),
+        Err(BadManifest::Damaged) => Err(OpenError::BadManifest),
         Err(BadManifest::OtherFormat(found)) => {
             Err(OpenError::OtherFormat { file: MANIFEST.to_owned(), found, expected: MANIFEST_FORMAT })
         }
@@ -195,7 +229,7 @@ fn create<D: Disk>(
     manifest: &mut Manifest,
 ) -> Result<(), OpenError> {
     // A crash may have come between the two. Then the segment holds nothing.
-    if !firsts.is_empty() && (firsts[..] != [1] || !is_unused(disk)?) {
+    if !firsts.is_empty() && !is_unused(disk, firsts)? {
         return Err(OpenError::NoManifest);
     }
     if manifest.state == State::Memory {
@@ -215,12 +249,18 @@ fn create<D: Disk>(
     manifest.write(disk).map_err(io_error("write the manifest"))
 }
 
-/// Whether the first segment holds nothing but its header.
-fn is_unused<D: Disk>(disk: &D) -> Result<bool, OpenError> {
+/// Whether there is only a first segment, and it holds nothing but its header.
+pub(super) fn is_unused<D: Disk>(disk: &D, firsts: &[u64]) -> Result<bool, OpenError> {
+    if firsts != [1] {
+        return Ok(false);
+    }
     let failed = io_error("read the first segment");
     let file = disk.open(&segment_name(1)).map_err(&failed)?;
     let length = file.length().map_err(&failed)?;
-    first_used(&file, SEGMENT_HEADER as u64, length).map(|used| used.is_none()).map_err(&failed)
+    match first_used(&file, SEGMENT_HEADER as u64, length) {
+        Err(error) if is_bad_sector(&error) => Ok(false),
+        used => used.map(|used| used.is_none()).map_err(&failed),
+    }
 }
 
 /// A segment that lies in the folder, as its header says.
@@ -234,23 +274,37 @@ struct Found {
 fn find_segment<D: Disk>(disk: &D, first_sequence: u64, log_id: &LogId) -> Result<Found, OpenError> {
     let name = segment_name(first_sequence);
     let file = disk.open(&name).map_err(io_error("open a segment"))?;
-    let mut bytes = [0; SEGMENT_HEADER];
-    file.read_at(&mut bytes, 0).map_err(|error| match error.kind() {
-        io::ErrorKind::UnexpectedEof => damaged(&name, 0, "it is too short for a header"),
-        _ => io_error("read a segment's header")(error),
-    })?;
-    let header = SegmentHeader::decode(&bytes).map_err(|bad| match bad {
-        BadHeader::Damaged => damaged(&name, 0, "its header's checksum is wrong"),
-        BadHeader::OtherFormat(found) => OpenError::OtherFormat { file: name.clone(), found, expected: FORMAT },
-    })?;
+    let header = read_header(&file, &name, first_sequence)?;
     if header.log_id != *log_id {
         return Err(OpenError::OtherLog { file: name });
     }
-    if header.first_sequence != first_sequence {
-        return Err(damaged(&name, 0, "its header has another sequence than its name"));
-    }
     let length = file.length().map_err(io_error("read a segment's length"))?;
     Ok(Found { name, header, length })
+}
+
+/// The header of the segment of this name.
+pub(super) fn read_header(file: &impl DiskFile, name: &str, first_sequence: u64) -> Result<SegmentHeader, OpenError> {
+    // No log comes so far: another's file, or nobody's.
+    if !(1..=u64::MAX / 2).contains(&first_sequence) {
+        return Err(OpenError::Misnamed { file: name.to_owned() });
+    }
+    let mut bytes = [0; SEGMENT_HEADER];
+    file.read_at(&mut bytes, 0).map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => damaged(name, 0, "it is too short for a header"),
+        _ if is_bad_sector(&error) => damaged(name, 0, "the disk cannot read its header"),
+        _ => io_error("read a segment's header")(error),
+    })?;
+    let header = SegmentHeader::decode(&bytes).map_err(|bad| match bad {
+        BadHeader::Damaged => damaged(name, 0, "its header's checksum is wrong"),
+        BadHeader::OtherFormat(found) => OpenError::OtherFormat { file: name.to_owned(), found, expected: FORMAT },
+    })?;
+    if header.first_sequence != first_sequence {
+        return Err(OpenError::Misnamed { file: name.to_owned() });
+    }
+    if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&header.file_bytes) {
+        return Err(damaged(name, 0, "its header has an impossible length"));
+    }
+    Ok(header)
 }
 
 /// Removes segments that were being removed at a crash: they lie below the low-water mark.
@@ -270,7 +324,7 @@ fn remove_left_over<D: Disk>(disk: &D, segments: &mut VecDeque<Found>, low_water
 /// Checks that the segments follow one another, and brings the last one in order.
 fn recover<D: Disk>(
     disk: Arc<D>,
-    segment_bytes: u64,
+    opening: &Opening,
     manifest: &Manifest,
     tombstones: &Tombstones,
     mut segments: VecDeque<Found>,
@@ -284,7 +338,7 @@ fn recover<D: Disk>(
         if next.before.first_sequence != segment.header.first_sequence {
             return Err(OpenError::MissingSegment { file: segment_name(next.first_sequence) });
         }
-        if next.first_sequence != next.before.sequence + 1 {
+        if next.first_sequence.checked_sub(1) != Some(next.before.sequence) {
             return Err(damaged(&segment_name(next.first_sequence), 0, "its header contradicts itself"));
         }
         let Found { name, header, length } = segment;
@@ -306,7 +360,9 @@ fn recover<D: Disk>(
     file.sync().map_err(io_error("sync the last segment"))?;
     end.marks.into_iter().for_each(|mark| active.note(mark));
     sealed.push_back(Arc::clone(&active));
-    let shelf = Shelf::new(manifest.log_id, files, sealed, end.last_id, end.last_sequence, manifest.low_water);
+    let damages = Damages::new(opening.reports.clone());
+    let (head, last_sequence) = (end.last_id, end.last_sequence);
+    let shelf = Shelf::new(manifest.log_id, files, sealed, head, last_sequence, manifest.low_water, damages);
     let opened = Segments {
         disk,
         shelf: Arc::new(shelf),
@@ -315,7 +371,7 @@ fn recover<D: Disk>(
         predecessor: end.predecessor,
         last_sequence: end.last_sequence,
         retention_ms: end.retention_ms,
-        segment_bytes,
+        segment_bytes: opening.segment_bytes,
         spare: None,
     };
     Ok((opened, Recovery { cut_bytes, ..Recovery::default() }))
@@ -412,21 +468,8 @@ fn whole_group(
 
 /// Whether a group behind the end says that more was durable than is whole.
 fn claimed_durable(file: &impl DiskFile, end: &End, file_end: u64, log_id: &LogId) -> io::Result<bool> {
-    let mut buffer = Vec::new();
-    let mut at = end.position;
-    while at + GROUP_HEADER as u64 <= file_end {
-        let length = usize::try_from(file_end - at).map_or(SEARCH_BYTES, |left| left.min(SEARCH_BYTES));
-        buffer.resize(length, 0);
-        file.read_at(&mut buffer, at)?;
-        let headers = buffer.windows(GROUP_HEADER).filter(|bytes| bytes.starts_with(&GROUP_MAGIC));
-        let mut headers = headers.filter_map(|bytes| GroupHeader::decode(bytes, log_id));
-        if headers.any(|(header, _)| header.durable_sequence > end.last_sequence) {
-            return Ok(true);
-        }
-        // A header may begin in the last bytes.
-        at += (length - GROUP_HEADER + 1) as u64;
-    }
-    Ok(false)
+    let claims = |header: &GroupHeader| header.durable_sequence > end.last_sequence;
+    next_header(file, end.position, file_end, log_id, claims).map(|found| found.is_some())
 }
 
 /// Zeroes what lies behind `position`, and makes the file as long as it was made. Returns how
@@ -452,7 +495,7 @@ fn cut(file: &impl DiskFile, file_bytes: u64, position: u64) -> io::Result<u64> 
 }
 
 /// Writes the bytes of a range once more.
-fn rewrite(file: &impl DiskFile, mut at: u64, end: u64) -> io::Result<()> {
+pub(super) fn rewrite(file: &impl DiskFile, mut at: u64, end: u64) -> io::Result<()> {
     let mut buffer = Vec::new();
     while at < end {
         let length = usize::try_from(end - at).map_or(SEARCH_BYTES, |left| left.min(SEARCH_BYTES));

@@ -5,7 +5,7 @@ use std::thread;
 
 use super::ahead::Ahead;
 use super::committer::Committer;
-use super::cursor::{FileCursor, SeenGroup};
+use super::cursor::{FileCursor, Stretch};
 use super::disk::{Disk, DiskLock};
 use crate::background::Nudge;
 use crate::expiry::Expiry;
@@ -203,7 +203,7 @@ impl<D: Disk> Run<D> {
     }
 
     /// Gives a new follower the newest records of the last segment, whole groups, and from then
-    /// on what is committed.
+    /// on what is committed. It begins behind what is damaged: who reads the log is told of that.
     fn begin(&mut self, mut follower: Box<dyn Follower>) {
         let shelf = Arc::clone(self.committer.shelf());
         let Some(segment) = shelf.find(shelf.head()) else { return };
@@ -212,7 +212,7 @@ impl<D: Disk> Run<D> {
         let mut cursor = FileCursor::of_segment_after(&shelf, segment, mark);
         loop {
             match cursor.group(&self.visibility) {
-                Ok(Some(SeenGroup { hidden, records })) => {
+                Ok(Some(Stretch::Group { hidden, records })) => {
                     // What was given before it goes as well: only what lies behind it is without a hole.
                     if let Some(hidden) = hidden {
                         follower.forget(hidden);
@@ -222,6 +222,7 @@ impl<D: Disk> Run<D> {
                         self.expiry.note(&records, &self.visibility);
                     }
                 }
+                Ok(Some(Stretch::Lost(through))) => follower.forget(through),
                 Ok(None) => break,
                 Err(error) => {
                     // What follows would not follow on what was shown.

@@ -9,7 +9,7 @@ use super::shelf::Shelf;
 use crate::HubId;
 
 /// The next segment's name until it is whole.
-const SEGMENT_NEW: &str = "segment.tmp";
+pub(super) const SEGMENT_NEW: &str = "segment.tmp";
 /// Zeros are written in pieces of this length.
 static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 

@@ -1,6 +1,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use super::damage::Damages;
 use super::files::Files;
 use super::layout::LogId;
 use super::segment::Segment;
@@ -12,6 +13,7 @@ use crate::HubId;
 pub(crate) struct Shelf<F> {
     pub(crate) log_id: LogId,
     pub(crate) files: Arc<Files<F>>,
+    pub(crate) damages: Damages,
     inner: RwLock<Inner<F>>,
 }
 
@@ -34,10 +36,12 @@ impl<F> Shelf<F> {
         head: HubId,
         last_sequence: u64,
         low_water: HubId,
+        damages: Damages,
     ) -> Shelf<F> {
         // The index of a sealed segment is in a file, or will be by the time that somebody needs it.
         let indexed = segments.back().map_or(low_water, |last| last.header.before.id);
-        Shelf { log_id, files, inner: RwLock::new(Inner { segments, head, last_sequence, low_water, indexed }) }
+        let inner = Inner { segments, head, last_sequence, low_water, indexed };
+        Shelf { log_id, files, damages, inner: RwLock::new(inner) }
     }
 
     pub(crate) fn head(&self) -> HubId {
@@ -60,6 +64,14 @@ impl<F> Shelf<F> {
         let inner = self.read();
         let next = inner.segments.partition_point(|segment| segment.header.first_sequence <= first_sequence);
         inner.segments.get(next).cloned()
+    }
+
+    /// How many bytes of a segment are committed, and a place that lies after its records and before what follows.
+    pub(crate) fn end_of(&self, segment: &Segment<F>) -> (u64, HubId) {
+        let inner = self.read();
+        let next = inner.segments.partition_point(|other| other.header.first_sequence <= segment.header.first_sequence);
+        let place = inner.segments.get(next).map_or(inner.head, |next| next.header.before.id);
+        (segment.committed(), place)
     }
 
     /// All segments, oldest first.
@@ -109,6 +121,7 @@ impl<F> Shelf<F> {
         let mut inner = self.write();
         for segment in inner.segments.drain(..count) {
             self.files.forget(segment.header.first_sequence);
+            self.damages.forget(&segment.name);
         }
         inner.low_water = low_water;
     }

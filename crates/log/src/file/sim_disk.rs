@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::disk::{Disk, DiskFile, DiskLock, Holder};
@@ -60,6 +61,8 @@ struct Inode {
     current: Vec<u8>,
     durable: Vec<u8>,
     unsynced: Vec<Change>,
+    /// Where nothing can be read until it is written anew.
+    bad: Vec<Range<usize>>,
 }
 
 #[derive(Clone, Debug)]
@@ -112,9 +115,7 @@ impl SimDisk {
     /// # Errors
     /// When it is not there.
     pub fn contents(&self, name: &str) -> io::Result<Vec<u8>> {
-        let state = self.locked_state();
-        let inode = state.names.get(name).ok_or(io::ErrorKind::NotFound)?;
-        Ok(state.inodes[*inode].current.clone())
+        Ok(self.locked_state().inode(name)?.current.clone())
     }
 
     /// The names in the folder.
@@ -139,6 +140,22 @@ impl SimDisk {
         state.durable_names.insert(name.to_owned(), inode);
     }
 
+    /// Puts other bytes into a file that is there, as a failing disk does: who has it open sees them.
+    pub fn damage(&self, name: &str, at: usize, bytes: &[u8]) {
+        let change = Change::Write { at, bytes: bytes.to_vec() };
+        if let Ok(inode) = self.locked_state().inode(name) {
+            change.apply(&mut inode.current);
+            change.apply(&mut inode.durable);
+        }
+    }
+
+    /// Lets reads of a part of a file that is there fail with `EIO`, until it is written anew.
+    pub fn spoil(&self, name: &str, part: Range<usize>) {
+        if let Ok(inode) = self.locked_state().inode(name) {
+            inode.bad.push(part);
+        }
+    }
+
     fn locked_state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -155,6 +172,11 @@ fn stopped() -> io::Error {
 }
 
 impl State {
+    fn inode(&mut self, name: &str) -> io::Result<&mut Inode> {
+        let inode = *self.names.get(name).ok_or(io::ErrorKind::NotFound)?;
+        Ok(&mut self.inodes[inode])
+    }
+
     fn has_stopped(&self) -> bool {
         self.stop_at.is_some_and(|stop_at| self.operations >= stop_at)
     }
@@ -319,6 +341,10 @@ impl DiskFile for SimFile {
     fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<()> {
         let state = self.disk.state()?;
         let at = usize::try_from(at).map_err(io::Error::other)?;
+        let end = at + buffer.len();
+        if state.inodes[self.inode].bad.iter().any(|bad| bad.start < end && at < bad.end) {
+            return Err(io::Error::from_raw_os_error(5));
+        }
         let bytes = state.inodes[self.inode].current.get(at..at + buffer.len());
         buffer.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())
@@ -335,6 +361,8 @@ impl DiskFile for SimFile {
         let written = if is_full || counted.is_err() { bytes.len() / 2 } else { bytes.len() };
         let change = Change::Write { at, bytes: bytes[..written].to_vec() };
         let inode = &mut state.inodes[self.inode];
+        let mend = |bad: Range<usize>| [bad.start..bad.end.min(at), bad.start.max(at + written)..bad.end];
+        inode.bad = inode.bad.drain(..).flat_map(mend).filter(|bad| bad.start < bad.end).collect();
         change.apply(&mut inode.current);
         inode.unsynced.push(change);
         counted?;

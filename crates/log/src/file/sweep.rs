@@ -156,7 +156,7 @@ impl<D: Disk> Sweep<D> {
         let first = reach.start().before().unwrap_or_default();
         let mark = segment.mark(first);
         let mut cursor = FileCursor::of_segment_after(&self.shelf, Arc::clone(segment), mark);
-        while let Some(head) = cursor.advance()? {
+        while let Some(head) = cursor.next_head()? {
             if head.id > *reach.end() {
                 break;
             }

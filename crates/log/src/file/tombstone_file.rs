@@ -59,7 +59,7 @@ pub(crate) fn read<D: Disk>(disk: &D, log_id: &LogId, low_water: HubId) -> Resul
     let failed = io_error("read the tombstones");
     let damaged =
         |position: usize, what| OpenError::Damaged { file: TOMBSTONES.to_owned(), position: position as u64, what };
-    let file = match disk.open(TOMBSTONES) {
+    let file = match disk.open_to_read(TOMBSTONES) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found { tombstones, has_file: false }),
         opened => opened.map_err(&failed)?,
     };

@@ -155,7 +155,7 @@ fn by_ends<F: DiskFile>(
     let mut ids = Vec::with_capacity(2);
     for &record in ends {
         let mut cursor = FileCursor::of_segment_from(shelf, Arc::clone(segment), Wanted::Topics(vec![name]), record);
-        ids.extend(cursor.advance()?.map(|head| head.id));
+        ids.extend(cursor.next_head()?.map(|head| head.id));
     }
     let (Some(&first), Some(&last)) = (ids.first(), ids.last()) else { return Ok(None) };
     Ok(Some(TopicSummary { topic: name.to_owned(), events: count.into(), first, last }))
@@ -171,7 +171,7 @@ fn by_heads<F: DiskFile>(
 ) -> Result<Option<TopicSummary>, ReadError> {
     let mut cursor = FileCursor::of_segment(shelf, Arc::clone(segment), Wanted::Topics(vec![name]));
     let mut summary: Option<TopicSummary> = None;
-    while let Some(head) = cursor.advance()? {
+    while let Some(head) = cursor.next_head()? {
         let is_on = head.topics().any(|topic| topic == name);
         let is_read = filter.may_read(head.topics(), head.is_private()) && visibility.hides(&head).is_none();
         if is_on && is_read {

@@ -63,6 +63,7 @@ pub(super) struct Settings {
     pub(super) retention_rules: Option<RuleTexts>,
     pub(super) retention_catch_up: Option<Duration>,
     pub(super) erase_within: Option<Duration>,
+    pub(super) scrub_rate: Option<Size>,
     pub(super) append_queue_bytes: Option<Size>,
     pub(super) idempotence_window: Option<Duration>,
     pub(super) idempotence_entries: Option<usize>,
@@ -149,6 +150,12 @@ pub const KEYS: &[Key] = &[
         "The age that events may gain at most while the hub does not run; up to 36500d"
     ),
     key!(erase_within, "DURATION", Some("1h"), "By when the bytes of what was erased are overwritten; 1s to 7d"),
+    key!(
+        scrub_rate,
+        "SIZE",
+        Some("1MiB"),
+        "How much of the log's full files is read in a second to check it, at most; 0 checks nothing"
+    ),
     key!(
         append_queue_bytes,
         "SIZE",

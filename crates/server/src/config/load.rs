@@ -231,6 +231,7 @@ impl Loader {
             retention_rules: self.retention_rules()?,
             retention_catch_up: set.retention_catch_up.expect(given),
             erase_within: set.erase_within.expect(given),
+            scrub_rate: set.scrub_rate.expect(given).0,
             append_queue_bytes: self.memory_size("append_queue_bytes", set.append_queue_bytes.expect(given).0)?,
             idempotence_window: set.idempotence_window.expect(given),
             idempotence_entries: set.idempotence_entries.expect(given),
@@ -281,6 +282,7 @@ impl Loader {
             ("tail_bytes", config.tail_bytes as u64, 1 << 16, u64::MAX),
             ("memory_bytes", config.memory_bytes as u64, 1 << 16, u64::MAX),
             ("segment_bytes", config.segment_bytes, 1 << 16, 1 << 30),
+            ("scrub_rate", config.scrub_rate, 0, 1 << 40),
             ("append_queue_bytes", config.append_queue_bytes as u64, 1 << 16, u64::MAX),
         ] {
             if value < least {

@@ -74,6 +74,8 @@ pub struct Config {
     pub retention_catch_up: Duration,
     /// By when the bytes of what was erased are overwritten.
     pub erase_within: Duration,
+    /// How much of the log's full files is read in a second to check it, in bytes; 0 checks nothing.
+    pub scrub_rate: u64,
     /// What may wait to be committed, in bytes.
     pub append_queue_bytes: usize,
     /// For how long a publisher's id stands for the event first published with it.

@@ -3,6 +3,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::super::committer::GROUP_BYTES;
+use super::super::damage::Damages;
 use super::super::disk::Disk;
 use super::super::files::Files;
 use super::super::group::Group;
@@ -35,7 +36,15 @@ impl<D: Disk> Builder<D> {
         create_segment(&**disk, &file, &header).map_err(io_error)?;
         let files = Arc::new(Files::new(Arc::clone(disk)));
         let first = Arc::new(Segment::open(header, Arc::new(file), Arc::clone(&files)));
-        let shelf = Shelf::new(log_id, files, VecDeque::from([Arc::clone(&first)]), low_water, 0, low_water);
+        let shelf = Shelf::new(
+            log_id,
+            files,
+            VecDeque::from([Arc::clone(&first)]),
+            low_water,
+            0,
+            low_water,
+            Damages::default(),
+        );
         let segments = Segments {
             disk: Arc::clone(disk),
             shelf: Arc::new(shelf),

@@ -166,7 +166,7 @@ fn check(stopped: &Stopped, disk: &SimDisk, what: &str) {
     let mut log = open(disk).unwrap_or_else(|error| panic!("{what}: {error}"));
     let mut shown = Vec::new();
     let mut cursor = FileCursor::after(log.committer.shelf(), HubId::ZERO, Wanted::All).expect("a segment");
-    while let Some(head) = cursor.advance().expect(what) {
+    while let Some(head) = cursor.next_head().expect(what) {
         let id = head.id;
         if log.visibility.hides(&head).is_none() {
             cursor.record().unwrap_or_else(|error| panic!("{what}: {id} is seen and not whole: {error}"));

@@ -3,16 +3,19 @@ use std::time::Duration;
 
 use super::keeper::Retention;
 use super::open::{Durability, Opening};
-use super::{Disk, FileLog, FileLogConfig, OpenError, Recovery, SimDisk};
+use super::{Disk, FileLog, FileLogConfig, OnDamage, OpenError, Recovery, Reports, SimDisk};
 use crate::conformance::{Setup, conformance};
 use crate::hiding_tests::conformance_of_hiding;
 use crate::testing::TestClock;
 use crate::{Clock, EventLog, RetentionRules};
 
+mod arbitrary;
+mod damage;
 mod epochs;
 mod erasing;
 mod indexed;
 mod limits;
+mod salvage;
 mod start;
 mod threads;
 
@@ -30,6 +33,8 @@ pub(super) fn opening(clock: Arc<TestClock>) -> Opening {
         boot_id: *b"a kernel's start",
         retention_catch_up: Duration::from_secs(24 * 3600),
         new_log_id: *b"a log of a test.",
+        reports: Reports::default(),
+        on_damage: OnDamage::Stop,
         clock,
     }
 }

@@ -8,17 +8,22 @@ mod verify;
 mod walk;
 
 use std::io;
+use std::sync::{Mutex, PoisonError};
 
 use super::disk::{Disk, Holder, RealDisk};
 use super::folder::IMPORTING;
 use super::manifest::{BadManifest, MANIFEST, MANIFEST_FORMAT, Manifest, State};
 use super::note::Note;
+use super::recovery::OpenError;
+use super::tombstone_file::{self, TOMBSTONES};
 use crate::HubId;
+use crate::record::Head;
+use crate::tombstones::Tombstones;
 use segments::ViewedSegment;
 
 pub use inspect::{EpochInfo, Inspection, SegmentInfo};
 pub(crate) use verify::Damages;
-pub use verify::{DAMAGES_LISTED_MAX, Damage, Verification};
+pub use verify::{DAMAGES_LISTED_MAX, Finding, Verification};
 pub(crate) use walk::Visitor;
 
 /// How often a folder is looked at anew because it changed meanwhile.
@@ -35,6 +40,8 @@ pub struct LogView<D: Disk = RealDisk> {
     through: u64,
     /// Oldest first.
     segments: Vec<ViewedSegment>,
+    /// What was erased, as far as that was read.
+    tombstones: Mutex<Tombstones>,
 }
 
 /// Who uses a folder.
@@ -63,6 +70,9 @@ pub enum ViewError {
     /// The manifest is not what was written.
     #[error("the manifest is damaged: its checksum is wrong")]
     Damaged,
+    /// The file of tombstones is not what was written: what was erased cannot be told from the rest.
+    #[error("the tombstones are damaged: put the file back from a copy")]
+    Tombstones,
     /// A newer version wrote the folder.
     #[error("{file} has format {found}, and this version reads format {expected}: use the version that wrote it")]
     OtherFormat {
@@ -107,9 +117,10 @@ impl<D: Disk> LogView<D> {
                 },
             };
             let Some(segments) = segments::list(&disk, &manifest)? else { continue };
+            let tombstones = read_tombstones(&disk, &manifest)?;
             let through = match committed {
                 Some(sequence) => Some(sequence),
-                None => segments::last_whole(&disk, &manifest, &segments)?,
+                None => segments::last_whole(&disk, &manifest, &tombstones, &segments)?,
             };
             // What was whole while nobody wrote stays when somebody begins to.
             let is_same = committed.is_some() || (disk.holder()? == Holder::Nobody) == (usage == Usage::Stopped);
@@ -119,7 +130,7 @@ impl<D: Disk> LogView<D> {
                     .into_iter()
                     .filter(|segment| segment.first_sequence <= through.saturating_add(1))
                     .collect();
-                return Ok(LogView { disk, manifest, usage, through, segments });
+                return Ok(LogView { disk, manifest, usage, through, segments, tombstones: Mutex::new(tombstones) });
             }
         }
         Err(ViewError::Changing)
@@ -135,6 +146,16 @@ impl<D: Disk> LogView<D> {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.segments.iter().map(ViewedSegment::used_bytes_max).sum()
+    }
+
+    /// Whether an event was erased. A hub goes on erasing: where a frame is not what was written, the tombstones
+    /// are read anew.
+    pub(super) fn is_erased(&self, head: &Head<'_>, is_frame_right: bool) -> io::Result<bool> {
+        let mut tombstones = self.tombstones.lock().unwrap_or_else(PoisonError::into_inner);
+        if !tombstones.cover(head) && !is_frame_right {
+            *tombstones = read_tombstones(&self.disk, &self.manifest).map_err(io::Error::other)?;
+        }
+        Ok(tombstones.cover(head))
     }
 
     pub(crate) fn manifest(&self) -> &Manifest {
@@ -155,6 +176,17 @@ pub(super) fn read_manifest<D: Disk>(disk: &D) -> Result<Manifest, ViewError> {
         BadManifest::OtherFormat(found) => ViewError::OtherFormat { file: MANIFEST, found, expected: MANIFEST_FORMAT },
         BadManifest::Io(error) => ViewError::Io(error),
     })
+}
+
+fn read_tombstones<D: Disk>(disk: &D, manifest: &Manifest) -> Result<Tombstones, ViewError> {
+    match tombstone_file::read(disk, &manifest.log_id, manifest.low_water) {
+        Ok(found) => Ok(found.tombstones),
+        Err(OpenError::Io { source, .. }) => Err(ViewError::Io(source)),
+        Err(OpenError::OtherFormat { found, expected, .. }) => {
+            Err(ViewError::OtherFormat { file: TOMBSTONES, found, expected })
+        }
+        Err(_) => Err(ViewError::Tombstones),
+    }
 }
 
 /// A log's id as it is told.

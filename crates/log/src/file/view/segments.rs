@@ -9,7 +9,8 @@ use super::super::layout::{
 use super::super::manifest::Manifest;
 use super::{ViewError, read_manifest};
 use crate::HubId;
-use crate::RecordView;
+use crate::record::Head;
+use crate::tombstones::Tombstones;
 
 /// What is read at once where a segment is searched.
 const SEARCH_BYTES: usize = 256 * 1024;
@@ -85,6 +86,7 @@ fn look<D: Disk>(disk: &D, first_sequence: u64) -> io::Result<ViewedSegment> {
 pub(super) fn last_whole<D: Disk>(
     disk: &D,
     manifest: &Manifest,
+    tombstones: &Tombstones,
     segments: &[ViewedSegment],
 ) -> io::Result<Option<u64>> {
     let Some(last) = segments.last() else { return Ok(Some(0)) };
@@ -103,7 +105,7 @@ pub(super) fn last_whole<D: Disk>(
             continue;
         }
         let body = window.load(&file, found + GROUP_HEADER as u64, header.body_bytes as usize, last.file_bytes)?;
-        if is_whole(body, &header) {
+        if is_whole(body, &header, tombstones) {
             through += u64::from(header.count);
             at = end;
         }
@@ -112,11 +114,15 @@ pub(super) fn last_whole<D: Disk>(
 }
 
 /// Whether these are the records that a group's header names.
-fn is_whole(mut body: &[u8], header: &GroupHeader) -> bool {
+fn is_whole(mut body: &[u8], header: &GroupHeader, tombstones: &Tombstones) -> bool {
     let (mut count, mut records_crc) = (0, 0);
     while !body.is_empty() {
-        let Ok((record, rest)) = RecordView::parse_first(body) else { return false };
-        records_crc = crc32c::crc32c_append(records_crc, &record.head_crc().to_le_bytes());
+        let Ok((head, frame, rest)) = Head::parse_first(body) else { return false };
+        // The frame of what was erased may be overwritten.
+        if head.with_frame(frame).is_err() && !tombstones.cover(&head) {
+            return false;
+        }
+        records_crc = crc32c::crc32c_append(records_crc, &head.head_crc.to_le_bytes());
         count += 1;
         body = rest;
     }

@@ -312,7 +312,7 @@ proptest! {
 
         let found = verify(&view(&disk));
         prop_assert!(!found.is_whole());
-        let is_near = |damage: &Damage| damage.file == names[n] && damage.position <= end as u64 || damage.file == names[n + 1];
+        let is_near = |damage: &Finding| damage.file == names[n] && damage.position <= end as u64 || damage.file == names[n + 1];
         prop_assert!(found.damages.iter().any(is_near), "{:?}", found.damages);
         let is_lost = |seen: &&Seen| found.damages.iter().any(|damage| {
             seen.id > damage.after && damage.before.is_none_or(|before| seen.id < before)

@@ -27,7 +27,7 @@ pub struct Verification {
     /// The last one.
     pub last: Option<HubId>,
     /// What is damaged, in log order; at most [`DAMAGES_LISTED_MAX`] of them.
-    pub damages: Vec<Damage>,
+    pub damages: Vec<Finding>,
     /// How many there are.
     pub damages_total: u64,
     /// What a crash left half written behind the end, in bytes: no damage, and the next start cuts it.
@@ -47,7 +47,7 @@ impl Verification {
 /// A place of a log's files that does not hold what was written, or breaks a rule of the format.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct Damage {
+pub struct Finding {
     /// The file.
     pub file: String,
     /// The byte at which it begins.
@@ -65,7 +65,7 @@ pub struct Damage {
 /// Gathers damages, and the events between which they lie.
 #[derive(Debug)]
 pub(crate) struct Damages {
-    pub(crate) listed: Vec<Damage>,
+    pub(crate) listed: Vec<Finding>,
     pub(crate) total: u64,
     /// How many of those listed have an end.
     closed: usize,
@@ -92,7 +92,7 @@ impl Damages {
         self.total += 1;
         if self.listed.len() < DAMAGES_LISTED_MAX {
             let (after, before, lost) = (self.last, None, None);
-            self.listed.push(Damage { file: file.to_owned(), position, what, after, before, lost });
+            self.listed.push(Finding { file: file.to_owned(), position, what, after, before, lost });
         }
     }
 

@@ -291,7 +291,11 @@ impl<'a, D: Disk, V: Visitor> SegmentWalk<'a, '_, D, V> {
         }
         self.chain.id = head.id;
         self.chain.retention_ms = self.chain.retention_ms.max(head.retention_ms);
-        match head.with_frame(frame) {
+        let record = head.with_frame(frame);
+        if self.view.is_erased(&head, record.is_ok()).map_err(V::Error::from)? {
+            return Ok(());
+        }
+        match record {
             Ok(record) if record.sse().starts_with(format!("id: {}\n", record.id).as_bytes()) => {
                 self.visitor.record(&record)
             }

@@ -1,0 +1,148 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::HubId;
+
+/// So many damaged ranges are remembered; more are hidden from readers all the same, and neither counted nor
+/// reported.
+pub const DAMAGED_RANGES_MAX: usize = 1000;
+
+/// Bytes of a log that do not hold what was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The file's name in the log's folder.
+    pub file: String,
+    /// The byte at which the range begins.
+    pub from_byte: u64,
+    /// The byte behind it.
+    pub to_byte: u64,
+    /// What lies above this place,
+    pub after: HubId,
+    /// and not above this one, may be lost.
+    pub through: HubId,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Damage { file, from_byte, to_byte, after, through } = self;
+        write!(f, "{file} is damaged from byte {from_byte} to {to_byte}: events after {after} up to {through} are lost")
+    }
+}
+
+/// Who is told of damage once it is found, on the thread that finds it: it must not block.
+#[derive(Clone, Default)]
+pub struct Reports(Option<Arc<Report>>);
+
+type Report = dyn Fn(&Damage) + Send + Sync;
+
+impl Reports {
+    /// Calls `report` once for each range that is found.
+    pub fn to(report: impl Fn(&Damage) + Send + Sync + 'static) -> Reports {
+        Reports(Some(Arc::new(report)))
+    }
+}
+
+impl fmt::Debug for Reports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Reports::to(_)" } else { "Reports::default()" })
+    }
+}
+
+impl PartialEq for Reports {
+    fn eq(&self, other: &Reports) -> bool {
+        match (&self.0, &other.0) {
+            (Some(own), Some(other)) => Arc::ptr_eq(own, other),
+            (None, None) => true,
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Reports {}
+
+/// The damage that was found in the files that are retained.
+#[derive(Debug, Default)]
+pub(crate) struct Damages {
+    reports: Reports,
+    /// Where each range ends, by file and first byte.
+    ranges: Mutex<BTreeMap<(String, u64), u64>>,
+}
+
+impl Damages {
+    pub(crate) fn new(reports: Reports) -> Damages {
+        Damages { reports, ranges: Mutex::default() }
+    }
+
+    /// Notes a range, and reports it if it was not known.
+    pub(crate) fn found(&self, damage: &Damage) {
+        {
+            let mut ranges = self.ranges();
+            let is_full = ranges.len() >= DAMAGED_RANGES_MAX;
+            let key = (damage.file.clone(), damage.from_byte);
+            if let Some(to_byte) = ranges.get_mut(&key) {
+                *to_byte = damage.to_byte.max(*to_byte);
+                return;
+            }
+            if is_full {
+                return;
+            }
+            ranges.insert(key, damage.to_byte);
+        }
+        if let Some(report) = &self.reports.0 {
+            report(damage);
+        }
+    }
+
+    /// Where a range ends that was found to begin there.
+    pub(crate) fn end_of(&self, file: &str, from_byte: u64) -> Option<u64> {
+        let ranges = self.ranges();
+        // A damaged log is rare: only then is a name copied.
+        if ranges.is_empty() { None } else { ranges.get(&(file.to_owned(), from_byte)).copied() }
+    }
+
+    /// Forgets what was found in a file that is gone.
+    pub(crate) fn forget(&self, file: &str) {
+        self.ranges().retain(|(of, _), _| of != file);
+    }
+
+    /// How many ranges are known.
+    pub(crate) fn count(&self) -> u64 {
+        self.ranges().len() as u64
+    }
+
+    fn ranges(&self) -> MutexGuard<'_, BTreeMap<(String, u64), u64>> {
+        self.ranges.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    fn damage(file: &str, from_byte: u64) -> Damage {
+        Damage { file: file.to_owned(), from_byte, to_byte: from_byte + 1, after: HubId::ZERO, through: HubId::ZERO }
+    }
+
+    #[test]
+    fn a_range_is_counted_and_reported_once_and_one_more_than_the_limit_is_not() {
+        let reported = Arc::new(AtomicUsize::new(0));
+        let own = Arc::clone(&reported);
+        let damages = Damages::new(Reports::to(move |_| {
+            own.fetch_add(1, Ordering::Relaxed);
+        }));
+        for _ in 0..2 {
+            for from_byte in 0..DAMAGED_RANGES_MAX as u64 + 1 {
+                damages.found(&damage("a", from_byte));
+            }
+        }
+        assert_eq!(reported.load(Ordering::Relaxed), DAMAGED_RANGES_MAX);
+        assert_eq!(damages.count(), DAMAGED_RANGES_MAX as u64);
+        assert_eq!((damages.end_of("a", 3), damages.end_of("b", 3)), (Some(4), None));
+        damages.forget("a");
+        damages.found(&damage("b", 7));
+        assert_eq!(damages.count(), 1, "there is room again once a file is gone");
+    }
+}

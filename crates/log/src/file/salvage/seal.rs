@@ -1,0 +1,141 @@
+use super::super::damage::Damage;
+use super::super::disk::{Disk, DiskFile};
+use super::super::layout::{GROUP_HEADER, SEGMENT_HEADER, SegmentEnd, SegmentHeader};
+use super::super::recovery::{OpenError, io_error, rewrite};
+use super::super::search::has_bad_sector;
+use super::super::segments::{RollError, create_segment, fill_segment};
+use super::survey::Found;
+use super::{Salvage, Salvaged};
+use crate::HubId;
+
+/// What of the last segment stays.
+struct Kept {
+    /// How many of its groups, in order.
+    groups: usize,
+    /// Where it ends from now on.
+    length: u64,
+    /// The last sequence that lies in it, or lay.
+    sequence: u64,
+    /// The last id in it; none if that cannot be known.
+    last: Option<(HubId, u64)>,
+}
+
+impl<D: Disk> Salvage<'_, D> {
+    /// Ends the last segment where what was acknowledged ends, if that is not where recovery would say, and
+    /// begins another. Readers of it are told what is gone; nothing in it is changed.
+    pub(super) fn seal_last(&mut self, segment_bytes: u64) -> Result<(), OpenError> {
+        let index = self.pieces.len() - 1;
+        let Some(header) = self.pieces[index].header else { return Ok(()) };
+        let groups = self.survey(index)?;
+        let has_bad_sector = has_bad_sector(&self.pieces[index].file).map_err(io_error("read the last segment"))?;
+        let Some(kept) = self.kept(&header, &groups, has_bad_sector)? else { return Ok(()) };
+        let (id, retention_ms) = match kept.last {
+            Some(last) => last,
+            None => (self.begin_epoch()?, header.before.retention_ms),
+        };
+        let before = SegmentEnd {
+            first_sequence: header.first_sequence,
+            sequence: kept.sequence,
+            id,
+            length: kept.length,
+            retention_ms,
+        };
+        self.tell(&header, &groups[..kept.groups], &before);
+        let known = self.done.len();
+        self.lengthen(index, &before)?;
+        // That was told with the rest.
+        self.done.truncate(known);
+        let file = &self.pieces[index].file;
+        let failed = io_error("sync the last segment");
+        if let Some(last) = groups[..kept.groups].last().filter(|last| last.is_whole) {
+            rewrite(file, last.at, last.end).map_err(&failed)?;
+        }
+        file.sync().map_err(&failed)?;
+        let header = SegmentHeader {
+            log_id: header.log_id,
+            first_sequence: kept.sequence + 1,
+            file_bytes: segment_bytes,
+            before,
+        };
+        let failed = io_error("begin a segment behind the damaged one");
+        let file = fill_segment(self.disk, header.file_bytes).map_err(&failed)?;
+        create_segment(self.disk, &file, &header).map_err(|error| match error {
+            RollError::NotMade(error) | RollError::Uncertain(error) => failed(error),
+        })?;
+        Ok(())
+    }
+
+    /// What stays; `None` if recovery finds the same end by itself.
+    fn kept(&self, header: &SegmentHeader, groups: &[Found], has_bad_sector: bool) -> Result<Option<Kept>, OpenError> {
+        let before_all = header.first_sequence - 1;
+        let claimed = groups.iter().map(|group| group.header.durable_sequence).max().unwrap_or(0).max(before_all);
+        let chain_sequence = follow(groups, header).1;
+        // Where the header is lost as well, an empty segment is not told from one of which all is lost.
+        let is_unknown = has_bad_sector || (self.is_last_remade && groups.is_empty());
+        if claimed <= chain_sequence && !is_unknown {
+            return Ok(None);
+        }
+        let vouched = groups.iter().take_while(|group| group.last_sequence() <= claimed).count();
+        let mut count = vouched;
+        let mut sequence = groups[..vouched].last().map_or(before_all, Found::last_sequence).max(claimed);
+        // Of what follows, nothing may be shown but what follows without a break, as after any stop.
+        while let Some(group) = groups.get(count) {
+            let follows_on = match count.checked_sub(1).map(|last| &groups[last]) {
+                Some(last) if last.last_sequence() == sequence => group.follows(last.end, last.crc, sequence),
+                _ => group.is_whole && group.header.first_sequence == sequence + 1,
+            };
+            if !follows_on {
+                break;
+            }
+            sequence = group.last_sequence();
+            count += 1;
+        }
+        let last_kept = groups[..count].last();
+        let end = last_kept.map_or(SEGMENT_HEADER as u64, |last| last.end);
+        let file_length = self.file_length(self.pieces.len() - 1)?;
+        if is_unknown {
+            let length = file_length.max(end).max((SEGMENT_HEADER + GROUP_HEADER) as u64);
+            let sequence = sequence.max(header.first_sequence);
+            return Ok(Some(Kept { groups: count, length, sequence, last: None }));
+        }
+        let is_seen = last_kept.is_some_and(|last| last.last_sequence() == sequence);
+        let claiming =
+            groups.iter().find(|group| group.header.durable_sequence == claimed).map_or(end, |group| group.at);
+        let length = if is_seen { end } else { end.max(claiming) };
+        let last = last_kept.and_then(|last| last.last).filter(|_| is_seen);
+        Ok(Some(Kept { groups: count, length, sequence, last }))
+    }
+
+    /// Notes what is gone of the last segment.
+    fn tell(&mut self, header: &SegmentHeader, kept: &[Found], end: &SegmentEnd) {
+        let file = self.pieces[self.pieces.len() - 1].name.clone();
+        let mut gone_from = SEGMENT_HEADER as u64;
+        let mut last_id = header.before.id;
+        for group in kept.iter().filter(|group| group.is_whole) {
+            if group.at > gone_from {
+                let through = group.first_id.and_then(HubId::before).unwrap_or(last_id);
+                let (from_byte, to_byte) = (gone_from, group.at);
+                let gone = Damage { file: file.clone(), from_byte, to_byte, after: last_id, through };
+                self.done.push(Salvaged::Gone(gone));
+            }
+            gone_from = group.end;
+            last_id = group.last.map_or(last_id, |(id, _)| id);
+        }
+        if gone_from < end.length {
+            let gone = Damage { file, from_byte: gone_from, to_byte: end.length, after: last_id, through: end.id };
+            self.done.push(Salvaged::Gone(gone));
+        }
+    }
+}
+
+/// Where the groups end that follow one another from the segment's first on: the byte and the sequence.
+fn follow(groups: &[Found], header: &SegmentHeader) -> (u64, u64) {
+    let (mut end, mut crc, mut sequence) = (SEGMENT_HEADER as u64, 0, header.first_sequence - 1);
+    for group in groups {
+        if !group.follows(end, crc, sequence) {
+            break;
+        }
+        (end, crc, sequence) = (group.end, group.crc, group.last_sequence());
+    }
+    (end, sequence)
+}
