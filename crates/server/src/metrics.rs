@@ -121,6 +121,10 @@ fn add_log(registry: &mut Registry, stats: &LogStats) {
     gauge(registry, "idempotence_entries", "Publishers' ids held", stats.idempotence_entries);
     counter(registry, "idempotence_evictions", "Publishers' ids let go for want of room", stats.idempotence_evictions);
     counter(registry, "trim_failures", "Old files of the log that could not be removed", stats.trim_failures);
+    counter(registry, "log_erased", "Events and topics erased", stats.erased);
+    gauge(registry, "log_tombstones", "Tombstones of what was erased, until retention removes it", stats.tombstones);
+    let failures = stats.overwrite_failures;
+    counter(registry, "overwrite_failures", "Bytes of what was erased that could not be overwritten yet", failures);
     let commits = Commits { stats: stats.clone() };
     registry.register_with_unit("commit", "How long writing and syncing a group took", Unit::Seconds, commits);
 }

@@ -150,7 +150,9 @@ fn open_log(config: &Config, retention_bytes: u64, told: &mut Told<'_>) -> Resul
             memory_bytes: config.memory_bytes,
             idempotence_window: config.idempotence_window,
             idempotence_entries: config.idempotence_entries,
-            ..MemoryLogConfig::default()
+            retention_age: config.retention_age,
+            retention_rules: config.retention_rules.clone(),
+            retention_catch_up: config.retention_catch_up,
         };
         told.line("events are in memory only, and a restart forgets them");
         return Ok(Arc::new(MemoryLog::open(disk, &log_config, Arc::new(SystemClock)).map_err(not_opened)?));
@@ -162,6 +164,10 @@ fn open_log(config: &Config, retention_bytes: u64, told: &mut Told<'_>) -> Resul
         tail_bytes: config.tail_bytes as u64,
         idempotence_window: config.idempotence_window,
         idempotence_entries: config.idempotence_entries,
+        retention_age: config.retention_age,
+        retention_rules: config.retention_rules.clone(),
+        retention_catch_up: config.retention_catch_up,
+        erase_within: config.erase_within,
         ..FileLogConfig::default()
     };
     let (log, recovery) = FileLog::open(disk, &log_config, Arc::new(SystemClock)).map_err(not_opened)?;

@@ -43,6 +43,7 @@ fn a_topic_matches_the_patterns_that_a_url_pattern_says() {
         ("mailto\\:*@a.example", &["mailto:b@a.example"], &["mailto:b@c.example", "b@a.example"]),
         ("?room=*", &["?room=1", "/?room=1"], &["/x?room=1", "?other"]),
         ("#*", &["#a"], &["/x#a"]),
+        ("/x#a", &["/x#a"], &["/x#b", "/x"]),
         ("*", &["/", "/orders/17", "orders"], &["https://other.example/x", "urn:uuid:1"]),
         (
             "https://*.example/books/:id",
@@ -121,6 +122,7 @@ fn an_error_says_where_in_the_text_it_lies() {
         ("https://a.example/chat?x=(a", 25),
         ("https://a.example/?x#(a", 21),
         ("https://a.example?(a", 18),
+        ("https://a.example/(a)/?(a", 23),
         ("https://a b.example/x", 8),
         ("https://a.example:99999/x", 18),
     ] {

@@ -10,6 +10,7 @@ use crate::hiding_tests::conformance_of_hiding;
 use crate::testing::TestClock;
 use crate::{Clock, EventLog, RetentionRules};
 
+mod epochs;
 mod erasing;
 mod limits;
 mod start;
