@@ -168,3 +168,24 @@ fn a_place_in_an_epoch_that_is_over_is_told_and_nothing_that_is_there_is_passed_
         assert_eq!(start.place, log.low_water());
     }
 }
+
+/// The bytes that one subscriber was given serve the next one of its group as well. They were used again after
+/// what they hold had been erased.
+#[test]
+fn what_was_copied_for_another_reader_is_not_shown_once_it_is_erased() {
+    let log = memory_log(1 << 20);
+    let tail = Arc::new(Tail::new(1 << 20));
+    log.follow(tail.follower());
+    let mut shard = Shard::new(LIMITS);
+    let keys = [(); 2].map(|()| shard.join((), stream("a", log.head()), &tail, 0));
+    for key in keys {
+        visit(&mut shard, key, &tail, usize::MAX, 0).expect("it begins");
+    }
+    let id = publish(&log, "a", "secret");
+    assert!(visit(&mut shard, keys[0], &tail, usize::MAX, 0).expect("the event").contains("secret"));
+    log.erase(&Erase::Event(id)).expect("erased");
+    let Err(Some(job)) = visit(&mut shard, keys[1], &tail, usize::MAX, 0) else { panic!("it needs the log") };
+    caught_up(&mut shard, &job, &log);
+    let told = visit(&mut shard, keys[1], &tail, usize::MAX, 0).expect("a gap");
+    assert!(told.contains(r#""reason":"erased""#) && !told.contains("secret"), "{told:?}");
+}

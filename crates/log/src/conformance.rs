@@ -309,8 +309,7 @@ pub(crate) fn a_repeated_id_with_the_same_content_is_answered_with_the_first(mak
     let mixed = append(&*log, vec![event(&["t"], "new"), event_with_id("t", "x", "same"), event_with_id("u", "x", "")]);
     assert_eq!(mixed[1], ids[0][0]);
     assert_eq!(texts(&followed.all()), ["same", "new", ""]);
-    assert_eq!(log.stats().repeated, 10);
-    assert_eq!(log.stats().idempotence_entries, 2);
+    assert_eq!((log.stats().repeated, log.stats().idempotence_entries), (10, 2));
 }
 
 pub(crate) fn a_repeated_id_with_other_content_is_refused_with_its_index(make: Make) {
@@ -404,10 +403,8 @@ pub(crate) fn an_empty_log_says_where_it_begins(make: Make) {
     let beginning = id(BEGINNING, 0);
     assert_eq!((log.low_water(), log.head()), (beginning, beginning));
     assert_eq!(log.standing(beginning), Standing::Current);
-    assert_eq!(log.standing(id(BEGINNING - 1, 7)), Standing::Foreign);
-    assert_eq!(log.standing(id(BEGINNING, 1)), Standing::Foreign);
-    assert_eq!(append(&*log, vec![]), []);
-    assert_eq!((log.head(), read_all(&*log)), (beginning, vec![]));
+    assert_eq!([id(BEGINNING - 1, 7), id(BEGINNING, 1)].map(|id| log.standing(id)), [Standing::Foreign; 2]);
+    assert_eq!((append(&*log, vec![]), log.head(), read_all(&*log)), (vec![], beginning, vec![]));
     assert_eq!(log.find_publisher_id("x", &everything()).expect("read"), None);
     assert_eq!(log.place_before_last(5, &everything()).expect("read"), beginning);
     assert_eq!(log.topics(None, 10, &everything()).expect("read"), []);

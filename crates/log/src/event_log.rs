@@ -103,8 +103,8 @@ pub trait Follower: Send {
     /// What lies at or below `through` is no longer to be shown from what was yielded: some of it is hidden,
     /// or gone. Whoever is not past it reads from the log.
     fn forget(&mut self, through: HubId);
-    /// The same for what lies at or below the newest event that was yielded on a topic; that one lies not
-    /// above `through`. Who does not know which it is forgets everything up to there.
+    /// The same for what lies at or below the newest event that was yielded on a topic, or at or below `through`
+    /// if that is less. Who does not know which event it is forgets everything up to there.
     fn forget_topic(&mut self, topic: &str, through: HubId) {
         let _ = topic;
         self.forget(through);

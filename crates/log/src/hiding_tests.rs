@@ -177,7 +177,15 @@ pub(crate) fn a_follower_begins_behind_what_is_hidden_and_forgets_what_is_erased
     assert_eq!(tail.read().before().1, ids[4]);
     assert_eq!(tail.read().position_of(ids[3]), None, "who has not read on is sent to the log");
     append(&*log, vec![event(&["odd"], "6")]);
-    assert_eq!(tail.read().bytes() > 0, tail.read().position_of(ids[4]).is_some());
+    assert_eq!(tail.read().head().1, log.head());
+    drop(log);
+
+    let log = make(&Setup::default());
+    let ids = append(&*log, vec![event(&["t"], "0"), event(&["t"], "1")]);
+    erase(&*log, &Erase::Event(ids[1]));
+    let tail = Arc::new(Tail::new(1 << 20));
+    log.follow(tail.follower());
+    assert_eq!((tail.read().before().1, tail.read().position_of(ids[0])), (ids[1], None), "nothing was ever given");
 }
 
 pub(crate) fn what_is_not_seen_cannot_be_erased(make: Make) {

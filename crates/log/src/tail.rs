@@ -117,11 +117,11 @@ impl Follower for TailFollower {
         self.0.change(|inner| inner.forget(through));
     }
 
-    fn forget_topic(&mut self, topic: &str, _: HubId) {
+    fn forget_topic(&mut self, topic: &str, through: HubId) {
         self.0.change(|inner| {
             let newest = inner.newest_on.get(topic).and_then(|&position| inner.entry(position)).map(|entry| entry.id);
             if let Some(newest) = newest {
-                inner.forget(newest);
+                inner.forget(newest.min(through));
             }
         });
     }

@@ -110,6 +110,18 @@ impl Access {
             }
         }
     }
+
+    /// Whether the caller may manage the hub: erase, for instance. Where anyone may publish, anyone may.
+    pub(crate) fn managing(&self, caller: &Caller) -> Result<(), Problem> {
+        match caller {
+            Caller::Anonymous if self.anonymous_publishing => Ok(()),
+            Caller::Anonymous => {
+                Err(Problem::new(Kind::TokenMissing, "erasing needs a token: `Authorization: Bearer <token>`"))
+            }
+            Caller::Holder(grants) if grants.admin => Ok(()),
+            Caller::Holder(_) => Err(Problem::new(Kind::InsufficientScope, "the token does not grant `admin`")),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -126,6 +126,10 @@ fn add_log(registry: &mut Registry, stats: &LogStats) {
     counter(registry, "log_scrub_passes", "How often all full files of the log were checked", stats.scrub_passes);
     let scrubbed = ConstCounter::new(stats.scrubbed_bytes);
     registry.register_with_unit("log_scrubbed", "Bytes of the log read to check them", Unit::Bytes, scrubbed);
+    counter(registry, "log_erased", "Events and topics erased", stats.erased);
+    gauge(registry, "log_tombstones", "Tombstones of what was erased, until retention removes it", stats.tombstones);
+    let failures = stats.overwrite_failures;
+    counter(registry, "overwrite_failures", "Bytes of what was erased that could not be overwritten yet", failures);
     let commits = Commits { stats: stats.clone() };
     registry.register_with_unit("commit", "How long writing and syncing a group took", Unit::Seconds, commits);
 }

@@ -66,7 +66,7 @@ problems! {
     Head => "head", 400, "The request's head cannot be read";
     /// The query string cannot be decoded.
     Query => "query", 400, "The query cannot be read";
-    /// A stream was asked for without a topic.
+    /// A stream was asked for without a topic, or an event by a publisher's id alone.
     TopicMissing => "topic-missing", 400, "No topic is named";
     /// A topic that cannot be one.
     Topic => "topic", 400, "A topic is not valid";
@@ -142,6 +142,8 @@ problems! {
     LogFailed => "log-failed", 503, "The log failed";
     /// A stream was asked for in HTTP/1.0, which cannot frame it.
     HttpVersion => "http-version", 505, "HTTP/1.1 is needed";
+    /// There is no room for what would keep it erased.
+    Tombstones => "tombstones", 507, "Too much was erased";
     /// The disk is full.
     NoSpace => "no-space", 507, "The disk is full";
 }

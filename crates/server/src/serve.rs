@@ -164,8 +164,10 @@ fn open_log(
             memory_bytes: config.memory_bytes,
             idempotence_window: config.idempotence_window,
             idempotence_entries: config.idempotence_entries,
+            retention_age: config.retention_age,
+            retention_rules: config.retention_rules.clone(),
+            retention_catch_up: config.retention_catch_up,
             on_damage,
-            ..MemoryLogConfig::default()
         };
         told.line("events are in memory only, and a restart forgets them");
         return Ok(Arc::new(MemoryLog::open(disk, &log_config, Arc::new(SystemClock)).map_err(not_opened)?));
@@ -176,6 +178,10 @@ fn open_log(
         append_queue_bytes: config.append_queue_bytes,
         tail_bytes: config.tail_bytes as u64,
         idempotence_window: config.idempotence_window,
+        retention_age: config.retention_age,
+        retention_rules: config.retention_rules.clone(),
+        retention_catch_up: config.retention_catch_up,
+        erase_within: config.erase_within,
         scrub_rate: config.scrub_rate,
         reports: Reports::to(report_damage),
         on_damage,

@@ -18,7 +18,7 @@ const MAGIC: [u8; 8] = *b"TWTOMB\0\0";
 const HEADER_BYTES: usize = 32;
 const BATCH_MAGIC: [u8; 4] = *b"TWTB";
 /// The bytes of a batch before its entries.
-const BATCH_HEADER_BYTES: usize = 24;
+const BATCH_HEADER_BYTES: usize = 20;
 /// The bytes of an entry before its topic.
 const ENTRY_BYTES: usize = 20;
 const FLAG_TOPIC: u16 = 1;
@@ -100,7 +100,7 @@ fn batch<'b>(bytes: &'b [u8], at: usize, log_id: &LogId) -> Option<(&'b [u8], us
     let rest = &bytes[at..];
     let length = u32_at(rest, 8).ok()? as usize;
     let batch = rest.get(..length).filter(|batch| batch.len() >= BATCH_HEADER_BYTES && batch[..4] == BATCH_MAGIC)?;
-    let is_whole = u32_at(batch, 4).ok()? == batch_crc(log_id, batch) && u64_at(batch, 16).ok()? == at as u64;
+    let is_whole = u32_at(batch, 4).ok()? == batch_crc(log_id, batch) && u64_at(batch, 12).ok()? == at as u64;
     is_whole.then_some((&batch[BATCH_HEADER_BYTES..], at + length))
 }
 
@@ -154,11 +154,9 @@ fn encode_batch(entries: &[(Tombstone, Bytes)], at: u64, log_id: &LogId) -> Vec<
         batch.extend_from_slice(topic);
     }
     let length = u32::try_from(batch.len()).expect("tombstones and their topics have a limit");
-    let count = u32::try_from(entries.len()).expect("tombstones have a limit");
     batch[..4].copy_from_slice(&BATCH_MAGIC);
     batch[8..12].copy_from_slice(&length.to_le_bytes());
-    batch[12..16].copy_from_slice(&count.to_le_bytes());
-    batch[16..24].copy_from_slice(&at.to_le_bytes());
+    batch[12..20].copy_from_slice(&at.to_le_bytes());
     let crc = batch_crc(log_id, &batch);
     batch[4..8].copy_from_slice(&crc.to_le_bytes());
     batch

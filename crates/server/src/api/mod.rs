@@ -1,6 +1,7 @@
 //! The API: which handler a request is for, and how it is answered.
 
 mod body;
+mod erase;
 mod event;
 mod page;
 pub(crate) mod publish;
@@ -71,19 +72,37 @@ async fn route<B: RequestBody>(hub: &Arc<Hub>, parts: &Parts, body: B) -> Result
     if path == EVENTS_PATH {
         return Err(no_stream(hub, parts, method).into());
     }
-    let asset = page::asset(path);
-    let event = path.strip_prefix(EVENTS_PATH).and_then(|rest| rest.strip_prefix('/')).filter(|id| !id.is_empty());
-    if asset.is_none() && event.is_none() && path != topics::PATH {
+    let Some(place) = place(path) else {
         return Err(Problem::new(Kind::NotFound, format!("nothing is at {path}")).into());
+    };
+    match (place, method) {
+        (Place::Asset(asset), "GET" | "HEAD") => Ok(asset.to_response()),
+        (Place::Event(id), "GET" | "HEAD") => Ok(event::event(hub, parts, id).await?),
+        (Place::Event(id), "DELETE") => Ok(erase::event(hub, parts, id).await?),
+        (Place::Topics, "GET" | "HEAD") => Ok(topics::topics(hub, parts).await?),
+        (Place::Topic(topic), "DELETE") => Ok(erase::topic(hub, parts, topic).await?),
+        (Place::Event(_), _) => Err(refuse_method(method, path, "GET, HEAD, DELETE").into()),
+        (Place::Topic(_), _) => Err(refuse_method(method, path, "DELETE").into()),
+        (Place::Asset(_) | Place::Topics, _) => Err(refuse_method(method, path, "GET, HEAD").into()),
     }
-    if !matches!(method, "GET" | "HEAD") {
-        return Err(refuse_method(method, path, "GET, HEAD").into());
+}
+
+/// What a path names, beside the events as a whole. Names are as they stand in the path, not decoded.
+enum Place<'a> {
+    Asset(&'static page::Asset),
+    Event(&'a str),
+    Topics,
+    Topic(&'a str),
+}
+
+fn place(path: &str) -> Option<Place<'_>> {
+    let below = |parent: &str| path.strip_prefix(parent)?.strip_prefix('/').filter(|name| !name.is_empty());
+    if path == topics::PATH {
+        return Some(Place::Topics);
     }
-    match (asset, event) {
-        (Some(asset), _) => Ok(asset.to_response()),
-        (None, Some(id)) => Ok(event::event(hub, parts, id).await?),
-        (None, None) => Ok(topics::topics(hub, parts).await?),
-    }
+    // A slash in a topic's name is to be encoded: what is not may be a mistake.
+    let topic = || below(topics::PATH).filter(|topic| !topic.contains('/')).map(Place::Topic);
+    page::asset(path).map(Place::Asset).or_else(|| below(EVENTS_PATH).map(Place::Event)).or_else(topic)
 }
 
 /// Why this request for the events gets no stream.
@@ -117,28 +136,32 @@ fn grants(hub: &Hub, parts: &Parts) -> Result<Option<MatcherSet>, Problem> {
     hub.access.reading(&caller)
 }
 
-/// Reads the log on a thread that may wait.
+/// Reads the log.
 async fn read_log<T: Send + 'static>(
     hub: &Arc<Hub>,
     read: impl FnOnce(&Hub) -> Result<T, tidewire_log::ReadError> + Send + 'static,
+) -> Result<T, Problem> {
+    on_a_thread_that_may_wait(hub, read).await?.map_err(|error| {
+        tracing::error!(%error, "the log could not be read for a request");
+        Problem::new(Kind::LogFailed, "the log could not be read")
+    })
+}
+
+/// Does something with the log on a thread that may wait.
+async fn on_a_thread_that_may_wait<T: Send + 'static>(
+    hub: &Arc<Hub>,
+    work: impl FnOnce(&Hub) -> T + Send + 'static,
 ) -> Result<T, Problem> {
     let place = Arc::clone(&hub.reads).acquire_owned().await.expect("the semaphore is never closed");
     let worker = Arc::clone(hub);
     let done = tokio::task::spawn_blocking(move || {
         let _place = place;
-        read(&worker)
+        work(&worker)
     });
-    match done.await {
-        Ok(Ok(found)) => Ok(found),
-        Ok(Err(error)) => {
-            tracing::error!(%error, "the log could not be read for a request");
-            Err(Problem::new(Kind::LogFailed, "the log could not be read"))
-        }
-        Err(error) => {
-            tracing::error!(%error, "a read of the log did not come back");
-            Err(Problem::new(Kind::Internal, "a read of the log did not come back"))
-        }
-    }
+    done.await.map_err(|error| {
+        tracing::error!(%error, "work on the log did not come back");
+        Problem::new(Kind::Internal, "work on the log did not come back")
+    })
 }
 
 fn json(value: &impl Serialize) -> Answer {

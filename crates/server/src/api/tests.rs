@@ -118,6 +118,17 @@ async fn paths_and_methods_that_are_not_there_are_refused() {
         ("HEAD", "/api/v1/events", 405, "method"),
         ("POST", "/api/v1/topics", 405, "method"),
         ("DELETE", "/", 405, "method"),
+        ("DELETE", "/api/v1/events", 405, "method"),
+        ("DELETE", "/api/v1/topics", 405, "method"),
+        ("PUT", "/api/v1/events/1-0", 405, "method"),
+        ("GET", "/api/v1/topics/a", 405, "method"),
+        ("DELETE", "/api/v1/topics/", 404, "not-found"),
+        ("DELETE", "/api/v1/topics/a/b", 404, "not-found"),
+        ("DELETE", "/api/v1/topics/*", 400, "topic"),
+        ("DELETE", "/api/v1/topics/%FF", 400, "topic"),
+        ("DELETE", "/api/v1/events/1-0", 404, "event-not-found"),
+        ("DELETE", "/api/v1/events/mine", 400, "topic-missing"),
+        ("DELETE", "/api/v1/events/mine?topic=a", 404, "event-not-found"),
         ("GET", "/api/v1/events", 400, "topic-missing"),
         ("GET", "/api/v1/events?topic=a&wait=5s", 406, "not-acceptable"),
         ("GET", "/api/v1/topics?limit=0", 400, "page"),
@@ -179,6 +190,65 @@ async fn a_token_says_what_may_be_published_and_read() {
     assert_eq!((status, &found["private"]), (200, &json!(true)));
     assert_eq!(read("/api/v1/topics", Some(token(&[], &["b"]))).await.1, json!({"topics": []}));
     assert_eq!(read("/api/v1/topics", Some(token(&[], &["*"]))).await.1["topics"][0]["topic"], "a");
+}
+
+#[tokio::test]
+async fn events_and_topics_are_erased() {
+    let bench = Bench::dev();
+    let delete = async |target: String| bench.ask(Request::delete(target), "").await.0;
+    let array = json!([
+        {"topic": "a/b", "data": "1", "id": "mine"},
+        {"topic": "a/b", "data": "2"},
+        {"topic": "c", "data": "3"},
+    ]);
+    let (_, body) = bench.post(array).await;
+    let event = |n: usize| format!("{EVENTS_PATH}/{}", body["ids"][n].as_str().expect("an id").replace('#', "%23"));
+    let came = delete(event(1)).await;
+    assert_eq!((came.status.as_u16(), came.headers["cache-control"].as_bytes()), (204, &b"no-store"[..]));
+    assert_eq!(bench.get(&event(1)).await.0, 404);
+    assert_eq!(delete(event(1)).await.status, 404, "it is not there any more");
+    assert_eq!(delete(format!("{EVENTS_PATH}/mine?topic=c")).await.status, 404);
+    assert_eq!(delete(format!("{EVENTS_PATH}/mine?topic=a%2Fb")).await.status, 204);
+    assert_eq!(bench.get(&event(0)).await.0, 404);
+    assert_eq!(bench.get("/api/v1/topics").await.1["topics"].as_array().map(Vec::len), Some(1));
+    bench.post(json!({"topic": "a/b", "data": "4"})).await;
+    for _ in 0..2 {
+        assert_eq!(delete("/api/v1/topics/a%2Fb".to_owned()).await.status, 204, "also if nothing is there");
+    }
+    assert_eq!(bench.get(&event(2)).await.0, 200);
+    let (_, topics) = bench.get("/api/v1/topics").await;
+    assert_eq!((topics["topics"].as_array().map(Vec::len), &topics["topics"][0]["topic"]), (Some(1), &json!("c")));
+    let told = crate::metrics::render(&bench.hub);
+    for line in ["tidewire_log_erased_total 4", "tidewire_log_tombstones 3", "tidewire_overwrite_failures_total 0"] {
+        assert!(told.lines().any(|told| told == line), "{line} is not in\n{told}");
+    }
+}
+
+#[tokio::test]
+async fn erasing_takes_the_admin_grant() {
+    let bench = Bench::closed();
+    let claims = Claims { admin: true, ..Claims::default() };
+    let admin = format!("Bearer {}", mint(&SECRET, &claims).expect("a token"));
+    for target in ["/api/v1/topics/a", "/api/v1/events/1-0", "/api/v1/events/x?topic=a"] {
+        let delete = async |authorization: Option<String>| {
+            let request = Request::delete(target);
+            let request = match authorization {
+                Some(value) => request.header("authorization", value),
+                None => request,
+            };
+            let (came, body) = bench.ask(request, "").await;
+            (came.status.as_u16(), name(&body).to_owned())
+        };
+        assert_eq!(delete(None).await, (401, "token-missing".to_owned()), "{target}");
+        assert_eq!(delete(Some("Bearer x".to_owned())).await, (401, "token-invalid".to_owned()), "{target}");
+        let everything = token(&["*"], &["*"]);
+        assert_eq!(delete(Some(everything)).await, (403, "insufficient-scope".to_owned()), "{target}");
+        let status = if target.contains("topics") { 204 } else { 404 };
+        assert_eq!(delete(Some(admin.clone())).await.0, status, "{target}");
+    }
+    bench.hub.log.close();
+    let (came, body) = bench.ask(Request::delete("/api/v1/topics/a").header("authorization", admin), "").await;
+    assert_eq!((came.status.as_u16(), name(&body)), (503, "not-ready"));
 }
 
 #[tokio::test]

@@ -213,10 +213,11 @@ fn whatever_operation_the_machine_stops_in_what_was_erased_stays_so_and_its_byte
 
 #[test]
 fn a_start_that_is_interrupted_anywhere_can_be_made_again() {
-    for stop_at in 1..30 {
+    // The first stop is in the sync of a tombstone, which a killed process leaves in the page cache alone.
+    for (first_stop, stop_at) in (1..30).flat_map(|stop_at| [(7, stop_at), (25, stop_at)]) {
         for seed in 0..4 {
-            let stopped = run(Some(25));
-            let disk = stopped.disk.restart(Outage::PowerCut(seed));
+            let stopped = run(Some(first_stop));
+            let disk = stopped.disk.restart(if seed == 0 { Outage::Kill } else { Outage::PowerCut(seed) });
             disk.stop_at(stop_at);
             if let Ok(mut log) = open(&disk) {
                 sweep(&mut log);
