@@ -21,6 +21,8 @@ mod id;
 mod idempotence;
 mod memory;
 mod record;
+#[cfg(test)]
+mod remote;
 mod sequencer;
 mod stats;
 mod tail;
@@ -41,6 +43,8 @@ pub use file::{
     LeftOut, LogView, OpenError, Outage, PROBLEMS_LISTED_MAX, RealDisk, Recovery, SegmentInfo, SimDisk, SimFile,
     SimLock, Usage, Verification, ViewError, import,
 };
+#[cfg(test)]
+pub(crate) use file::{wire_line, wire_record};
 pub use filter::{Filter, Types};
 pub use id::{HubId, ParseHubIdError};
 pub use memory::{MemoryLog, MemoryLogConfig};

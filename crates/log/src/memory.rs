@@ -308,4 +308,5 @@ mod tests {
     }
 
     conformance!(make);
+    conformance!(make, ids_and_times_are_those_of_the_clock);
 }

@@ -34,6 +34,8 @@ pub use backup::{
     BackupProblem, ExportConfig, ExportError, ExportSummary, ImportConfig, ImportError, ImportSummary, LeftOut,
     PROBLEMS_LISTED_MAX, import,
 };
+#[cfg(test)]
+pub(crate) use backup::{wire_line, wire_record};
 pub use disk::{Disk, DiskFile, DiskLock, Holder, RealDisk};
 pub use log::{FileLog, FileLogConfig};
 pub use open::Durability;

@@ -43,6 +43,7 @@ fn make(setup: &Setup) -> Box<dyn EventLog> {
 }
 
 conformance!(make);
+conformance!(make, ids_and_times_are_those_of_the_clock);
 
 fn config() -> FileLogConfig {
     FileLogConfig { segment_bytes: 4096, ..FileLogConfig::default() }
