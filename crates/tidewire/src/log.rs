@@ -42,17 +42,21 @@ enum Command {
     Inspect(inspect::Args),
     /// Read a whole log, and check every checksum and every rule of the format.
     ///
-    /// Says what is damaged where, and between which ids events are lost. Exit codes: 0 whole, 1 damaged, 2 it
-    /// could not be read.
+    /// Says what is damaged where, and between which ids events are lost.
+    ///
+    /// Exit codes: 0 whole, 1 damaged, 2 it could not be read.
     Verify(verify::Args),
     /// Write a backup: the events as lines of JSON.
     ///
-    /// Of a running hub, everything that was answered before it began. Damaged events are left out and listed at
-    /// the end. Exit codes: 0 everything was exported, 1 all but what is damaged, 2 it could not be done.
+    /// Of a running hub, everything that was answered before it began. Damaged events are left out, and
+    /// listed at the end.
+    ///
+    /// Exit codes: 0 everything was exported, 1 all but what is damaged, 2 it could not be done.
     Export(export::Args),
     /// Make a log of a backup, in a folder that holds none.
     ///
     /// Events keep their ids, and a new epoch begins behind them. A backup that is cut or damaged is refused.
+    ///
     /// Exit codes: 0 imported, 1 the backup is not whole, 2 it could not be done.
     Import(import::Args),
 }

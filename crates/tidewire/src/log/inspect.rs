@@ -45,7 +45,7 @@ fn describe(found: &Inspection) -> String {
     lines.push(String::new());
     if !found.segments.is_empty() {
         lines.push(format!(
-            "{:<24}  {:<25}  {:<33}  {:<23}  index",
+            "{:<24}  {:<25}  {:<42}  {:<23}  index",
             "segment", "sequences", "last id and its time", "used"
         ));
     }
@@ -68,7 +68,7 @@ fn segment(segment: &SegmentInfo) -> String {
     let index = segment.index_bytes.map_or_else(|| "none".to_owned(), |bytes| HumanBytes(bytes).to_string());
     let last = segment.last_id.map_or_else(unknown, place);
     let problem = segment.problem.as_ref().map_or_else(String::new, |problem| format!("  ! {problem}"));
-    format!("{:<24}  {sequences:<25}  {last:<33}  {used:<23}  {index}{problem}", segment.file)
+    format!("{:<24}  {sequences:<25}  {last:<42}  {used:<23}  {index}{problem}", segment.file)
 }
 
 /// A place and its time.
