@@ -23,6 +23,7 @@ mod memory;
 mod record;
 #[cfg(test)]
 mod remote;
+mod rules;
 mod sequencer;
 mod stats;
 mod tail;
@@ -49,6 +50,7 @@ pub use filter::{Filter, Types};
 pub use id::{HubId, ParseHubIdError};
 pub use memory::{MemoryLog, MemoryLogConfig};
 pub use record::{Attributes, BadRecord, RecordView, Topics};
+pub use rules::{RETENTION_RULES_MAX, RetentionRule, RetentionRules, RetentionRulesError};
 pub use stats::{COMMIT_MICROS_BUCKETS, LogStats};
 pub use tail::{LIST_RECORDS_MAX, LOOK_BACK_RECORDS_MAX, Position, Tail, TailReader, TailRecord};
 pub use visibility::{Hidden, Met, Standing};
