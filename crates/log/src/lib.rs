@@ -27,6 +27,8 @@ mod id;
 mod idempotence;
 mod memory;
 mod record;
+#[cfg(test)]
+mod remote;
 mod rules;
 mod sequencer;
 mod stats;
@@ -53,6 +55,8 @@ pub use file::{
     RealDisk, Recovery, Reports, Salvaged, SegmentInfo, SimDisk, SimFile, SimLock, Usage, Verification, ViewError,
     import,
 };
+#[cfg(test)]
+pub(crate) use file::{wire_line, wire_record};
 pub use filter::{Filter, Types};
 pub use id::{HubId, ParseHubIdError};
 pub use memory::{MemoryLog, MemoryLogConfig};

@@ -472,4 +472,5 @@ mod tests {
         append(&log, vec![event_with_id("t", "x0", "1")]);
         assert_eq!(log.stats().records, 5, "the oldest is forgotten");
     }
+    conformance!(make, ids_and_times_are_those_of_the_clock);
 }

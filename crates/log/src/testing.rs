@@ -1,5 +1,6 @@
 //! What the tests of both logs share.
 
+use std::hash::{BuildHasher, RandomState};
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver};
@@ -16,6 +17,31 @@ use crate::{
 
 /// How long a test waits for another thread before it fails.
 const DEADLINE: Duration = Duration::from_secs(20);
+
+/// The randomness of a test, which is printed; `TEST_SEED` sets it.
+pub(crate) fn seed(test: &str) -> u64 {
+    let seed = match std::env::var("TEST_SEED") {
+        Ok(text) => text.parse().expect("TEST_SEED is a number"),
+        Err(_) => RandomState::new().hash_one(test),
+    };
+    println!("{test}: TEST_SEED={seed}");
+    seed
+}
+
+/// A small generator (splitmix64).
+#[derive(Debug)]
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    /// A number below `bound`, which is not 0.
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % bound as u64) as usize
+    }
+}
 
 /// The moment after which a test that goes round and round has failed.
 #[derive(Clone, Copy, Debug)]

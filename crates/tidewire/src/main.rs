@@ -1,9 +1,10 @@
 //! The Tidewire push server, and the commands that go with it.
 //!
 //! Exit codes: 0 when the command did what it was asked, 1 when it failed, 2 when it was asked
-//! wrongly.
+//! wrongly. Those of `tidewire log` say more, see [`log`].
 
 mod hub;
+mod log;
 mod publish;
 mod serve;
 mod subscribe;
@@ -32,6 +33,9 @@ enum Command {
     /// Print events as they arrive, for ever; reconnect and resume where the stream was cut.
     #[command(after_help = subscribe::EXAMPLES)]
     Subscribe(subscribe::Args),
+    /// Look at a log's files, check them, back them up and restore them.
+    #[command(after_help = log::EXAMPLES)]
+    Log(log::Args),
     /// Make keys and tokens.
     Token(token::Args),
 }
@@ -41,6 +45,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::run(args),
         Command::Publish(args) => publish::run(args),
         Command::Subscribe(args) => subscribe::run(args),
+        Command::Log(args) => return log::run(args),
         Command::Token(args) => token::run(args),
     };
     let Err(error) = result else { return ExitCode::SUCCESS };

@@ -50,6 +50,8 @@ pub use backup::{
     BackupProblem, ExportConfig, ExportError, ExportSummary, ImportConfig, ImportError, ImportSummary, LeftOut,
     PROBLEMS_LISTED_MAX, import,
 };
+#[cfg(test)]
+pub(crate) use backup::{wire_line, wire_record};
 pub use damage::{DAMAGED_RANGES_MAX, Damage, Reports};
 pub use disk::{Disk, DiskFile, DiskLock, Holder, RealDisk};
 pub use files::LOG_FILES_MAX;

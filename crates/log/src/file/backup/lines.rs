@@ -193,3 +193,20 @@ pub struct LeftOut {
     /// Why: `damaged` or `expired`.
     pub why: String,
 }
+
+/// A record as a line, for a log in the tests whose records go over a wire.
+#[cfg(test)]
+pub(crate) fn wire_line(record: &RecordView<'_>) -> String {
+    let line = EventLine::checked(record, &mut Vec::new()).expect("what was appended can be appended again");
+    serde_json::to_string(&line).expect("text")
+}
+
+/// The record of such a line.
+#[cfg(test)]
+pub(crate) fn wire_record(sequence: u64, line: &str) -> Vec<u8> {
+    let line: EventLine = serde_json::from_str(line).expect("a line");
+    let mut record = Vec::new();
+    let draft = line.checked_draft(&mut record).expect("whole");
+    line.encode_draft(&draft, sequence, &mut record);
+    record
+}

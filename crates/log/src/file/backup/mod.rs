@@ -11,3 +11,5 @@ mod tests;
 pub use export::{ExportConfig, ExportError, ExportSummary};
 pub use import::{BackupProblem, ImportConfig, ImportError, ImportSummary, PROBLEMS_LISTED_MAX, import};
 pub use lines::LeftOut;
+#[cfg(test)]
+pub(crate) use lines::{wire_line, wire_record};

@@ -23,11 +23,13 @@ fn open(disk: &SimDisk) -> FileLog<SimDisk> {
 }
 
 /// All that a record is, its sequence aside.
-fn whole(record: &RecordView<'_>) -> (HubId, u64, u64, u16, Vec<u8>, Vec<u8>) {
+type Whole = (HubId, u64, u64, u16, Vec<u8>, Vec<u8>);
+
+fn whole(record: &RecordView<'_>) -> Whole {
     (record.id, record.time_ms, record.retention_ms(), record.flags(), record.names().to_vec(), record.frame.to_vec())
 }
 
-fn all(log: &dyn EventLog) -> Vec<(HubId, u64, u64, u16, Vec<u8>, Vec<u8>)> {
+fn all(log: &dyn EventLog) -> Vec<Whole> {
     let mut all = Vec::new();
     let mut visit = shown(|record: &RecordView<'_>| {
         all.push(whole(record));

@@ -57,6 +57,7 @@ fn open_with_setup(setup: &Setup, disk: SimDisk) -> Box<dyn EventLog> {
 
 conformance!(make);
 conformance_of_hiding!(make);
+conformance!(make, ids_and_times_are_those_of_the_clock);
 
 fn config() -> FileLogConfig {
     FileLogConfig { segment_bytes: 4096, ..FileLogConfig::default() }
