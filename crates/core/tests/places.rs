@@ -5,11 +5,11 @@ mod support;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use support::{memory_log, publish, stream, visit};
-use tidewire_core::{CatchUp, Limits, Owed, Shard};
+use support::{StandingClock, memory_log, publish, stream, visit};
+use tidewire_core::{CatchUp, Cursor, GapReason, Limits, Owed, Shard, Start};
 use tidewire_log::{
-    Done, EventLog, Filter, Follower, HubId, LogStats, MemoryLog, Met, NewEvent, ReadEnd, ReadError, RecordView,
-    SimDisk, Standing, Tail, TopicSummary,
+    Done, EventLog, Filter, Follower, HubId, LogStats, MemoryLog, MemoryLogConfig, Met, NewEvent, ReadEnd, ReadError,
+    RecordView, SimDisk, Standing, Tail, TopicSummary,
 };
 
 /// The data of an event of which a tail of one byte holds one and a log of 600,000 bytes two, in bytes.
@@ -129,4 +129,39 @@ fn what_expires_while_the_rest_of_a_frame_is_read_is_told() {
     caught_up(&mut shard, &job, &log);
     let told = visit(&mut shard, key, &tail, usize::MAX, 0).expect("a gap");
     assert!(told.contains("event: tidewire.gap\n") && told.contains(r#""reason":"expired""#), "{told:?}");
+}
+
+fn on_disk(disk: &SimDisk) -> MemoryLog<SimDisk> {
+    MemoryLog::open(disk.clone(), &MemoryLogConfig::default(), Arc::new(StandingClock)).expect("opened")
+}
+
+fn resolve(cursor: &Cursor, log: &dyn EventLog) -> Start {
+    let tail = Arc::new(Tail::new(1 << 20));
+    log.follow(tail.follower());
+    cursor.resolve(log, &tail, &stream("*", HubId::ZERO).filter).expect("memory can be read")
+}
+
+/// A log in memory had a reader at its first event when it was restarted; the events behind that one are
+/// lost, and an id alone does not tell whether there were any.
+#[test]
+fn a_place_in_an_epoch_that_is_over_is_told_and_nothing_that_is_there_is_passed_over() {
+    let disk = SimDisk::default();
+    let earlier = on_disk(&disk);
+    let last_seen = publish(&earlier, "a", "seen");
+    publish(&earlier, "a", "lost");
+    drop(earlier);
+    let log = on_disk(&disk);
+    let begin = log.head();
+    let first = publish(&log, "a", "after the restart");
+    let start = resolve(&Cursor::After(last_seen), &log);
+    let gap = start.gap.expect("a gap");
+    assert_eq!((gap.reason, gap.requested), (GapReason::Epoch, last_seen.to_string()));
+    assert!(start.place < first, "the event after the restart is owed");
+
+    assert_eq!(resolve(&Cursor::After(begin), &log), Start { place: begin, gap: None }, "nothing is lost behind it");
+    for foreign in [HubId { ms: 1, seq: 0 }, HubId { ms: u64::MAX, seq: 0 }] {
+        let start = resolve(&Cursor::After(foreign), &log);
+        assert_eq!(start.gap.map(|gap| gap.reason), Some(GapReason::Epoch));
+        assert_eq!(start.place, log.low_water());
+    }
 }

@@ -44,21 +44,35 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 
 /// A clock that stands until it is set.
 #[derive(Debug)]
-pub(crate) struct TestClock(AtomicU64);
+pub(crate) struct TestClock {
+    wall_ms: AtomicU64,
+    monotonic_ms: AtomicU64,
+}
 
 impl TestClock {
     pub(crate) fn at(now_ms: u64) -> Arc<TestClock> {
-        Arc::new(TestClock(AtomicU64::new(now_ms)))
+        Arc::new(TestClock { wall_ms: AtomicU64::new(now_ms), monotonic_ms: AtomicU64::new(0) })
     }
 
+    /// Lets time pass until it is so late, or sets the wall clock back.
     pub(crate) fn set(&self, now_ms: u64) {
-        self.0.store(now_ms, Ordering::Relaxed);
+        let before = self.wall_ms.swap(now_ms, Ordering::Relaxed);
+        self.monotonic_ms.fetch_add(now_ms.saturating_sub(before), Ordering::Relaxed);
+    }
+
+    /// Sets the wall clock, and no time passes.
+    pub(crate) fn jump(&self, now_ms: u64) {
+        self.wall_ms.store(now_ms, Ordering::Relaxed);
     }
 }
 
 impl Clock for TestClock {
     fn now_ms(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.wall_ms.load(Ordering::Relaxed)
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_millis(self.monotonic_ms.load(Ordering::Relaxed))
     }
 }
 

@@ -7,7 +7,7 @@ use tidewire_log::{Clock, Data, EventLog, Filter, HubId, MemoryLog, MemoryLogCon
 use tidewire_topic::{Matcher, MatcherSet, Topic};
 
 /// A clock that stands.
-struct StandingClock;
+pub(crate) struct StandingClock;
 
 impl Clock for StandingClock {
     fn now_ms(&self) -> u64 {
@@ -16,12 +16,8 @@ impl Clock for StandingClock {
 }
 
 pub(crate) fn memory_log(memory_bytes: usize) -> MemoryLog<SimDisk> {
-    MemoryLog::open(
-        SimDisk::default(),
-        &MemoryLogConfig { memory_bytes, ..MemoryLogConfig::default() },
-        Arc::new(StandingClock),
-    )
-    .expect("opened")
+    let config = MemoryLogConfig { memory_bytes, ..MemoryLogConfig::default() };
+    MemoryLog::open(SimDisk::default(), &config, Arc::new(StandingClock)).expect("opened")
 }
 
 pub(crate) fn publish(log: &dyn EventLog, topic: &str, data: &str) -> HubId {

@@ -198,7 +198,7 @@ impl Run {
     }
 
     /// The retention clock, by which the window goes.
-    fn now_ms(&self) -> u64 {
+    fn retention_now(&self) -> u64 {
         self.log.as_ref().expect("open").times.moment().retention_ms
     }
 
@@ -388,11 +388,11 @@ impl Run {
     }
 
     fn known_now(&self, id: HubId, variant: bool) -> Known {
-        Known { id, variant, time_ms: self.now_ms(), has_expired: false }
+        Known { id, variant, time_ms: self.retention_now(), has_expired: false }
     }
 
     fn is_live(&self, known: &Known) -> bool {
-        self.now_ms().saturating_sub(known.time_ms) < WINDOW_MS
+        self.retention_now().saturating_sub(known.time_ms) < WINDOW_MS
     }
 
     fn try_open(&mut self) -> Result<Opened<SimDisk>, OpenError> {

@@ -82,6 +82,7 @@ impl Manifest {
         if let Some(before) = self.epochs.last_mut() {
             before.last = last.max(before.first);
         }
+        self.times.floor_ms = self.times.floor_ms.max(first.ms);
         self.epochs.push(Epoch { name: number.to_string(), first, last: first });
         let surplus = self.epochs.len().saturating_sub(EPOCHS_MAX);
         self.epochs.drain(..surplus);

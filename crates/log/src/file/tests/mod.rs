@@ -8,6 +8,7 @@ use crate::conformance::{Setup, conformance};
 use crate::testing::TestClock;
 use crate::{Clock, EventLog};
 
+mod epochs;
 mod indexed;
 mod limits;
 mod start;
