@@ -203,8 +203,8 @@ fn a_crash_between_sealing_and_the_index_leaves_a_segment_that_is_read_without_a
     assert_eq!(index_names(&disk), Vec::<String>::new());
     let disk = disk.restart(Outage::PowerCut(7));
     let log = try_open_with(disk.clone(), &config(), BEGINNING).expect("opened").0;
-    for n in 0..30 {
-        assert_eq!(append(&log, vec![publish(n)]), [ids[n]], "whether the index is there yet or not");
+    for (n, &id) in ids.iter().enumerate() {
+        assert_eq!(append(&log, vec![publish(n)]), [id], "whether the index is there yet or not");
     }
     assert_eq!(read_after(&log, HubId::ZERO, &on(&["t1"])).len(), 10);
     wait_for_indexes(&log);
