@@ -65,6 +65,16 @@ impl<'h> Ledger<'h> {
         })
     }
 
+    /// Every publication, those of one publisher's id as one.
+    pub(crate) fn publications(&self) -> &[Publication] {
+        &self.publications
+    }
+
+    /// Every place, in order, with the publications that may lie there.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (Place, impl Iterator<Item = &Publication>)> {
+        self.places.iter().map(|(place, entry)| (*place, self.candidates(entry)))
+    }
+
     /// Whether any publication bears this publisher's id and was not refused, and the first
     /// place at which a reader with this filter may find it.
     pub(crate) fn find(&self, publisher_id: &str, filter: &Filter) -> (bool, Option<Place>) {
