@@ -94,3 +94,9 @@ pub(crate) fn fuzzing_missing() -> Option<String> {
     let nightly = answer("cargo", &["+nightly", "--version"]);
     nightly.is_none().then(|| "the nightly toolchain is not installed (rustup toolchain install nightly)".to_owned())
 }
+
+/// Why no file system can be mounted, or nothing if one can. It is tried where nobody sees it.
+pub(crate) fn mounting_missing() -> Option<String> {
+    let tried = answer("unshare", &["--mount", "mount", "-t", "tmpfs", "tidewire-test", "/mnt"]);
+    tried.is_none().then(|| "file systems cannot be mounted here: it takes root, and the right to mount".to_owned())
+}
