@@ -64,7 +64,7 @@ impl Hub {
     #[must_use]
     pub fn start_with(binary: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Hub {
         let own = tempfile::tempdir().expect("a directory can be made");
-        let mut hub = Hub::new(binary, own.path(), arguments, environment);
+        let mut hub = Hub::new(own.path(), binary, arguments, environment);
         hub.own = Some(own);
         hub.restart();
         hub
@@ -76,12 +76,14 @@ impl Hub {
     /// If it does not start.
     #[must_use]
     pub fn start_in(data: &Path, binary: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Hub {
-        let mut hub = Hub::new(binary, data, arguments, environment);
+        let mut hub = Hub::new(data, binary, arguments, environment);
         hub.restart();
         hub
     }
 
-    fn new(binary: &str, data: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Hub {
+    /// A hub in a folder that is the test's, not started yet.
+    #[must_use]
+    pub fn new(data: &Path, binary: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Hub {
         Hub {
             binary: binary.into(),
             arguments: arguments.iter().map(ToString::to_string).collect(),
@@ -147,7 +149,7 @@ impl Hub {
         Kill { from, to }
     }
 
-    /// Starts it again, at the same addresses and with the same data.
+    /// Starts it, at the same addresses and with the same data each time.
     ///
     /// # Panics
     /// If it runs, or does not start.
@@ -188,7 +190,7 @@ impl Hub {
         self.kill(clock)
     }
 
-    /// Starts it again, which must fail.
+    /// Starts it, which must fail.
     ///
     /// # Panics
     /// If it runs, or starts, or does neither in a minute.
