@@ -5,14 +5,16 @@ use std::fs;
 use std::path::Path;
 
 use crate::install::{
-    self, CARGO_DENY, CARGO_FUZZ, CHROME_DRIVER, CHROMIUM, CargoCommand, FIREFOX, NODE, Tool, WEBKIT_DRIVER, XVFB,
+    self, CARGO_DENY, CARGO_FUZZ, CHROME_DRIVER, CHROMIUM, CargoCommand, FIREFOX, NODE, STRACE, Tool, WEBKIT_DRIVER,
+    XVFB,
 };
 use crate::process::Run;
 
 /// The tests that need more than the hub: each a test program of `crates/tidewire`, and what it needs. Every other
 /// test program there is a black-box test.
-const TESTS_WITH_NEEDS: [(&str, &[Need]); 4] = [
+const TESTS_WITH_NEEDS: [(&str, &[Need]); 5] = [
     ("full_disk", &[Need::Mounting]),
+    ("failing_disk", &[Need::Tool(&STRACE), Need::Tracing]),
     ("browser_chromium", &[Need::Tool(&CHROMIUM), Need::Tool(&CHROME_DRIVER)]),
     ("browser_firefox", &[Need::Tool(&FIREFOX)]),
     ("browser_webkit", &[Need::Tool(&WEBKIT_DRIVER), Need::Tool(&XVFB)]),
@@ -52,6 +54,8 @@ pub(crate) enum Need {
     Fuzzing,
     /// The right to mount file systems.
     Mounting,
+    /// The right to trace processes.
+    Tracing,
     /// Another part, which passed or was not asked for.
     Part(&'static str),
 }
@@ -136,6 +140,7 @@ impl Need {
             Self::Tool(tool) => tool.missing(),
             Self::Fuzzing => install::fuzzing_missing(),
             Self::Mounting => install::mounting_missing(),
+            Self::Tracing => install::tracing_missing(),
             Self::Part(name) => failed.contains(name).then(|| format!("{name} failed")),
         }
     }

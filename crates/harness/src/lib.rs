@@ -23,6 +23,7 @@ mod seed;
 mod stopped_log;
 mod stream;
 mod subscribe;
+mod tracer;
 mod workload;
 
 pub use campaign::{Campaign, Witness};
@@ -41,4 +42,5 @@ pub use seed::Seed;
 pub use stopped_log::StoppedLog;
 pub use stream::EventStream;
 pub use subscribe::SubscribeCommand;
+pub use tracer::Tracer;
 pub use workload::Workload;

@@ -46,6 +46,8 @@ struct Told {
     acknowledged_to: Place,
     /// How often it refused, by the name of the problem.
     refused: BTreeMap<String, usize>,
+    /// How many requests the hub could not take when it got them.
+    turned_away: usize,
     /// How many requests got no answer.
     lost: usize,
 }
@@ -95,6 +97,12 @@ impl Workload {
     #[must_use]
     pub fn refused(&self, problem: &str) -> usize {
         self.shared.told(|told| told.refused.get(problem).copied().unwrap_or_default())
+    }
+
+    /// How many requests were refused because the hub could not take them then: with 503 or 507.
+    #[must_use]
+    pub fn turned_away(&self) -> usize {
+        self.shared.told(|told| told.turned_away)
     }
 
     /// How many requests got no answer.
@@ -175,7 +183,10 @@ impl Shared {
                     let may_come_later = matches!(response.status, 503 | 507);
                     let text = response.text();
                     assert!(may_come_later || request.refused == Some(problem.as_str()), "{text} for {request:?}");
-                    self.told(|told| *told.refused.entry(problem).or_default() += 1);
+                    self.told(|told| {
+                        told.turned_away += usize::from(may_come_later);
+                        *told.refused.entry(problem).or_default() += 1;
+                    });
                 }
                 Sent::Lost(written) => {
                     self.told(|told| told.lost += 1);
