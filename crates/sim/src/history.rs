@@ -12,7 +12,8 @@ pub struct History {
     /// When the hub was killed.
     pub kills: Vec<Kill>,
     /// The place up to which the test lets events be removed: who asks for the earliest is owed
-    /// what lies after it. Whoever had a place of its own must still be told of a gap.
+    /// what lies after it, and after the first place it was told, if that is before. Whoever had a place of its own
+    /// must still be told of a gap.
     pub low_water: Place,
 }
 
