@@ -24,6 +24,7 @@ mod stopped_log;
 mod stream;
 mod subscribe;
 mod tracer;
+mod wall_clock;
 mod workload;
 
 pub use campaign::{Campaign, Witness};
@@ -43,4 +44,5 @@ pub use stopped_log::StoppedLog;
 pub use stream::EventStream;
 pub use subscribe::SubscribeCommand;
 pub use tracer::Tracer;
+pub use wall_clock::WallClock;
 pub use workload::Workload;
