@@ -48,7 +48,7 @@ impl Publisher {
                 while !stop.load(Ordering::SeqCst) {
                     *last.lock().expect("nobody panics with it") = publish(&mut http, clock, &mut publications);
                     // Slow enough that readers get by: a few times what is kept, while they come.
-                    std::thread::park_timeout(Duration::from_millis(100));
+                    std::thread::park_timeout(Duration::from_millis(150));
                 }
                 // Everybody's last event.
                 for _ in 0..TOPICS / ARRAY {
