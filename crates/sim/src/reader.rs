@@ -217,7 +217,9 @@ impl<'a> Reader<'a, '_> {
             Until::Everything => floor.max(self.ledger.acknowledged_to),
             Until::LastSeen => floor,
         };
-        for (place, entry) in self.ledger.owed(&self.subscriber.filter) {
+        // Who came live may be owed what lies before the first place it was told.
+        let from = self.start.filter(|_| self.owed_since.is_none()).unwrap_or_default();
+        for (place, entry) in self.ledger.owed(&self.subscriber.filter, from, until) {
             let after_start = self.start.is_some_and(|start| place > start);
             let since = self.owed_since.is_some_and(|since| self.ledger.began(entry).is_some_and(|at| at > since));
             if self.seen.contains(&place) || place > until || !(after_start || since) {
