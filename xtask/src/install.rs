@@ -19,8 +19,9 @@ pub(crate) const FIREFOX: Tool = Tool { programs: &["firefox-esr", "firefox"], p
 pub(crate) const WEBKIT_DRIVER: Tool = Tool { programs: &["WebKitWebDriver"], package: "webkit2gtk-driver" };
 pub(crate) const XVFB: Tool = Tool { programs: &["Xvfb"], package: "xvfb" };
 pub(crate) const NODE: Tool = Tool { programs: &["node"], package: "nodejs" };
+pub(crate) const STRACE: Tool = Tool { programs: &["strace"], package: "strace" };
 
-const TOOLS: [&Tool; 6] = [&CHROMIUM, &CHROME_DRIVER, &FIREFOX, &WEBKIT_DRIVER, &XVFB, &NODE];
+const TOOLS: [&Tool; 7] = [&CHROMIUM, &CHROME_DRIVER, &FIREFOX, &WEBKIT_DRIVER, &XVFB, &NODE, &STRACE];
 
 impl Tool {
     /// Why what needs this tool cannot run, or nothing if it can.
@@ -93,4 +94,16 @@ impl CargoCommand {
 pub(crate) fn fuzzing_missing() -> Option<String> {
     let nightly = answer("cargo", &["+nightly", "--version"]);
     nightly.is_none().then(|| "the nightly toolchain is not installed (rustup toolchain install nightly)".to_owned())
+}
+
+/// Why no file system can be mounted, or nothing if one can. It is tried where nobody sees it.
+pub(crate) fn mounting_missing() -> Option<String> {
+    let tried = answer("unshare", &["--mount", "mount", "-t", "tmpfs", "tidewire-test", "/mnt"]);
+    tried.is_none().then(|| "file systems cannot be mounted here: it takes root, and the right to mount".to_owned())
+}
+
+/// Why no process can be traced, or nothing if one can.
+pub(crate) fn tracing_missing() -> Option<String> {
+    let tried = answer("strace", &["-e", "trace=none", "true"]);
+    tried.is_none().then(|| "processes cannot be traced here: it takes the right to (CAP_SYS_PTRACE)".to_owned())
 }

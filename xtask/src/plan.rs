@@ -5,16 +5,19 @@ use std::fs;
 use std::path::Path;
 
 use crate::install::{
-    self, CARGO_DENY, CARGO_FUZZ, CHROME_DRIVER, CHROMIUM, CargoCommand, FIREFOX, NODE, Tool, WEBKIT_DRIVER, XVFB,
+    self, CARGO_DENY, CARGO_FUZZ, CHROME_DRIVER, CHROMIUM, CargoCommand, FIREFOX, NODE, STRACE, Tool, WEBKIT_DRIVER,
+    XVFB,
 };
 use crate::process::Run;
 
-/// The browser tests: each a test program of `crates/tidewire`, and what it drives. Every other test program there is
-/// a black-box test.
-const BROWSER_TESTS: [(&str, &[&Tool]); 3] = [
-    ("browser_chromium", &[&CHROMIUM, &CHROME_DRIVER]),
-    ("browser_firefox", &[&FIREFOX]),
-    ("browser_webkit", &[&WEBKIT_DRIVER, &XVFB]),
+/// The tests that need more than the hub: each a test program of `crates/tidewire`, and what it needs. Every other
+/// test program there is a black-box test.
+const TESTS_WITH_NEEDS: [(&str, &[Need]); 5] = [
+    ("full_disk", &[Need::Mounting]),
+    ("failing_disk", &[Need::Tool(&STRACE), Need::Tracing]),
+    ("browser_chromium", &[Need::Tool(&CHROMIUM), Need::Tool(&CHROME_DRIVER)]),
+    ("browser_firefox", &[Need::Tool(&FIREFOX)]),
+    ("browser_webkit", &[Need::Tool(&WEBKIT_DRIVER), Need::Tool(&XVFB)]),
 ];
 
 /// Seconds for each fuzz target.
@@ -45,9 +48,14 @@ pub(crate) struct Part {
 }
 
 /// What must be there for a part to run; where it is not, the part is skipped.
+#[derive(Clone, Copy)]
 pub(crate) enum Need {
     Tool(&'static Tool),
     Fuzzing,
+    /// The right to mount file systems.
+    Mounting,
+    /// The right to trace processes.
+    Tracing,
     /// Another part, which passed or was not asked for.
     Part(&'static str),
 }
@@ -77,7 +85,7 @@ pub(crate) fn parts(root: &Path, scale: Scale) -> Vec<Part> {
     };
     let (own, others): (Vec<_>, Vec<_>) =
         targets(root, "tests").into_iter().partition(|(package, _)| package == "tidewire");
-    let black_box: Vec<String> = own.into_iter().map(|(_, name)| name).filter(|name| !is_browser_test(name)).collect();
+    let black_box: Vec<String> = own.into_iter().map(|(_, name)| name).filter(|name| !has_needs(name)).collect();
     let others: BTreeSet<String> = others.into_iter().map(|(_, name)| name).collect();
 
     let mut parts = vec![
@@ -102,9 +110,9 @@ pub(crate) fn parts(root: &Path, scale: Scale) -> Vec<Part> {
     if !black_box.is_empty() {
         parts.push(built("black-box", vec![test().with(each("--test", black_box)).with(SHOW_VERDICTS)]));
     }
-    for (name, tools) in BROWSER_TESTS {
+    for (name, needs) in TESTS_WITH_NEEDS {
         let mut part = built(name, vec![test().with(["--test", name]).with(SHOW_VERDICTS)]);
-        part.needs.extend(tools.iter().map(|tool| Need::Tool(tool)));
+        part.needs.extend(needs);
         parts.push(part);
     }
     let fuzz_targets = stems(&root.join("fuzz/fuzz_targets"));
@@ -131,13 +139,15 @@ impl Need {
         match self {
             Self::Tool(tool) => tool.missing(),
             Self::Fuzzing => install::fuzzing_missing(),
+            Self::Mounting => install::mounting_missing(),
+            Self::Tracing => install::tracing_missing(),
             Self::Part(name) => failed.contains(name).then(|| format!("{name} failed")),
         }
     }
 }
 
-fn is_browser_test(name: &str) -> bool {
-    BROWSER_TESTS.iter().any(|(browser, _)| *browser == name)
+fn has_needs(name: &str) -> bool {
+    TESTS_WITH_NEEDS.iter().any(|(test, _)| *test == name)
 }
 
 /// The test programs or benchmarks of the workspace, as package folder and name: files in `tests` or `benches`, and

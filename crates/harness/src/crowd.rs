@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
-use tidewire_sim::{Connection, Item, Subscriber};
+use tidewire_sim::{Connection, Item, Place, Subscriber};
 
 use crate::Clock;
 use crate::clock::instant;
@@ -34,6 +34,8 @@ struct Member {
     parser: Parser,
     subscriber: Subscriber,
     connection: Connection,
+    /// The last place it was told.
+    place: Place,
 }
 
 impl Crowd {
@@ -55,7 +57,8 @@ impl Crowd {
             let connection = Connection::begin(first.asked, clock.now());
             let parser = Parser::new(&connection.asked);
             let request = Some(request(address, &subscriber.filter, &connection.asked, &[]));
-            crowd.members.push(Member { stream: Some(stream), request, parser, subscriber, connection });
+            let place = Place::ZERO;
+            crowd.members.push(Member { stream: Some(stream), request, parser, subscriber, connection, place });
             if crowd.members.len().is_multiple_of(OPENED_AT_ONCE) {
                 crowd.read(within.saturating_sub(began.elapsed()), |crowd| crowd.heads == crowd.members.len());
             }
@@ -70,6 +73,14 @@ impl Crowd {
     /// If that is not within `within`.
     pub fn read_events(&mut self, events: usize, within: Duration) {
         self.read(within, |crowd| crowd.events >= events);
+    }
+
+    /// Reads until each of them was told this place or a later one.
+    ///
+    /// # Panics
+    /// If that is not within `within`.
+    pub fn read_to(&mut self, place: Place, within: Duration) {
+        self.read(within, |crowd| crowd.members.iter().all(|member| member.place >= place));
     }
 
     /// What they saw.
@@ -133,6 +144,9 @@ impl Member {
             self.connection.end = self.parser.end();
             self.connection.ended = Some(clock.now());
             self.stream = None;
+        }
+        if let Some(place) = self.connection.items[before..].last().and_then(|item| item.id().parse().ok()) {
+            self.place = place;
         }
         let events = self.connection.items[before..].iter().filter(|item| matches!(item, Item::Event { .. })).count();
         (usize::from(!had_head && self.connection.head.is_some()), events)

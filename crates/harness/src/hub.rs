@@ -1,4 +1,4 @@
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -8,6 +8,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tidewire_sim::Kill;
 
+use crate::clock::pause;
 use crate::{Clock, Life, wait_until};
 
 /// How long the hub may take to say its addresses, also beside a build.
@@ -27,11 +28,23 @@ pub struct Hub {
     binary: PathBuf,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
-    data: TempDir,
+    data: PathBuf,
+    /// What is removed with this, if the folder is its own.
+    own: Option<TempDir>,
     address: SocketAddr,
     admin: SocketAddr,
     life: Life,
     child: Option<Child>,
+    said: Vec<String>,
+}
+
+/// A start that failed.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// The exit code.
+    pub code: Option<i32>,
+    /// What was told on standard error.
+    pub said: String,
 }
 
 impl Hub {
@@ -50,18 +63,39 @@ impl Hub {
     /// If it does not start.
     #[must_use]
     pub fn start_with(binary: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Hub {
-        let mut hub = Hub {
+        let own = tempfile::tempdir().expect("a directory can be made");
+        let mut hub = Hub::new(own.path(), binary, arguments, environment);
+        hub.own = Some(own);
+        hub.restart();
+        hub
+    }
+
+    /// Starts the hub in a folder that is the test's, and stays.
+    ///
+    /// # Panics
+    /// If it does not start.
+    #[must_use]
+    pub fn start_in(data: &Path, binary: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Hub {
+        let mut hub = Hub::new(data, binary, arguments, environment);
+        hub.restart();
+        hub
+    }
+
+    /// A hub in a folder that is the test's, not started yet.
+    #[must_use]
+    pub fn new(data: &Path, binary: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Hub {
+        Hub {
             binary: binary.into(),
             arguments: arguments.iter().map(ToString::to_string).collect(),
             environment: environment.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
-            data: tempfile::tempdir().expect("a directory can be made"),
+            data: data.to_owned(),
+            own: None,
             address: free_port(),
             admin: free_port(),
             life: Life::default(),
             child: None,
-        };
-        hub.restart();
-        hub
+            said: Vec::new(),
+        }
     }
 
     /// Where it listens: the same over restarts.
@@ -85,7 +119,13 @@ impl Hub {
     /// Its data directory.
     #[must_use]
     pub fn data(&self) -> &Path {
-        self.data.path()
+        &self.data
+    }
+
+    /// What it told on standard output when it was last started, up to its addresses.
+    #[must_use]
+    pub fn said(&self) -> &[String] {
+        &self.said
     }
 
     /// Which life runs; it can be watched from other threads.
@@ -109,32 +149,96 @@ impl Hub {
         Kill { from, to }
     }
 
-    /// Starts it again, at the same addresses and with the same data.
+    /// Starts it, at the same addresses and with the same data each time.
     ///
     /// # Panics
     /// If it runs, or does not start.
     pub fn restart(&mut self) {
         assert!(self.child.is_none(), "the hub runs already");
-        let mut child = Command::new(&self.binary)
-            .arg("serve")
-            .args(["--listen", &self.address.to_string(), "--admin-listen", &self.admin.to_string()])
-            .arg("--data-dir")
-            .arg(self.data.path())
-            .args(&self.arguments)
-            .envs(self.environment.iter().map(|(k, v)| (k, v)))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the binary can be run");
+        let mut child = self.command().spawn().expect("the binary can be run");
         let lines = lines(child.stdout.take().expect("it is piped"));
         self.child = Some(child);
         let mut awaited =
             vec![format!("listening on http://{}", self.address), format!("admin on http://{}", self.admin)];
+        self.said.clear();
         while !awaited.is_empty() {
             let line = lines.recv_timeout(START_MAX);
             let line = line.unwrap_or_else(|_| panic!("the hub did not say {awaited:?}; what it said is above"));
             awaited.retain(|said| line.trim() != said);
+            self.said.push(line);
         }
+    }
+
+    /// Starts it again with this key in place of what it had.
+    ///
+    /// # Panics
+    /// If it runs, or does not start.
+    pub fn restart_with(&mut self, variable: &str, value: &str) {
+        self.environment.retain(|(name, _)| name != variable);
+        self.environment.push((variable.to_owned(), value.to_owned()));
+        self.restart();
+    }
+
+    /// Starts it again and kills it after this time, wherever it is by then. Answers when.
+    ///
+    /// # Panics
+    /// If it runs, or ends by itself.
+    pub fn kill_while_starting(&mut self, clock: Clock, after: Duration) -> Kill {
+        assert!(self.child.is_none(), "the hub runs already");
+        self.child = Some(self.command().spawn().expect("the binary can be run"));
+        pause(after);
+        self.kill(clock)
+    }
+
+    /// Starts it, which must fail.
+    ///
+    /// # Panics
+    /// If it runs, or starts, or does neither in a minute.
+    #[track_caller]
+    pub fn refuse(&mut self) -> Refusal {
+        assert!(self.child.is_none(), "the hub runs already");
+        let mut child = self.command().stderr(Stdio::piped()).spawn().expect("the binary can be run");
+        let mut stderr = child.stderr.take().expect("it is piped");
+        self.child = Some(child);
+        // Read beside the waiting, since a hub that starts does not end its standard error.
+        let reader = std::thread::spawn(move || {
+            let mut said = Vec::new();
+            // What was read until then is what it said.
+            let _ = stderr.read_to_end(&mut said);
+            String::from_utf8_lossy(&said).into_owned()
+        });
+        let mut status = None;
+        wait_until("the hub refuses to start", START_MAX, || {
+            status = self.child.as_mut().expect("just put there").try_wait().expect("a child can be asked");
+            status.is_some()
+        });
+        self.child = None;
+        let said = reader.join().expect("reading does not panic");
+        println!("refused: {said}");
+        Refusal { code: status.expect("just seen").code(), said }
+    }
+
+    /// The number of its process.
+    ///
+    /// # Panics
+    /// If it is not running.
+    #[must_use]
+    pub fn process(&self) -> u32 {
+        self.child.as_ref().expect("the hub runs").id()
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.binary);
+        command
+            .arg("serve")
+            .args(["--listen", &self.address.to_string(), "--admin-listen", &self.admin.to_string()])
+            .arg("--data-dir")
+            .arg(&self.data)
+            .args(&self.arguments)
+            .envs(self.environment.iter().map(|(k, v)| (k, v)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        command
     }
 
     /// SIGTERM, and waits until it ended.
@@ -158,7 +262,7 @@ impl Hub {
     /// # Panics
     /// If it is not running.
     pub fn signal(&self, name: &str) {
-        signal(name, self.child.as_ref().expect("the hub runs").id());
+        signal(name, self.process());
     }
 }
 
@@ -190,7 +294,7 @@ pub fn free_port() -> SocketAddr {
 }
 
 /// What a process says, line by line. Read to the end, so that it never waits for a reader.
-pub(crate) fn lines(output: impl std::io::Read + Send + 'static) -> Receiver<String> {
+pub(crate) fn lines(output: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = sync_channel(LINES_MAX);
     std::thread::spawn(move || {
         for line in BufReader::new(output).lines().map_while(Result::ok) {

@@ -6,11 +6,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
-use tidewire_sim::{Connection, End, Subscriber};
+use tidewire_sim::{Connection, End, Place, Subscriber};
 
 use crate::clock::pause;
 use crate::stream::{Parser, request};
-use crate::{Clock, Life};
+use crate::{Clock, Life, wait_until};
 
 /// How much a reader reads at once.
 const READ_BYTES: usize = 16 * 1024;
@@ -51,6 +51,8 @@ struct Shared {
     hurry: AtomicBool,
     stop: AtomicBool,
     events: AtomicUsize,
+    /// The last place it was told.
+    place: Mutex<Place>,
     /// One more than the life in which the last head came.
     head_in: AtomicUsize,
     record: Mutex<Subscriber>,
@@ -90,6 +92,7 @@ impl RawReader {
             hurry: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             events: AtomicUsize::new(0),
+            place: Mutex::new(Place::ZERO),
             head_in: AtomicUsize::new(0),
             record: Mutex::new(subscriber),
         });
@@ -116,6 +119,15 @@ impl RawReader {
         self.shared.events.load(Ordering::SeqCst)
     }
 
+    /// The last place it was told: of an event, a gap or a checkpoint.
+    ///
+    /// # Panics
+    /// If its thread did.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        *self.shared.place.lock().expect("no reader panics with its place in hand")
+    }
+
     /// Whether the head of a stream came in this life of the hub.
     #[must_use]
     pub fn has_head_in(&self, life: usize) -> bool {
@@ -125,6 +137,17 @@ impl RawReader {
     /// From now on it reads as fast as it can.
     pub fn hurry(&self) {
         self.shared.hurry.store(true, Ordering::SeqCst);
+    }
+
+    /// Stops when it was told this place or a later one, and answers what it saw.
+    ///
+    /// # Panics
+    /// If that takes longer than `within`, or the hub broke the framing.
+    #[must_use]
+    #[track_caller]
+    pub fn stop_at(self, place: Place, within: Duration) -> Subscriber {
+        wait_until(&format!("a reader comes to {place}"), within, || self.place() >= place);
+        self.stop()
     }
 
     /// Stops, and answers what it saw.
@@ -185,6 +208,9 @@ impl Shared {
                 self.head_in.store(life + 1, Ordering::SeqCst);
             }
             let new = &connection.items[before..];
+            if let Some(place) = new.last().and_then(|item| item.id().parse().ok()) {
+                *self.place.lock().expect("nobody panics with the place in hand") = place;
+            }
             let events = new.iter().filter(|item| matches!(item, tidewire_sim::Item::Event { .. })).count();
             self.events.fetch_add(events, Ordering::SeqCst);
             if self.stop.load(Ordering::SeqCst) {

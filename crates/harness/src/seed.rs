@@ -21,18 +21,28 @@ impl Seed {
         Seed { state: Mutex::new(seed) }
     }
 
+    /// A seed of its own for one of several threads, so that what each does is the same in every run.
+    #[must_use]
+    pub fn fork(&self) -> Seed {
+        Seed { state: Mutex::new(self.next()) }
+    }
+
     /// A number below `end`, which is not 0.
     ///
     /// # Panics
     /// If `end` is 0.
     #[must_use]
     pub fn below(&self, end: usize) -> usize {
+        usize::try_from(self.next() % end as u64).expect("it is below a usize")
+    }
+
+    fn next(&self) -> u64 {
         let mut state = self.state.lock().expect("nobody panics with the seed in hand");
         // SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators").
         *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = *state;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((mixed ^ (mixed >> 31)) % end as u64).expect("it is below a usize")
+        mixed ^ (mixed >> 31)
     }
 }

@@ -1,5 +1,5 @@
 use crate::ledger::Ledger;
-use crate::{History, Item, Verdict, kills, reader};
+use crate::{History, Item, Verdict, arrays, kills, reader};
 
 impl History {
     /// Judges what happened.
@@ -19,6 +19,7 @@ impl History {
             }
             reader::check(subscriber, &ledger, self.low_water, &mut verdict);
         }
+        arrays::check(self, &ledger, &mut verdict);
         kills::count(self, &mut verdict);
         verdict
     }

@@ -52,6 +52,8 @@ pub enum Fault {
     AnswersDiffer { event: String, first: Place, second: Place },
     /// Two events were answered with the same id.
     PlaceShared { place: Place, events: [String; 2] },
+    /// Of an array some events are there and others are not.
+    Torn { array: usize, there: usize, of: usize, first: Place },
     /// An event was first sent after another had been acknowledged, and lies before it.
     AgainstTime { event: String, place: Place, before: Place },
     /// The test did not reach what it demanded of itself.
@@ -82,6 +84,7 @@ impl Fault {
             Fault::Doubled { .. } => "twice in the log",
             Fault::AnswersDiffer { .. } => "answers differ",
             Fault::PlaceShared { .. } => "id given twice",
+            Fault::Torn { .. } => "half an array",
             Fault::AgainstTime { .. } => "order against time",
             Fault::TooWeak { .. } => "test too weak",
         }
@@ -154,6 +157,9 @@ impl fmt::Display for Fault {
             }
             Fault::PlaceShared { place, events } => {
                 write!(f, "{place} was given to {} and to {}", events[0], events[1])
+            }
+            Fault::Torn { array, there, of, first } => {
+                write!(f, "{there} of the {of} events of array {array} are there, the first at {first}")
             }
             Fault::AgainstTime { event, place, before } => {
                 write!(f, "{event} was sent after {before} was acknowledged, and is {place}")

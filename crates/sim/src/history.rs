@@ -12,7 +12,8 @@ pub struct History {
     /// When the hub was killed.
     pub kills: Vec<Kill>,
     /// The place up to which the test lets events be removed: who asks for the earliest is owed
-    /// what lies after it. Whoever had a place of its own must still be told of a gap.
+    /// what lies after it, and after the first place it was told, if that is before. Whoever had a place of its own
+    /// must still be told of a gap.
     pub low_water: Place,
 }
 
@@ -45,6 +46,8 @@ pub struct Publication {
     pub private: bool,
     /// Its content.
     pub content: Digest,
+    /// The number of the array it was sent in, the same for all events of that array.
+    pub array: Option<usize>,
     /// Each time it was sent.
     pub attempts: Vec<Attempt>,
 }
@@ -73,6 +76,19 @@ pub enum Answer {
     None,
 }
 
+impl History {
+    /// The last place that was acknowledged; [`Place::ZERO`] if none was.
+    #[must_use]
+    pub fn acknowledged_to(&self) -> Place {
+        let attempts = self.publications.iter().flat_map(|publication| &publication.attempts);
+        let places = attempts.filter_map(|attempt| match attempt.answer {
+            Answer::Acknowledged(place) => Some(place),
+            Answer::Refused | Answer::None => None,
+        });
+        places.max().unwrap_or_default()
+    }
+}
+
 impl Publication {
     /// A public event of type `message`, not yet sent.
     pub fn new<'t>(topics: impl IntoIterator<Item = &'t str>, content: &str) -> Publication {
@@ -82,6 +98,7 @@ impl Publication {
             event_type: "message".to_owned(),
             private: false,
             content: Digest::of(content),
+            array: None,
             attempts: Vec::new(),
         }
     }
@@ -104,6 +121,13 @@ impl Publication {
     #[must_use]
     pub fn private(mut self) -> Publication {
         self.private = true;
+        self
+    }
+
+    /// As one of this array.
+    #[must_use]
+    pub fn in_array(mut self, array: usize) -> Publication {
+        self.array = Some(array);
         self
     }
 

@@ -48,10 +48,15 @@ impl<'h> Ledger<'h> {
         entry.candidates.iter().map(|index| &self.publications[*index])
     }
 
-    /// The entries at which every candidate is owed to such a reader, in order.
-    pub(crate) fn owed<'a>(&'a self, filter: &'a Filter) -> impl Iterator<Item = (Place, &'a Entry)> {
+    /// The entries from a place to another at which every candidate is owed to such a reader, in order.
+    pub(crate) fn owed<'a>(
+        &'a self,
+        filter: &'a Filter,
+        from: Place,
+        to: Place,
+    ) -> impl Iterator<Item = (Place, &'a Entry)> {
         let places: Box<dyn Iterator<Item = Place>> = match &filter.topics {
-            Topics::Any => Box::new(self.places.keys().copied()),
+            Topics::Any => Box::new(self.places.range(from..=to.max(from)).map(|(place, _)| *place)),
             Topics::These(topics) => {
                 let places: BTreeSet<Place> =
                     topics.iter().filter_map(|t| self.by_topic.get(t.as_str())).flatten().copied().collect();
@@ -63,6 +68,16 @@ impl<'h> Ledger<'h> {
             let owed = !entry.candidates.is_empty() && self.candidates(entry).all(|p| filter.owes(p));
             owed.then_some((place, entry))
         })
+    }
+
+    /// Every publication, those of one publisher's id as one.
+    pub(crate) fn publications(&self) -> &[Publication] {
+        &self.publications
+    }
+
+    /// Every place, in order, with the publications that may lie there.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (Place, impl Iterator<Item = &Publication>)> {
+        self.places.iter().map(|(place, entry)| (*place, self.candidates(entry)))
     }
 
     /// Whether any publication bears this publisher's id and was not refused, and the first
@@ -123,10 +138,13 @@ impl<'h> Ledger<'h> {
         for (place, sighting) in self.sightings(history, verdict) {
             by_content.entry(sighting.content).or_default().push((place, sighting.reader));
         }
+        let mut sent: HashMap<Digest, Vec<usize>> = HashMap::new();
+        for (index, publication) in self.publications.iter().enumerate() {
+            sent.entry(publication.content).or_default().push(index);
+        }
         for (content, sightings) in by_content {
-            let alike: Vec<usize> = (0..self.publications.len())
-                .filter(|i| self.publications[*i].content == content.1 && self.publications[*i].event_type == content.0)
-                .collect();
+            let same = sent.get(&content.1).into_iter().flatten().copied();
+            let alike: Vec<usize> = same.filter(|i| self.publications[*i].event_type == content.0).collect();
             let open: Vec<usize> = alike.iter().copied().filter(|i| may_appear(&self.publications[*i]) > 0).collect();
             let room: usize = open.iter().map(|i| may_appear(&self.publications[*i])).sum();
             for (nth, (place, reader)) in sightings.into_iter().enumerate() {

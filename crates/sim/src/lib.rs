@@ -11,7 +11,8 @@
 //! - nothing private reached a stranger, and nothing came that was not asked for;
 //! - every gap was said, and quotes what was asked;
 //! - nothing was invented: what was seen is what was sent. What was sent and never answered may
-//!   appear, but then to everyone; what was refused never appears.
+//!   appear, but then to everyone; what was refused never appears;
+//! - an array is there whole, or not at all.
 //!
 //! It also counts, so that a test can demand that it was hard enough ([`Demands`]): how many
 //! kills fell with a publish in flight, how many with a frame half written, how many between
@@ -35,6 +36,7 @@
 //! # Ok::<(), tidewire_sim::ParsePlaceError>(())
 //! ```
 
+mod arrays;
 mod check;
 mod digest;
 mod fault;

@@ -116,7 +116,18 @@ impl<'a> Reader<'a, '_> {
                 None
             }
         };
-        self.floor = self.start.map(|start| (start, Told::Asked));
+        // The low-water mark may have been lower when the reader came.
+        let is_exact = connection.asked != Asked::Earliest;
+        self.floor = self.start.filter(|_| is_exact).map(|start| (start, Told::Asked));
+    }
+
+    /// Whoever asked for the earliest is owed what lies after the first place it is told, and what lies after the
+    /// low-water mark in any case.
+    fn told(&mut self, place: Place) {
+        let start = *self.start.get_or_insert(place);
+        if self.floor.is_none() {
+            self.start = Some(start.min(place));
+        }
     }
 
     fn event(&mut self, number: usize, id: &str, seen: (&str, Digest)) {
@@ -126,6 +137,7 @@ impl<'a> Reader<'a, '_> {
             self.verdict.faults.push(Fault::Duplicate { reader: reader(), connection: number, place });
             return;
         }
+        self.told(place);
         match self.floor.filter(|(floor, _)| place <= *floor) {
             Some((behind, told)) => self.verdict.faults.push(match told {
                 Told::Event => Fault::OutOfOrder { reader: reader(), connection: number, place, behind },
@@ -136,7 +148,6 @@ impl<'a> Reader<'a, '_> {
             }),
             None => self.floor = Some((place, Told::Event)),
         }
-        self.start.get_or_insert(place);
         if let Some(entry) = self.ledger.entry(place) {
             self.check_content(place, entry, seen);
         }
@@ -161,6 +172,7 @@ impl<'a> Reader<'a, '_> {
 
     fn checkpoint(&mut self, number: usize, id: &str) {
         let Some(place) = self.place(number, id) else { return };
+        self.told(place);
         match self.floor.filter(|(floor, _)| place < *floor) {
             Some((behind, _)) => self.verdict.faults.push(Fault::CheckpointBack {
                 reader: self.subscriber.name.clone(),
@@ -171,11 +183,11 @@ impl<'a> Reader<'a, '_> {
             None if self.floor.is_some_and(|(floor, _)| floor == place) => {}
             None => self.floor = Some((place, Told::Checkpoint)),
         }
-        self.start.get_or_insert(place);
     }
 
     fn gap(&mut self, number: usize, id: &str, resumed_from: &str) {
         let (Some(_), Some(place)) = (self.place(number, id), self.place(number, resumed_from)) else { return };
+        self.told(place);
         let stood = self.floor.map_or(place, |(floor, _)| floor);
         if place >= stood {
             self.forgiven.push((stood, place));
@@ -184,7 +196,6 @@ impl<'a> Reader<'a, '_> {
             self.seen.retain(|seen| *seen <= place);
             self.start = self.start.map(|start| start.min(place));
         }
-        self.start.get_or_insert(place);
         self.floor = Some((place, Told::Asked));
     }
 
@@ -206,7 +217,9 @@ impl<'a> Reader<'a, '_> {
             Until::Everything => floor.max(self.ledger.acknowledged_to),
             Until::LastSeen => floor,
         };
-        for (place, entry) in self.ledger.owed(&self.subscriber.filter) {
+        // Who came live may be owed what lies before the first place it was told.
+        let from = self.start.filter(|_| self.owed_since.is_none()).unwrap_or_default();
+        for (place, entry) in self.ledger.owed(&self.subscriber.filter, from, until) {
             let after_start = self.start.is_some_and(|start| place > start);
             let since = self.owed_since.is_some_and(|since| self.ledger.began(entry).is_some_and(|at| at > since));
             if self.seen.contains(&place) || place > until || !(after_start || since) {

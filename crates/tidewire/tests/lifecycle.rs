@@ -138,12 +138,3 @@ fn one_connection_more_than_allowed_is_told_so() {
     everything(&hub);
     assert_eq!(kept.request("GET", "/", &[], b"").expect("the hub answers").status, 200);
 }
-
-#[test]
-fn a_data_directory_serves_one_hub() {
-    let hub = Hub::start(BINARY);
-    let data = hub.data().display().to_string();
-    let (address, admin) = (free_port().to_string(), free_port().to_string());
-    let said = refused(&["--dev", "--listen", &address, "--admin-listen", &admin, "--data-dir", &data]);
-    assert!(said.contains(&data) && said.contains("another process uses the log"), "{said}");
-}

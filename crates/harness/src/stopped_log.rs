@@ -1,0 +1,163 @@
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::{Clock, EventStream, Http, Hub};
+
+/// From here on groups follow a segment's header.
+const FIRST_GROUP: usize = 128;
+/// How a group begins.
+const GROUP_MAGIC: &[u8] = b"TWGR";
+/// Where a group has the length of its records, and how long its header is.
+const GROUP_LENGTH_AT: usize = 12;
+const GROUP_HEADER: usize = 48;
+
+/// A log as a killed hub left it, in files that a test changes. It has [`StoppedLog::EVENTS`] events, each a group of
+/// its own, in several segments.
+#[derive(Debug)]
+pub struct StoppedLog {
+    /// The hub, not running.
+    pub hub: Hub,
+    /// The ids of the events.
+    pub ids: Vec<String>,
+    /// What the files are to be.
+    pub files: BTreeMap<String, Vec<u8>>,
+    folder: TempDir,
+}
+
+impl StoppedLog {
+    /// So many that they take several segments, and of the last one several groups.
+    pub const EVENTS: usize = 44;
+
+    /// Makes one.
+    ///
+    /// # Panics
+    /// If the hub does not start or take the events.
+    #[must_use]
+    pub fn new(binary: &str) -> StoppedLog {
+        let folder = tempfile::tempdir().expect("a directory can be made");
+        let settings = [("TIDEWIRE_SEGMENT_BYTES", "64KiB"), ("TIDEWIRE_RETENTION_BYTES", "64MiB")];
+        let mut hub = Hub::start_in(folder.path(), binary, &["--dev"], &settings);
+        let mut http = Http::connect(hub.address()).expect("the hub listens");
+        let ids = (0..StoppedLog::EVENTS).map(|n| publish(&mut http, n)).collect();
+        hub.kill(Clock::start());
+        let files = read_all(folder.path());
+        StoppedLog { hub, ids, files, folder }
+    }
+
+    /// The names of its segments, the oldest first.
+    #[must_use]
+    pub fn segments(&self) -> Vec<String> {
+        self.files.keys().filter(|name| name.ends_with(".seg")).cloned().collect()
+    }
+
+    /// The groups of a segment: at which byte each begins and ends.
+    #[must_use]
+    pub fn groups(&self, segment: &str) -> Vec<(usize, usize)> {
+        let bytes = &self.files[segment];
+        let mut groups = Vec::new();
+        let mut at = FIRST_GROUP;
+        while bytes[at..].starts_with(GROUP_MAGIC) {
+            let length = bytes[at + GROUP_LENGTH_AT..].first_chunk().expect("a group has a header");
+            let end = at + GROUP_HEADER + u32::from_le_bytes(*length) as usize;
+            groups.push((at, end));
+            at = end;
+        }
+        groups
+    }
+
+    /// Changes a file.
+    ///
+    /// # Panics
+    /// If it is not there.
+    pub fn change(&mut self, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
+        change(self.files.get_mut(name).expect("it is there"));
+        self.write();
+    }
+
+    /// Brings the folder to what the files are to be.
+    ///
+    /// # Panics
+    /// If it cannot be written.
+    pub fn write(&self) {
+        for name in read_all(self.folder.path()).keys().filter(|name| !self.files.contains_key(*name)) {
+            std::fs::remove_file(self.folder.path().join(name)).expect("a file can be removed");
+        }
+        for (name, bytes) in &self.files {
+            std::fs::write(self.folder.path().join(name), bytes).expect("a file can be written");
+        }
+    }
+
+    /// The hub must refuse to start, also a second time, say all of these, and leave the folder as it is.
+    ///
+    /// # Panics
+    /// If it does not.
+    #[track_caller]
+    pub fn assert_refused(&mut self, fragments: &[&str]) {
+        for _ in 0..2 {
+            let refusal = self.hub.refuse();
+            assert_eq!(refusal.code, Some(1));
+            let folder = self.folder.path().display().to_string();
+            for fragment in fragments.iter().chain([&folder.as_str()]) {
+                assert!(refusal.said.contains(fragment), "{fragment:?} is not in {}", refusal.said);
+            }
+            assert!(read_all(self.folder.path()) == self.files, "a refused start changed the folder");
+        }
+    }
+
+    /// The hub must start and have the first so many events, then take another.
+    ///
+    /// # Panics
+    /// If it does not.
+    #[track_caller]
+    pub fn assert_starts_with(&mut self, events: usize) {
+        self.hub.restart();
+        let mut http = Http::connect(self.hub.address()).expect("the hub listens");
+        let new = publish(&mut http, events);
+        let target = "/api/v1/events?topic=*&from=earliest";
+        let mut stream = EventStream::open(self.hub.address(), target, &[]).expect("the hub answers");
+        for (number, id) in self.ids[..events].iter().chain([&new]).enumerate() {
+            let event = stream.published();
+            assert_eq!((&event.id, event.data), (id, StoppedLog::content(number)));
+        }
+    }
+
+    /// With the files as they are here, the hub must start and have everything.
+    ///
+    /// # Panics
+    /// If it does not.
+    #[track_caller]
+    pub fn assert_starts_as(&mut self, files: BTreeMap<String, Vec<u8>>) {
+        self.files = files;
+        self.write();
+        self.assert_starts_with(StoppedLog::EVENTS);
+    }
+
+    /// What event `number` says.
+    #[must_use]
+    pub fn content(number: usize) -> String {
+        format!("event {number}, {}", "and so on ".repeat(600))
+    }
+}
+
+/// Publishes event `number` and answers its id.
+fn publish(http: &mut Http, number: usize) -> String {
+    let body = json!({"topic": "a", "data": StoppedLog::content(number)}).to_string();
+    let answer = http.request("POST", "/api/v1/events", &[("content-type", "application/json")], body.as_bytes());
+    let answer = answer.expect("the hub answers");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.json()["id"].as_str().expect("an id").to_owned()
+}
+
+fn read_all(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = std::fs::read_dir(folder).expect("the folder is there");
+    entries
+        .map(|entry| entry.expect("it can be listed"))
+        .map(|entry| {
+            let name = entry.file_name().into_string().expect("our names are text");
+            (name, std::fs::read(entry.path()).expect("a file can be read"))
+        })
+        .collect()
+}

@@ -1,0 +1,60 @@
+//! A disk that fails to sync: nobody is told what is not so, and readers read on.
+
+use std::time::Duration;
+
+use tidewire_harness::{Clock, Http, Hub, Pace, RawReader, Seed, Tracer, Workload, wait_until};
+use tidewire_sim::{Asked, Connection, Filter, History, Subscriber, Until};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_tidewire");
+const PUBLISHERS: usize = 6;
+/// How long anything that must happen may take, beside a build.
+const WITHIN: Duration = Duration::from_secs(60);
+const SETTINGS: [(&str, &str); 2] = [("TIDEWIRE_SEGMENT_BYTES", "256KiB"), ("TIDEWIRE_RETENTION_BYTES", "1GiB")];
+
+fn reader(hub: &Hub, clock: Clock, name: &str) -> RawReader {
+    let subscriber = Subscriber::new(name, Filter::any(), Until::Everything);
+    let subscriber = subscriber.connection(Connection::begin(Asked::Earliest, clock.now()));
+    RawReader::start(hub.address(), hub.life(), clock, Pace::Fast, subscriber)
+}
+
+fn ready(hub: &Hub) -> u16 {
+    let mut http = Http::connect(hub.admin()).expect("the hub listens");
+    http.request("GET", "/health/ready", &[], b"").expect("the hub answers").status
+}
+
+fn wait_for_acknowledgements(workload: &Workload) {
+    let acknowledged = workload.acknowledged();
+    wait_until("publishers go on", WITHIN, || workload.acknowledged() > acknowledged + 100);
+}
+
+#[test]
+fn a_disk_that_syncs_no_more_takes_nothing_and_loses_nothing() {
+    let (clock, seed) = (Clock::start(), Seed::new("failing_disk, for good"));
+    let mut hub = Hub::start_with(BINARY, &["--dev"], &SETTINGS);
+    let always = reader(&hub, clock, "always there");
+    let workload = Workload::start(hub.address(), clock, &seed, PUBLISHERS);
+    wait_for_acknowledgements(&workload);
+    let tracer = Tracer::inject(hub.process(), "fdatasync:error=EIO");
+    wait_until("publishers are refused or left alone", WITHIN, || workload.turned_away() + workload.lost() > 100);
+    let acknowledged_to = workload.acknowledged_to();
+    wait_until("publishers are turned away", WITHIN, || workload.turned_away() > 100);
+    assert_eq!(workload.acknowledged_to(), acknowledged_to, "nothing new is taken that cannot be kept");
+    assert_eq!(ready(&hub), 503);
+    wait_until("who is connected reads on", WITHIN, || always.place() >= acknowledged_to);
+    let newcomer = reader(&hub, clock, "new while the disk fails");
+    wait_until("who is new reads everything", WITHIN, || newcomer.place() >= acknowledged_to);
+
+    let mut history = History::default();
+    history.kills.push(hub.kill(clock));
+    drop(tracer);
+    hub.restart();
+    wait_for_acknowledgements(&workload);
+    assert_eq!(ready(&hub), 200);
+    history.publications = workload.finish();
+    let last = history.acknowledged_to();
+    history.subscribers = vec![always.stop_at(last, WITHIN), newcomer.stop_at(last, WITHIN)];
+    history.subscribers.push(reader(&hub, clock, "after a restart").stop_at(last, WITHIN));
+    let verdict = history.check();
+    println!("{verdict}");
+    verdict.assert_clean();
+}

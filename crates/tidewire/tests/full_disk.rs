@@ -1,0 +1,71 @@
+//! A disk without room: publishers are told so, readers read on, and it is over when there is room again.
+
+use std::time::Duration;
+
+use tidewire_harness::{Clock, Http, Hub, Pace, RawReader, Response, Seed, SmallDisk, Workload, wait_until};
+use tidewire_sim::{Asked, Connection, Filter, History, Subscriber, Until};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_tidewire");
+const DISK_BYTES: u64 = 32 << 20;
+const PUBLISHERS: usize = 4;
+/// How long anything that must happen may take, beside a build.
+const WITHIN: Duration = Duration::from_secs(60);
+/// So often publishers are refused before it is looked at who can still do what.
+const REFUSALS: usize = 50;
+
+/// Retention would make room.
+const SETTINGS: [(&str, &str); 2] = [("TIDEWIRE_SEGMENT_BYTES", "256KiB"), ("TIDEWIRE_RETENTION_BYTES", "1GiB")];
+
+fn reader(hub: &Hub, clock: Clock, name: &str) -> RawReader {
+    let subscriber = Subscriber::new(name, Filter::any(), Until::Everything);
+    let subscriber = subscriber.connection(Connection::begin(Asked::Earliest, clock.now()));
+    RawReader::start(hub.address(), hub.life(), clock, Pace::Fast, subscriber)
+}
+
+fn get(hub: &Hub, target: &str) -> Response {
+    let mut http = Http::connect(hub.address()).expect("the hub listens");
+    http.request("GET", target, &[], b"").expect("the hub answers")
+}
+
+fn wait_for_refusals(workload: &Workload) {
+    let refused = workload.refused("no-space");
+    wait_until("publishers are told", WITHIN, || workload.refused("no-space") > refused + REFUSALS);
+}
+
+fn wait_for_acknowledgements(workload: &Workload) {
+    let acknowledged = workload.acknowledged();
+    wait_until("publishers go on", WITHIN, || workload.acknowledged() > acknowledged + 100);
+}
+
+#[test]
+fn publishers_are_told_and_readers_read_on_until_there_is_room() {
+    let (clock, seed, disk) = (Clock::start(), Seed::new("full_disk"), SmallDisk::new(DISK_BYTES));
+    let mut hub = Hub::start_in(&disk.path().join("data"), BINARY, &["--dev"], &SETTINGS);
+    let connected = reader(&hub, clock, "connected");
+    let workload = Workload::start(hub.address(), clock, &seed, PUBLISHERS);
+    wait_for_acknowledgements(&workload);
+    let first = workload.acknowledged_to();
+
+    let ballast = disk.fill();
+    wait_for_refusals(&workload);
+    let acknowledged = workload.acknowledged_to();
+    wait_until("who is connected reads on", WITHIN, || connected.place() >= acknowledged);
+    let newcomer = reader(&hub, clock, "new while the disk is full");
+    wait_until("who is new reads everything", WITHIN, || newcomer.place() >= acknowledged);
+    let old = get(&hub, &format!("/api/v1/events/{}", first.to_string().replace('#', "%23")));
+    assert_eq!(old.status, 200, "{}", old.text());
+    assert_eq!(workload.lost(), 0, "everybody was answered");
+
+    drop(ballast);
+    wait_for_acknowledgements(&workload);
+    let mut history = History { publications: workload.finish(), ..History::default() };
+    let last = history.acknowledged_to();
+    history.subscribers = vec![connected.stop_at(last, WITHIN), newcomer.stop_at(last, WITHIN)];
+    history.kills.push(hub.kill(clock));
+    hub.restart();
+    history.subscribers.push(reader(&hub, clock, "after a kill").stop_at(last, WITHIN));
+    let verdict = history.check();
+    println!("{verdict}");
+    verdict.assert_clean();
+    assert_eq!(verdict.counts.gaps, 0, "nothing was removed");
+}
