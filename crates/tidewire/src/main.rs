@@ -3,6 +3,7 @@
 //! Exit codes: 0 when the command did what it was asked, 1 when it failed, 2 when it was asked
 //! wrongly.
 
+mod bench;
 mod hub;
 mod publish;
 mod serve;
@@ -34,6 +35,8 @@ enum Command {
     Subscribe(subscribe::Args),
     /// Make keys and tokens.
     Token(token::Args),
+    /// Measure a hub that is started for it, and check what it did.
+    Bench(tidewire_bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Command::Publish(args) => publish::run(args),
         Command::Subscribe(args) => subscribe::run(args),
         Command::Token(args) => token::run(args),
+        Command::Bench(args) => bench::run(&args),
     };
     let Err(error) = result else { return ExitCode::SUCCESS };
     match error.downcast::<clap::Error>() {
