@@ -1,9 +1,9 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use tidewire_log::{EventLog, Filter, HubId, Position, ReadError};
+use tidewire_log::{EventLog, Filter, HubId, Met, Position, ReadError};
 
-use crate::{Frames, SlotKey};
+use crate::{Frames, GapReason, SlotKey};
 
 /// How many bytes of the log one read looks at, at most, before others have their turn.
 const SCAN_BYTES_MAX: u64 = 8 * 1024 * 1024;
@@ -22,6 +22,8 @@ pub struct CatchUp {
 pub struct CatchUpRead {
     pub(crate) key: SlotKey,
     pub(crate) frames: Frames,
+    /// Why something that matches, and lies before the frames, is not among them. Then there are none.
+    pub(crate) hidden: Option<GapReason>,
     /// The place up to which the log was looked at.
     pub(crate) looked_at: HubId,
     pub(crate) low_water: HubId,
@@ -48,28 +50,45 @@ impl CatchUp {
                 more = frames.push(Position::default(), record.id, record.frame, self.offset as usize);
             })?;
             if !found {
-                return Ok(self.answer(frames, self.place, log.low_water(), true));
+                return Ok(CatchUpRead { is_torn: true, ..self.answer(frames, self.place, log.low_water()) });
             }
         }
         if !more {
-            return Ok(self.answer(frames, self.place, log.low_water(), false));
+            return Ok(self.answer(frames, self.place, log.low_water()));
         }
-        let end = log.read(self.place, &self.filter, SCAN_BYTES_MAX, &mut |record| {
-            if frames.push(Position::default(), record.id, record.frame, 0) {
-                ControlFlow::Continue(())
-            } else {
-                ControlFlow::Break(())
-            }
+        // What is hidden is told once all before it is written, and before anything behind it.
+        let mut hidden: Option<(GapReason, HubId)> = None;
+        let mut ends_before = false;
+        let end = log.read(self.place, &self.filter, SCAN_BYTES_MAX, &mut |met| {
+            let goes_on = match met {
+                Met::Record(record) => {
+                    ends_before = hidden.is_some();
+                    !ends_before && frames.push(Position::default(), record.id, record.frame, 0)
+                }
+                Met::Hidden { place, why } => {
+                    let reason = GapReason::from(why);
+                    ends_before = !frames.is_empty() || hidden.is_some_and(|(told, _)| told != reason);
+                    if !ends_before {
+                        hidden = Some((reason, place));
+                    }
+                    !ends_before
+                }
+            };
+            if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
+        if let Some((reason, place)) = hidden {
+            let looked_at = if ends_before { place } else { end.looked_at };
+            return Ok(CatchUpRead { hidden: Some(reason), ..self.answer(frames, looked_at, end.low_water) });
+        }
         if self.offset > 0 && end.low_water > self.place {
             // Something that follows the frame may be gone, which cannot be told inside of it.
             frames.keep_first();
         }
-        Ok(self.answer(frames, end.looked_at, end.low_water, false))
+        Ok(self.answer(frames, end.looked_at, end.low_water))
     }
 
-    fn answer(&self, frames: Frames, looked_at: HubId, low_water: HubId, is_torn: bool) -> CatchUpRead {
-        CatchUpRead { key: self.key, frames, looked_at, low_water, is_torn }
+    fn answer(&self, frames: Frames, looked_at: HubId, low_water: HubId) -> CatchUpRead {
+        CatchUpRead { key: self.key, frames, hidden: None, looked_at, low_water, is_torn: false }
     }
 }
 

@@ -1,4 +1,4 @@
-use tidewire_log::{EventLog, Filter, HubId, PublisherId, ReadError, Tail};
+use tidewire_log::{EventLog, Filter, Hidden, HubId, PublisherId, ReadError, Standing, Tail};
 
 /// The most bytes of a last id; a longer one cannot be an id (`log.md`, named limits).
 pub const LAST_ID_BYTES_MAX: usize = 128;
@@ -24,9 +24,13 @@ pub enum Cursor {
 /// Why a subscriber may have missed something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GapReason {
-    /// Removed by retention.
+    /// Removed or hidden by retention.
     Expired,
-    /// A hub id that this log has not given out.
+    /// Erased.
+    Erased,
+    /// It does not hold what was written.
+    Damaged,
+    /// A hub id that this log has not given out, or that belongs to an epoch that is over.
     Epoch,
     /// A publisher's id that is not there, or what cannot be an id.
     Unknown,
@@ -34,13 +38,16 @@ pub enum GapReason {
 
 impl GapReason {
     /// Every reason, in the order of [`GapReason::index`].
-    pub const ALL: [GapReason; 3] = [GapReason::Expired, GapReason::Epoch, GapReason::Unknown];
+    pub const ALL: [GapReason; 5] =
+        [GapReason::Expired, GapReason::Erased, GapReason::Damaged, GapReason::Epoch, GapReason::Unknown];
 
     /// The reason as it stands in the event.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             GapReason::Expired => "expired",
+            GapReason::Erased => "erased",
+            GapReason::Damaged => "damaged",
             GapReason::Epoch => "epoch",
             GapReason::Unknown => "unknown",
         }
@@ -50,6 +57,16 @@ impl GapReason {
     #[must_use]
     pub fn index(self) -> usize {
         self as usize
+    }
+}
+
+impl From<Hidden> for GapReason {
+    fn from(hidden: Hidden) -> GapReason {
+        match hidden {
+            Hidden::Expired => GapReason::Expired,
+            Hidden::Erased => GapReason::Erased,
+            Hidden::Damaged => GapReason::Damaged,
+        }
     }
 }
 
@@ -135,12 +152,15 @@ impl Cursor {
                     None => whole(log.place_before_last(*count, filter)?),
                 }
             }
-            Cursor::After(id) if *id < log.first_place() => gap(&id.to_string(), GapReason::Epoch),
-            Cursor::After(id) if *id < log.low_water() => gap(&id.to_string(), GapReason::Expired),
-            Cursor::After(id) if *id > tail.read().head().1 && *id > log.head() => {
-                gap(&id.to_string(), GapReason::Epoch)
-            }
-            Cursor::After(id) => whole(*id),
+            Cursor::After(id) => match log.standing(*id) {
+                Standing::Foreign => gap(&id.to_string(), GapReason::Epoch),
+                // What is retained of that epoch and follows is given, and what followed may be more.
+                Standing::Earlier => {
+                    Start { place: (*id).max(log.low_water()), ..gap(&id.to_string(), GapReason::Epoch) }
+                }
+                Standing::Current if *id < log.low_water() => gap(&id.to_string(), GapReason::Expired),
+                Standing::Current => whole(*id),
+            },
             Cursor::AfterPublisherId(text) => match log.find_publisher_id(text, filter)? {
                 Some(place) => whole(place),
                 None => gap(text, GapReason::Unknown),

@@ -60,7 +60,7 @@ pub struct Shard<T> {
     /// For whom `frames` were made, while they may serve the next one as well.
     frames_for: Option<(u32, Progress, Position)>,
     listed: Listed,
-    gaps_told: u64,
+    gaps_told: [u64; GapReason::ALL.len()],
 }
 
 /// What is left of a round: one go over those who are owed something.
@@ -90,7 +90,7 @@ impl<T> Shard<T> {
             frames: Frames::default(),
             frames_for: None,
             listed: Listed::default(),
-            gaps_told: 0,
+            gaps_told: [0; GapReason::ALL.len()],
         }
     }
 
@@ -112,9 +112,9 @@ impl<T> Shard<T> {
         self.groups.len()
     }
 
-    /// How many gaps were told in the middle of a stream, all of them for what expired.
+    /// How many gaps were told in the middle of a stream, by [`GapReason::index`].
     #[must_use]
-    pub fn gaps_told(&self) -> u64 {
+    pub fn gaps_told(&self) -> [u64; GapReason::ALL.len()] {
         self.gaps_told
     }
 
@@ -317,14 +317,17 @@ impl<T> Shard<T> {
             return Owed::Torn;
         }
         let is_between = slot.is_between_frames();
-        if is_between && slot.progress.place < read.low_water {
+        let expired = (slot.progress.place < read.low_water).then_some((GapReason::Expired, read.low_water));
+        let hidden = read.hidden.map(|reason| (reason, slot.progress.place));
+        if is_between && let Some((reason, resumed_from)) = expired.or(hidden) {
             let requested = slot.progress.place.to_string();
             let mut bytes = Vec::new();
-            own_events::gap(&mut bytes, &Gap { requested, reason: GapReason::Expired }, read.low_water);
+            own_events::gap(&mut bytes, &Gap { requested, reason }, resumed_from);
             slot.own = Some(Box::new(Own { bytes, written: 0 }));
-            slot.progress.place = read.low_water;
-            slot.is_untold = false;
-            self.gaps_told += 1;
+            // Behind what is hidden; what lies between is not owed, and is not told again unless the stream breaks.
+            slot.progress.place = if expired.is_some() { resumed_from } else { read.looked_at };
+            slot.is_untold = expired.is_none();
+            self.gaps_told[reason.index()] += 1;
         } else if is_between && read.frames.is_empty() {
             slot.is_untold |= read.looked_at > slot.progress.place;
             slot.progress.place = slot.progress.place.max(read.looked_at);

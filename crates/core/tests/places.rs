@@ -5,11 +5,11 @@ mod support;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use support::{memory_log, publish, stream, visit};
-use tidewire_core::{CatchUp, Limits, Owed, Shard};
+use support::{StandingClock, memory_log, publish, stream, visit};
+use tidewire_core::{CatchUp, Cursor, GapReason, Limits, Owed, Shard, Start};
 use tidewire_log::{
-    Done, EventLog, Filter, Follower, HubId, LogStats, MemoryLog, NewEvent, ReadEnd, ReadError, RecordView, Tail,
-    TopicSummary,
+    Done, EventLog, Filter, Follower, HubId, LogStats, MemoryLog, MemoryLogConfig, Met, NewEvent, ReadEnd, ReadError,
+    RecordView, SimDisk, Standing, Tail, TopicSummary,
 };
 
 /// The data of an event of which a tail of one byte holds one and a log of 600,000 bytes two, in bytes.
@@ -49,7 +49,7 @@ fn a_reader_ahead_of_the_tail_gets_nothing_twice() {
 }
 
 /// A log that removes records between two questions of one reader.
-struct Hasty(MemoryLog);
+struct Hasty(MemoryLog<SimDisk>);
 
 impl EventLog for Hasty {
     fn event(&self, id: HubId, visit: &mut dyn FnMut(&RecordView<'_>)) -> Result<bool, ReadError> {
@@ -69,8 +69,8 @@ impl EventLog for Hasty {
     fn head(&self) -> HubId {
         self.0.head()
     }
-    fn first_place(&self) -> HubId {
-        self.0.first_place()
+    fn standing(&self, place: HubId) -> Standing {
+        self.0.standing(place)
     }
     fn low_water(&self) -> HubId {
         self.0.low_water()
@@ -80,7 +80,7 @@ impl EventLog for Hasty {
         after: HubId,
         filter: &Filter,
         scan_bytes_max: u64,
-        visit: &mut dyn FnMut(&RecordView<'_>) -> ControlFlow<()>,
+        visit: &mut dyn FnMut(Met<'_>) -> ControlFlow<()>,
     ) -> Result<ReadEnd, ReadError> {
         self.0.read(after, filter, scan_bytes_max, visit)
     }
@@ -129,4 +129,39 @@ fn what_expires_while_the_rest_of_a_frame_is_read_is_told() {
     caught_up(&mut shard, &job, &log);
     let told = visit(&mut shard, key, &tail, usize::MAX, 0).expect("a gap");
     assert!(told.contains("event: tidewire.gap\n") && told.contains(r#""reason":"expired""#), "{told:?}");
+}
+
+fn on_disk(disk: &SimDisk) -> MemoryLog<SimDisk> {
+    MemoryLog::open(disk.clone(), &MemoryLogConfig::default(), Arc::new(StandingClock)).expect("opened")
+}
+
+fn resolve(cursor: &Cursor, log: &dyn EventLog) -> Start {
+    let tail = Arc::new(Tail::new(1 << 20));
+    log.follow(tail.follower());
+    cursor.resolve(log, &tail, &stream("*", HubId::ZERO).filter).expect("memory can be read")
+}
+
+/// A log in memory had a reader at its first event when it was restarted; the events behind that one are
+/// lost, and an id alone does not tell whether there were any.
+#[test]
+fn a_place_in_an_epoch_that_is_over_is_told_and_nothing_that_is_there_is_passed_over() {
+    let disk = SimDisk::default();
+    let earlier = on_disk(&disk);
+    let last_seen = publish(&earlier, "a", "seen");
+    publish(&earlier, "a", "lost");
+    drop(earlier);
+    let log = on_disk(&disk);
+    let begin = log.head();
+    let first = publish(&log, "a", "after the restart");
+    let start = resolve(&Cursor::After(last_seen), &log);
+    let gap = start.gap.expect("a gap");
+    assert_eq!((gap.reason, gap.requested), (GapReason::Epoch, last_seen.to_string()));
+    assert!(start.place < first, "the event after the restart is owed");
+
+    assert_eq!(resolve(&Cursor::After(begin), &log), Start { place: begin, gap: None }, "nothing is lost behind it");
+    for foreign in [HubId { ms: 1, seq: 0 }, HubId { ms: u64::MAX, seq: 0 }] {
+        let start = resolve(&Cursor::After(foreign), &log);
+        assert_eq!(start.gap.map(|gap| gap.reason), Some(GapReason::Epoch));
+        assert_eq!(start.place, log.low_water());
+    }
 }

@@ -8,13 +8,13 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use support::{memory_log, publish, stream, visit};
 use tidewire_core::{Heartbeat, Limits, Owed, Shard, SlotKey};
-use tidewire_log::{EventLog, MemoryLog, Tail};
+use tidewire_log::{EventLog, MemoryLog, SimDisk, Tail};
 
 const LIMITS: Limits = Limits { heartbeat_ms: 20_000, stall_ms: 120_000 };
 const COMMENT: &str = "2\r\n:\n\r\n";
 
 struct World {
-    log: MemoryLog,
+    log: MemoryLog<SimDisk>,
     tail: Arc<Tail>,
     shard: Shard<()>,
 }

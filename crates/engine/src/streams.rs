@@ -6,7 +6,7 @@ use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Interest, Token};
 use socket2::SockRef;
-use tidewire_core::{CatchUp, CatchUpRead, GapReason, Heartbeat, LAST_CHUNK, Owed, Shard, SlotKey, StreamStart};
+use tidewire_core::{CatchUp, CatchUpRead, Heartbeat, LAST_CHUNK, Owed, Shard, SlotKey, StreamStart};
 use tidewire_log::ReadError;
 
 use crate::mailbox::Message;
@@ -185,8 +185,9 @@ impl Reactor {
             Owed::Torn => self.close(key),
             Owed::Nothing | Owed::CatchUp(_) => {}
         }
-        let told = self.shard.gaps_told() - gaps_before;
-        self.shared.stats.gaps[GapReason::Expired.index()].fetch_add(told, Ordering::Relaxed);
+        for ((counter, now), before) in self.shared.stats.gaps.iter().zip(self.shard.gaps_told()).zip(gaps_before) {
+            counter.fetch_add(now - before, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn look_at_slice(&mut self, slice: u32, slices: u32) {

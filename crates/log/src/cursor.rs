@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use crate::record::Head;
-use crate::{Filter, HubId, ReadError, RecordView, TopicSummary};
+use crate::{Filter, HubId, Met, ReadError, RecordView, TopicSummary};
 
 /// A walk over records in log order, from a place to the head.
 pub(crate) trait RecordCursor {
@@ -29,7 +29,7 @@ pub(crate) fn read(
     cursor: &mut impl RecordCursor,
     filter: &Filter,
     scan_bytes_max: u64,
-    visit: &mut dyn FnMut(&RecordView<'_>) -> ControlFlow<()>,
+    visit: &mut dyn FnMut(Met<'_>) -> ControlFlow<()>,
 ) -> Result<Looked, ReadError> {
     let mut scanned: u64 = 0;
     let mut last = None;
@@ -38,7 +38,7 @@ pub(crate) fn read(
         last = Some(id);
         scanned += head.bytes as u64;
         let admits = filter.admits(head.topics(), head.event_type, head.is_private());
-        if admits && visit(&cursor.record()?).is_break() || scanned >= scan_bytes_max {
+        if admits && visit(Met::Record(&cursor.record()?)).is_break() || scanned >= scan_bytes_max {
             return Ok(Looked::Stopped(id));
         }
     }

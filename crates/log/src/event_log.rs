@@ -1,6 +1,6 @@
 use std::ops::ControlFlow;
 
-use crate::{Filter, HubId, LogStats, NewEvent, RecordView};
+use crate::{Filter, HubId, LogStats, Met, NewEvent, RecordView, Standing};
 
 /// Called once with the fate of an appended array: the ids in the order of its events.
 /// It is called after the watermark has moved past the array, on the log's own thread (or on the
@@ -101,6 +101,9 @@ pub struct TopicSummary {
 pub trait Follower: Send {
     /// Called once, first: everything after `after` will be yielded.
     fn begin(&mut self, after: HubId);
+    /// What lies at or below `through` is no longer to be shown from what was yielded: some of it is hidden,
+    /// or gone. Whoever is not past it reads from the log.
+    fn forget(&mut self, through: HubId);
     /// The next committed group. All of it becomes visible at once.
     fn committed(&mut self, group: &[RecordView<'_>]);
 }
@@ -119,30 +122,31 @@ pub trait EventLog: Send + Sync {
     /// The last committed place, asked anew.
     fn head(&self) -> HubId;
 
-    /// The first place of the log's first epoch: an id below it was never given out here.
-    fn first_place(&self) -> HubId;
+    /// Where a place stands among the ids that were given out here, compared with the head, asked anew.
+    fn standing(&self, place: HubId) -> Standing;
 
     /// The place at or below which records have been removed; the first place while none has.
     fn low_water(&self) -> HubId;
 
     /// Shows the records after `after` that match `filter`, in log order, until `visit` breaks,
     /// `scan_bytes_max` were looked at, or the head is reached. A record for which `visit`
-    /// breaks counts as looked at.
+    /// breaks counts as looked at. Where a record that matches, or may have, is not to be seen, that is
+    /// shown in its place.
     ///
     /// # Errors
-    /// When the disk fails or a record is damaged.
+    /// When the disk fails.
     fn read(
         &self,
         after: HubId,
         filter: &Filter,
         scan_bytes_max: u64,
-        visit: &mut dyn FnMut(&RecordView<'_>) -> ControlFlow<()>,
+        visit: &mut dyn FnMut(Met<'_>) -> ControlFlow<()>,
     ) -> Result<ReadEnd, ReadError>;
 
-    /// Shows the record with this id, if it is retained.
+    /// Shows the record with this id, if it is to be seen.
     ///
     /// # Errors
-    /// When the disk fails or the record is damaged.
+    /// When the disk fails.
     fn event(&self, id: HubId, visit: &mut dyn FnMut(&RecordView<'_>)) -> Result<bool, ReadError>;
 
     /// The place of the earliest retained event that bears this publisher's id and matches

@@ -56,7 +56,8 @@ impl Fingerprints {
     }
 }
 
-/// The publications of the idempotence window.
+/// The publications of the idempotence window. Times are those of the retention clock, which no jump of the wall
+/// clock moves.
 #[derive(Debug)]
 pub(crate) struct Idempotence {
     window_ms: u64,

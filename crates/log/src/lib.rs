@@ -8,6 +8,7 @@
 //! Words: a *sequence* is a record's number in the log; a *place* is a [`HubId`] seen as a
 //! point in the order; a [`Position`] is a record's number in the tail.
 
+mod background;
 mod clock;
 #[cfg(test)]
 mod conformance;
@@ -25,6 +26,8 @@ mod stats;
 mod tail;
 #[cfg(test)]
 mod testing;
+mod times;
+mod visibility;
 
 pub use clock::{Clock, SystemClock};
 pub use event::{
@@ -33,7 +36,8 @@ pub use event::{
 };
 pub use event_log::{AppendError, Done, EventLog, Follower, ReadEnd, ReadError, TopicSummary};
 pub use file::{
-    Disk, DiskFile, FileLog, FileLogConfig, OpenError, Outage, RealDisk, Recovery, SimDisk, SimFile, SimLock,
+    Disk, DiskFile, Durability, FileLog, FileLogConfig, OpenError, Outage, RealDisk, Recovery, SimDisk, SimFile,
+    SimLock,
 };
 pub use filter::{Filter, Types};
 pub use id::{HubId, ParseHubIdError};
@@ -41,3 +45,4 @@ pub use memory::{MemoryLog, MemoryLogConfig};
 pub use record::{Attributes, BadRecord, RecordView, Topics};
 pub use stats::{COMMIT_MICROS_BUCKETS, LogStats};
 pub use tail::{LIST_RECORDS_MAX, LOOK_BACK_RECORDS_MAX, Position, Tail, TailReader, TailRecord};
+pub use visibility::{Hidden, Met, Standing};

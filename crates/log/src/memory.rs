@@ -3,13 +3,16 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::background::{Background, Nudge};
 use crate::cursor::{self, Looked, RecordCursor};
+use crate::file::{EpochPlaces, KEEP_EVERY, folder};
 use crate::idempotence::{Fingerprints, Idempotence};
 use crate::record::{Extent, Head};
 use crate::sequencer::{Array, Plan, Planned, Sequencer};
+use crate::times::{Moment, Times};
 use crate::{
-    AppendError, Clock, Done, EventLog, Filter, Follower, HubId, LogStats, NewEvent, ReadEnd, ReadError, RecordView,
-    TopicSummary,
+    AppendError, Clock, Disk, Done, EventLog, Filter, Follower, HubId, LogStats, Met, NewEvent, OpenError, ReadEnd,
+    ReadError, RealDisk, RecordView, Standing, TopicSummary,
 };
 
 /// How many records a walk takes at once.
@@ -24,6 +27,8 @@ pub struct MemoryLogConfig {
     pub idempotence_window: Duration,
     /// How many publishers' ids are held for it; 1,000,000 by default, of about 100 bytes each.
     pub idempotence_entries: usize,
+    /// By how much events age, at most, while no process has the folder open; 24 hours by default.
+    pub retention_catch_up: Duration,
 }
 
 impl Default for MemoryLogConfig {
@@ -32,17 +37,22 @@ impl Default for MemoryLogConfig {
             memory_bytes: 64 << 20,
             idempotence_window: Duration::from_secs(600),
             idempotence_entries: 1_000_000,
+            retention_catch_up: Duration::from_secs(24 * 3600),
         }
     }
 }
 
-/// A log in memory: a ring of records. It forgets everything when the process ends.
-pub struct MemoryLog {
+/// A log in memory: a ring of records. It forgets its events when the process ends, and not which ids it
+/// has given out: those are kept in a folder.
+pub struct MemoryLog<D: Disk = RealDisk> {
     inner: Mutex<Inner>,
     fingerprints: Fingerprints,
-    first_place: HubId,
+    epochs: EpochPlaces,
     memory_bytes: usize,
-    clock: Arc<dyn Clock>,
+    times: Arc<Times>,
+    _keeping: Background,
+    /// Given back when the thread has ended.
+    _lock: D::Lock,
 }
 
 struct Inner {
@@ -67,46 +77,57 @@ impl Stored {
     }
 }
 
-impl MemoryLog {
-    /// An empty log, whose ids begin above the time it is.
-    #[must_use]
-    pub fn new(config: &MemoryLogConfig, clock: Arc<dyn Clock>) -> MemoryLog {
-        let first_place = HubId { ms: clock.now_ms(), seq: 0 };
+impl<D: Disk> MemoryLog<D> {
+    /// An empty log, whose ids lie above all that were ever given out in the folder.
+    ///
+    /// # Errors
+    /// When another process has the folder, or it cannot be read or written.
+    pub fn open(disk: D, config: &MemoryLogConfig, clock: Arc<dyn Clock>) -> Result<MemoryLog<D>, OpenError> {
+        let (lock, mut ledger, times, epochs) = folder::open_for_memory(disk, config.retention_catch_up, clock)?;
         let window_ms = u64::try_from(config.idempotence_window.as_millis()).unwrap_or(u64::MAX);
         let idempotence = Idempotence::new(window_ms, config.idempotence_entries);
         let inner = Inner {
             records: VecDeque::new(),
             bytes: 0,
-            low_water: first_place,
-            sequencer: Sequencer::new(0, first_place, idempotence),
+            low_water: epochs.current,
+            sequencer: Sequencer::new(0, epochs.current, idempotence),
             follower: None,
             stats: LogStats::default(),
             is_closed: false,
         };
-        MemoryLog {
+        let turn = move || {
+            // Otherwise ids stay below the floor, and it is tried again.
+            drop(ledger.keep_times());
+            KEEP_EVERY
+        };
+        let keeping = Background::start("log-keeper", Nudge::default(), turn)
+            .map_err(|source| OpenError::Io { what: "start the log's threads", source })?;
+        Ok(MemoryLog {
             inner: Mutex::new(inner),
             fingerprints: Fingerprints::default(),
-            first_place,
+            epochs,
             memory_bytes: config.memory_bytes,
-            clock,
-        }
+            times,
+            _keeping: keeping,
+            _lock: lock,
+        })
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn walk(&self, after: HubId) -> MemoryCursor<'_> {
+    fn walk(&self, after: HubId) -> MemoryCursor<'_, D> {
         MemoryCursor { log: self, after, taken: VecDeque::new(), current: None }
     }
 }
 
 impl Inner {
-    fn append(&mut self, array: &Array, planned: &[Planned], now_ms: u64, memory_bytes: usize) -> Vec<HubId> {
+    fn append(&mut self, array: &Array, planned: &[Planned], moment: &Moment, memory_bytes: usize) -> Vec<HubId> {
         let mut group = Vec::new();
-        let ids = self.sequencer.assign(array, planned, now_ms, |draft, sequence, id| {
+        let ids = self.sequencer.assign(array, planned, moment, |draft, sequence, id| {
             let mut record = Vec::with_capacity(draft.bytes_max());
-            draft.encode(sequence, id, now_ms, &mut record);
+            draft.encode(sequence, id, moment, &mut record);
             group.push(Stored { id, record: record.into() });
         });
         self.stats.count_commit(0);
@@ -126,24 +147,24 @@ impl Inner {
     }
 }
 
-impl EventLog for MemoryLog {
+impl<D: Disk> EventLog for MemoryLog<D> {
     fn append(&self, events: Vec<NewEvent>, done: Done) {
         let array = Array::new(events, &self.fingerprints);
         let answer = if array.bytes_max() > self.memory_bytes {
             Err(AppendError::TooLarge { bytes: array.bytes_max(), bytes_max: self.memory_bytes })
         } else {
             let mut inner = self.inner();
-            let now_ms = self.clock.now_ms();
+            let moment = self.times.moment();
             if inner.is_closed {
                 Err(AppendError::Closed)
             } else {
-                match inner.sequencer.plan(&array, now_ms) {
+                match inner.sequencer.plan(&array, &moment) {
                     Plan::Repeated(ids) => {
                         inner.sequencer.note_repeated(ids.len());
                         Ok(ids)
                     }
                     Plan::Refused(error) => Err(error),
-                    Plan::Append(planned) => Ok(inner.append(&array, &planned, now_ms, self.memory_bytes)),
+                    Plan::Append(planned) => Ok(inner.append(&array, &planned, &moment, self.memory_bytes)),
                 }
             }
         };
@@ -165,8 +186,8 @@ impl EventLog for MemoryLog {
         self.inner().sequencer.last_id()
     }
 
-    fn first_place(&self) -> HubId {
-        self.first_place
+    fn standing(&self, place: HubId) -> Standing {
+        self.epochs.standing(place, self.head())
     }
 
     fn low_water(&self) -> HubId {
@@ -178,7 +199,7 @@ impl EventLog for MemoryLog {
         after: HubId,
         filter: &Filter,
         scan_bytes_max: u64,
-        visit: &mut dyn FnMut(&RecordView<'_>) -> ControlFlow<()>,
+        visit: &mut dyn FnMut(Met<'_>) -> ControlFlow<()>,
     ) -> Result<ReadEnd, ReadError> {
         let head = self.head();
         let looked = cursor::read(&mut self.walk(after), filter, scan_bytes_max, visit)?;
@@ -243,14 +264,14 @@ impl EventLog for MemoryLog {
 
 /// A walk over the ring. It takes some records at a time, so that nothing waits for who looks at
 /// them.
-struct MemoryCursor<'a> {
-    log: &'a MemoryLog,
+struct MemoryCursor<'a, D: Disk> {
+    log: &'a MemoryLog<D>,
     after: HubId,
     taken: VecDeque<Stored>,
     current: Option<Stored>,
 }
 
-impl RecordCursor for MemoryCursor<'_> {
+impl<D: Disk> RecordCursor for MemoryCursor<'_, D> {
     fn advance(&mut self) -> Result<Option<Head<'_>>, ReadError> {
         if self.taken.is_empty() {
             let inner = self.log.inner();
@@ -272,6 +293,7 @@ impl RecordCursor for MemoryCursor<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::SimDisk;
     use crate::conformance::{Setup, conformance};
 
     fn make(setup: &Setup) -> Box<dyn EventLog> {
@@ -279,8 +301,10 @@ mod tests {
             memory_bytes: setup.retained_bytes,
             idempotence_window: setup.window,
             idempotence_entries: setup.entries,
+            ..MemoryLogConfig::default()
         };
-        Box::new(MemoryLog::new(&config, Arc::clone(&setup.clock) as Arc<dyn Clock>))
+        let clock = Arc::clone(&setup.clock) as Arc<dyn Clock>;
+        Box::new(MemoryLog::open(SimDisk::default(), &config, clock).expect("opened"))
     }
 
     conformance!(make);

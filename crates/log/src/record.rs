@@ -4,6 +4,7 @@ use std::str;
 use tidewire_sse::encode;
 
 use crate::event::DEFAULT_TYPE;
+use crate::times::Moment;
 use crate::{Data, HubId, NewEvent};
 
 /// The bytes of a record before its names; `docs/format.md` draws them.
@@ -94,7 +95,7 @@ impl Draft {
     }
 
     /// Appends the record to `out`. Returns its head's checksum.
-    pub(crate) fn encode(&self, sequence: u64, id: HubId, time_ms: u64, out: &mut Vec<u8>) -> u32 {
+    pub(crate) fn encode(&self, sequence: u64, id: HubId, moment: &Moment, out: &mut Vec<u8>) -> u32 {
         let start = out.len();
         let head_bytes = FIXED_BYTES + self.names.len();
         out.resize(start + FIXED_BYTES, 0);
@@ -115,7 +116,8 @@ impl Draft {
         put(16, &sequence.to_le_bytes());
         put(24, &id.ms.to_le_bytes());
         put(32, &id.seq.to_le_bytes());
-        put(40, &time_ms.to_le_bytes());
+        put(40, &moment.now_ms.to_le_bytes());
+        put(48, &moment.retention_ms.to_le_bytes());
         put(56, &self.flags.to_le_bytes());
         put(58, &self.topic_count.to_le_bytes());
         put(60, &self.publisher_id_bytes.to_le_bytes());
@@ -133,6 +135,8 @@ pub(crate) struct Head<'a> {
     pub(crate) sequence: u64,
     pub(crate) id: HubId,
     pub(crate) time_ms: u64,
+    /// The retention clock when it was appended.
+    pub(crate) retention_ms: u64,
     pub(crate) publisher_id: Option<&'a str>,
     pub(crate) event_type: &'a str,
     pub(crate) head_crc: u32,
@@ -199,6 +203,7 @@ impl<'a> Head<'a> {
             sequence: u64_at(bytes, 16)?,
             id: HubId { ms: u64_at(bytes, 24)?, seq: u64_at(bytes, 32)? },
             time_ms: u64_at(bytes, 40)?,
+            retention_ms: u64_at(bytes, 48)?,
             publisher_id: (!publisher_id.is_empty()).then_some(publisher_id),
             event_type: if event_type.is_empty() { DEFAULT_TYPE } else { event_type },
             head_crc: u32_at(bytes, 0)?,
@@ -353,6 +358,10 @@ impl<'a> RecordView<'a> {
     /// Everything in the SSE event after its `id:` line.
     pub(crate) fn content(&self) -> &'a [u8] {
         &self.frame[self.content..self.sse_end]
+    }
+
+    pub(crate) fn retention_ms(&self) -> u64 {
+        self.head.retention_ms
     }
 
     pub(crate) fn head_crc(&self) -> u32 {

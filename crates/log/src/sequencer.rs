@@ -2,6 +2,7 @@ use std::collections::HashMap;
 
 use crate::idempotence::{Fingerprint, Fingerprints, Idempotence};
 use crate::record::Draft;
+use crate::times::Moment;
 use crate::{AppendError, HubId, NewEvent};
 
 /// What a publisher sent in one request, encoded.
@@ -72,7 +73,7 @@ impl Sequencer {
     }
 
     /// Looks at an array and changes nothing.
-    pub(crate) fn plan(&self, array: &Array, now_ms: u64) -> Plan {
+    pub(crate) fn plan(&self, array: &Array, moment: &Moment) -> Plan {
         let mut here: HashMap<u128, usize> = HashMap::new();
         let mut planned = Vec::with_capacity(array.events.len());
         for (index, (_, fingerprint)) in array.events.iter().enumerate() {
@@ -80,16 +81,17 @@ impl Sequencer {
                 planned.push(Planned::New);
                 continue;
             };
-            let (content, first, plan) = if let Some(entry) = self.idempotence.find(fingerprint.key, now_ms) {
-                (entry.content, entry.id, Planned::Known(entry.id))
-            } else if let Some(&same) = here.get(&fingerprint.key) {
-                let content = array.events[same].1.map_or(0, |earlier| earlier.content);
-                (content, HubId::ZERO, Planned::SameAs(same))
-            } else {
-                here.insert(fingerprint.key, index);
-                planned.push(Planned::New);
-                continue;
-            };
+            let (content, first, plan) =
+                if let Some(entry) = self.idempotence.find(fingerprint.key, moment.retention_ms) {
+                    (entry.content, entry.id, Planned::Known(entry.id))
+                } else if let Some(&same) = here.get(&fingerprint.key) {
+                    let content = array.events[same].1.map_or(0, |earlier| earlier.content);
+                    (content, HubId::ZERO, Planned::SameAs(same))
+                } else {
+                    here.insert(fingerprint.key, index);
+                    planned.push(Planned::New);
+                    continue;
+                };
             if content != fingerprint.content {
                 return Plan::Refused(AppendError::IdConflict { index, first });
             }
@@ -116,19 +118,19 @@ impl Sequencer {
         &mut self,
         array: &Array,
         planned: &[Planned],
-        now_ms: u64,
+        moment: &Moment,
         mut write: impl FnMut(&Draft, u64, HubId),
     ) -> Vec<HubId> {
-        self.idempotence.expire(now_ms);
+        self.idempotence.expire(moment.retention_ms);
         let mut ids = Vec::with_capacity(planned.len());
         for ((draft, fingerprint), plan) in array.events.iter().zip(planned) {
             let id = match *plan {
                 Planned::New => {
-                    self.last_id = self.last_id.next(now_ms);
+                    self.last_id = self.last_id.next(moment.id_ms());
                     self.last_sequence += 1;
                     write(draft, self.last_sequence, self.last_id);
                     if let Some(fingerprint) = fingerprint {
-                        self.idempotence.insert(*fingerprint, self.last_id, now_ms);
+                        self.idempotence.insert(*fingerprint, self.last_id, moment.retention_ms);
                     }
                     self.last_id
                 }

@@ -100,6 +100,10 @@ impl Follower for TailFollower {
         self.0.inner.write().unwrap_or_else(PoisonError::into_inner).before = after;
     }
 
+    fn forget(&mut self, through: HubId) {
+        self.0.inner.write().unwrap_or_else(PoisonError::into_inner).forget(through);
+    }
+
     fn committed(&mut self, group: &[RecordView<'_>]) {
         self.0.push(group);
     }
@@ -184,19 +188,40 @@ impl Inner {
 
     fn evict(&mut self, bytes_max: usize) {
         while self.bytes > bytes_max && self.blocks.len() > 1 {
-            let block = self.blocks.pop_front().expect("there is more than one");
+            let records = self.blocks.front().map_or(0, |block| block.records);
+            (0..records).for_each(|_| self.drop_first());
+            self.drop_first_block();
+        }
+    }
+
+    /// Drops what lies at or below a place, and the room of blocks that hold nothing else.
+    fn forget(&mut self, through: HubId) {
+        while self.records.front().is_some_and(|entry| entry.id <= through) {
+            self.drop_first();
+            if let Some(block) = self.blocks.front_mut() {
+                block.records -= 1;
+                if block.records == 0 {
+                    self.drop_first_block();
+                }
+            }
+        }
+    }
+
+    fn drop_first_block(&mut self) {
+        if let Some(block) = self.blocks.pop_front() {
             self.first_block += 1;
             self.bytes -= block.frames.capacity();
-            for _ in 0..block.records {
-                let entry = self.records.pop_front().expect("a block counts the records it holds");
-                self.dropped += 1;
-                self.before = entry.id;
-                self.bytes -= entry.overhead();
-                for link in &entry.links {
-                    if self.newest_on.get(&link.topic) == Some(&Position(self.dropped)) {
-                        self.newest_on.remove(&link.topic);
-                    }
-                }
+        }
+    }
+
+    fn drop_first(&mut self) {
+        let Some(entry) = self.records.pop_front() else { return };
+        self.dropped += 1;
+        self.before = entry.id;
+        self.bytes -= entry.overhead();
+        for link in &entry.links {
+            if self.newest_on.get(&link.topic) == Some(&Position(self.dropped)) {
+                self.newest_on.remove(&link.topic);
             }
         }
     }

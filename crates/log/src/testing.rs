@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use tidewire_topic::{Matcher, MatcherSet, Topic};
 
+use crate::times::Moment;
 use crate::{
-    AppendError, Clock, Data, EVENT_BYTES, EventLog, EventType, Filter, Follower, HubId, NewEvent, PublisherId,
+    AppendError, Clock, Data, EVENT_BYTES, EventLog, EventType, Filter, Follower, HubId, Met, NewEvent, PublisherId,
     RecordView, Types,
 };
 
@@ -32,24 +33,52 @@ impl Deadline {
     }
 }
 
+/// Waits until something holds that another thread brings about.
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Deadline::new();
+    while !holds() {
+        assert!(!deadline.has_passed(), "not in time: {what}");
+        std::thread::yield_now();
+    }
+}
+
 /// A clock that stands until it is set.
 #[derive(Debug)]
-pub(crate) struct TestClock(AtomicU64);
+pub(crate) struct TestClock {
+    wall_ms: AtomicU64,
+    monotonic_ms: AtomicU64,
+}
 
 impl TestClock {
     pub(crate) fn at(now_ms: u64) -> Arc<TestClock> {
-        Arc::new(TestClock(AtomicU64::new(now_ms)))
+        Arc::new(TestClock { wall_ms: AtomicU64::new(now_ms), monotonic_ms: AtomicU64::new(0) })
     }
 
+    /// Lets time pass until it is so late, or sets the wall clock back.
     pub(crate) fn set(&self, now_ms: u64) {
-        self.0.store(now_ms, Ordering::Relaxed);
+        let before = self.wall_ms.swap(now_ms, Ordering::Relaxed);
+        self.monotonic_ms.fetch_add(now_ms.saturating_sub(before), Ordering::Relaxed);
+    }
+
+    /// Sets the wall clock, and no time passes.
+    pub(crate) fn jump(&self, now_ms: u64) {
+        self.wall_ms.store(now_ms, Ordering::Relaxed);
     }
 }
 
 impl Clock for TestClock {
     fn now_ms(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.wall_ms.load(Ordering::Relaxed)
     }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_millis(self.monotonic_ms.load(Ordering::Relaxed))
+    }
+}
+
+/// A moment by clocks that agree.
+pub(crate) fn moment(now_ms: u64) -> Moment {
+    Moment { now_ms, id_ms_max: u64::MAX, retention_ms: now_ms }
 }
 
 pub(crate) fn event(topics: &[&str], data: &str) -> NewEvent {
@@ -112,14 +141,25 @@ impl Seen {
     }
 }
 
+/// A visit for which nothing may be hidden.
+pub(crate) fn shown(
+    mut visit: impl FnMut(&RecordView<'_>) -> ControlFlow<()>,
+) -> impl FnMut(Met<'_>) -> ControlFlow<()> {
+    move |met| match met {
+        Met::Record(record) => visit(record),
+        Met::Hidden { place, why } => panic!("{place} is {why}"),
+    }
+}
+
 /// Everything that matches after a place.
 pub(crate) fn read_after(log: &dyn EventLog, after: HubId, filter: &Filter) -> Vec<Seen> {
     let mut seen = Vec::new();
-    let mut visit = |record: &RecordView<'_>| {
+    let mut visit = shown(|record: &RecordView<'_>| {
         seen.push(Seen::new(record));
         ControlFlow::Continue(())
-    };
+    });
     let end = log.read(after, filter, u64::MAX, &mut visit).expect("read");
+    drop(visit);
     assert!(end.at_head, "{end:?}");
     seen
 }
@@ -140,6 +180,7 @@ pub(crate) struct Followed(Arc<Mutex<FollowedInner>>);
 #[derive(Debug, Default)]
 struct FollowedInner {
     begin: Option<HubId>,
+    forgotten: Option<HubId>,
     groups: Vec<Vec<Seen>>,
 }
 
@@ -170,6 +211,10 @@ impl Follower for Followed {
         let mut inner = self.inner();
         assert!(inner.begin.is_none(), "begun twice");
         inner.begin = Some(after);
+    }
+
+    fn forget(&mut self, through: HubId) {
+        self.inner().forgotten = Some(through);
     }
 
     fn committed(&mut self, group: &[RecordView<'_>]) {

@@ -143,16 +143,18 @@ fn run(config: &Config, open_files: u64, runtime: &Runtime, mut told: Told<'_>) 
 
 fn open_log(config: &Config, retention_bytes: u64, told: &mut Told<'_>) -> Result<Arc<dyn EventLog>, ServeError> {
     let folder = || config.data_dir.clone();
+    let disk = RealDisk::new(&config.data_dir).map_err(|source| ServeError::Folder { folder: folder(), source })?;
+    let not_opened = |source| ServeError::Log { folder: folder(), source };
     if config.durability == Durability::Memory {
         let log_config = MemoryLogConfig {
             memory_bytes: config.memory_bytes,
             idempotence_window: config.idempotence_window,
             idempotence_entries: config.idempotence_entries,
+            ..MemoryLogConfig::default()
         };
         told.line("events are in memory only, and a restart forgets them");
-        return Ok(Arc::new(MemoryLog::new(&log_config, Arc::new(SystemClock))));
+        return Ok(Arc::new(MemoryLog::open(disk, &log_config, Arc::new(SystemClock)).map_err(not_opened)?));
     }
-    let disk = RealDisk::new(&config.data_dir).map_err(|source| ServeError::Folder { folder: folder(), source })?;
     let log_config = FileLogConfig {
         segment_bytes: config.segment_bytes,
         retention_bytes,
@@ -160,9 +162,9 @@ fn open_log(config: &Config, retention_bytes: u64, told: &mut Told<'_>) -> Resul
         tail_bytes: config.tail_bytes as u64,
         idempotence_window: config.idempotence_window,
         idempotence_entries: config.idempotence_entries,
+        ..FileLogConfig::default()
     };
-    let opened = FileLog::open(disk, &log_config, Arc::new(SystemClock));
-    let (log, recovery) = opened.map_err(|source| ServeError::Log { folder: folder(), source })?;
+    let (log, recovery) = FileLog::open(disk, &log_config, Arc::new(SystemClock)).map_err(not_opened)?;
     let place = std::path::absolute(&config.data_dir).unwrap_or_else(|_| folder());
     let place = place.display();
     if recovery.created {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tidewire_auth::Verifier;
-use tidewire_log::{EventLog, MemoryLog, MemoryLogConfig, SystemClock, Tail};
+use tidewire_log::{EventLog, MemoryLog, MemoryLogConfig, SimDisk, SystemClock, Tail};
 
 use crate::config::{Config, Sources};
 use crate::hub::Hub;
@@ -23,7 +23,9 @@ impl Bench {
 
     pub(crate) fn with(flags: Vec<(&'static str, String)>) -> Bench {
         let config = Config::load(Sources { dev: true, flags, ..Sources::default() }).expect("a configuration");
-        let log: Arc<dyn EventLog> = Arc::new(MemoryLog::new(&MemoryLogConfig::default(), Arc::new(SystemClock)));
+        let log: Arc<dyn EventLog> = Arc::new(
+            MemoryLog::open(SimDisk::default(), &MemoryLogConfig::default(), Arc::new(SystemClock)).expect("opened"),
+        );
         let tail = Arc::new(Tail::new(1 << 20));
         log.follow(tail.follower());
         Bench { hub: Arc::new(Hub::new(&config, log, tail, 8, 1)) }

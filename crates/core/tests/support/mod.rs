@@ -3,20 +3,21 @@
 use std::sync::{Arc, mpsc};
 
 use tidewire_core::{CatchUp, Owed, Shard, SlotKey, Start, StreamStart};
-use tidewire_log::{Clock, Data, EventLog, Filter, HubId, MemoryLog, MemoryLogConfig, NewEvent, Tail, Types};
+use tidewire_log::{Clock, Data, EventLog, Filter, HubId, MemoryLog, MemoryLogConfig, NewEvent, SimDisk, Tail, Types};
 use tidewire_topic::{Matcher, MatcherSet, Topic};
 
 /// A clock that stands.
-struct Standing;
+pub(crate) struct StandingClock;
 
-impl Clock for Standing {
+impl Clock for StandingClock {
     fn now_ms(&self) -> u64 {
         1_000
     }
 }
 
-pub(crate) fn memory_log(memory_bytes: usize) -> MemoryLog {
-    MemoryLog::new(&MemoryLogConfig { memory_bytes, ..MemoryLogConfig::default() }, Arc::new(Standing))
+pub(crate) fn memory_log(memory_bytes: usize) -> MemoryLog<SimDisk> {
+    let config = MemoryLogConfig { memory_bytes, ..MemoryLogConfig::default() };
+    MemoryLog::open(SimDisk::default(), &config, Arc::new(StandingClock)).expect("opened")
 }
 
 pub(crate) fn publish(log: &dyn EventLog, topic: &str, data: &str) -> HubId {

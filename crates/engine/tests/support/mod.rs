@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tidewire_core::Cursor;
 use tidewire_engine::{Admission, Admit, Engine, EngineConfig, Head, Refusal, StreamStart};
-use tidewire_log::{Clock, Data, EventLog, Filter, MemoryLog, MemoryLogConfig, NewEvent, Tail, Types};
+use tidewire_log::{Clock, Data, EventLog, Filter, MemoryLog, MemoryLogConfig, NewEvent, SimDisk, Tail, Types};
 use tidewire_topic::{Matcher, MatcherSet, Topic};
 
 /// Long enough for any machine; a test that waits this long has failed.
@@ -25,7 +25,7 @@ impl Clock for Standing {
 }
 
 struct Targets {
-    log: Arc<MemoryLog>,
+    log: Arc<MemoryLog<SimDisk>>,
     tail: Arc<Tail>,
     gate: Arc<Mutex<()>>,
 }
@@ -61,7 +61,7 @@ impl Admit for Targets {
 
 pub(crate) struct Hub {
     pub(crate) engine: Engine,
-    pub(crate) log: Arc<MemoryLog>,
+    pub(crate) log: Arc<MemoryLog<SimDisk>>,
     pub(crate) handed_over: Receiver<(TcpStream, Vec<u8>, SocketAddr)>,
     /// While it is locked, admissions to the topic `gated` are not decided.
     pub(crate) gate: Arc<Mutex<()>>,
@@ -69,7 +69,9 @@ pub(crate) struct Hub {
 
 impl Hub {
     pub(crate) fn start(config: EngineConfig) -> Hub {
-        let log = Arc::new(MemoryLog::new(&MemoryLogConfig::default(), Arc::new(Standing)));
+        let log = Arc::new(
+            MemoryLog::open(SimDisk::default(), &MemoryLogConfig::default(), Arc::new(Standing)).expect("opened"),
+        );
         let tail = Arc::new(Tail::new(1 << 20));
         log.follow(tail.follower());
         let gate = Arc::default();

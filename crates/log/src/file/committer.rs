@@ -5,13 +5,13 @@ use std::sync::Arc;
 use super::cursor::FileCursor;
 use super::disk::Disk;
 use super::group::Group;
-use super::recovery::{self, Limits, OpenError, Recovery};
+use super::recovery::OpenError;
 use super::segments::{RollError, Segments, room_max};
 use super::shelf::Shelf;
 use crate::cursor::RecordCursor;
-use crate::file::layout::LogId;
 use crate::idempotence::{Fingerprints, Idempotence};
 use crate::sequencer::{Array, Plan, Sequencer};
+use crate::times::Moment;
 use crate::{AppendError, HubId, ReadError, RecordView};
 
 /// A group is closed once it is this long, in bytes.
@@ -20,7 +20,7 @@ const GROUP_BYTES: usize = 1 << 20;
 /// The fate of an array.
 pub(crate) type Answer = Result<Vec<HubId>, AppendError>;
 
-/// Sequences, writes and syncs, one group at a time, and trims: the file log without its thread.
+/// Sequences, writes and syncs, one group at a time: the file log without its thread.
 /// Time is passed in.
 pub(crate) struct Committer<D: Disk> {
     segments: Segments<D>,
@@ -37,28 +37,25 @@ pub(crate) struct Window {
 }
 
 impl<D: Disk> Committer<D> {
-    /// Opens the log in a locked folder.
+    /// Goes on in segments that are in order.
     ///
     /// # Errors
-    /// When the folder cannot be read, or is not what a log leaves behind.
+    /// When what was published in the window cannot be read back.
     pub(crate) fn open(
-        disk: D,
-        limits: &Limits,
+        segments: Segments<D>,
         window: Window,
         fingerprints: &Fingerprints,
-        now_ms: u64,
-        new_log_id: LogId,
-    ) -> Result<(Committer<D>, Recovery), OpenError> {
-        let (segments, mut recovery) = recovery::open(disk, limits, now_ms, new_log_id)?;
-        let idempotence = remember(segments.shelf(), window, fingerprints, now_ms).map_err(|error| match error {
-            ReadError::Io(source) => OpenError::Io { what: "read the idempotence window", source },
-            ReadError::Damaged { file, position } => {
-                OpenError::Damaged { file, position, what: "a record does not hold what was written" }
-            }
-        })?;
-        recovery.idempotence_entries = idempotence.len() as u64;
+        retention_ms: u64,
+    ) -> Result<Committer<D>, OpenError> {
+        let idempotence =
+            remember(segments.shelf(), window, fingerprints, retention_ms).map_err(|error| match error {
+                ReadError::Io(source) => OpenError::Io { what: "read the idempotence window", source },
+                ReadError::Damaged { file, position } => {
+                    OpenError::Damaged { file, position, what: "a record does not hold what was written" }
+                }
+            })?;
         let sequencer = Sequencer::new(segments.last_sequence(), segments.shelf().head(), idempotence);
-        Ok((Committer { segments, sequencer, group: Group::default(), failed: None }, recovery))
+        Ok(Committer { segments, sequencer, group: Group::default(), failed: None })
     }
 
     pub(crate) fn shelf(&self) -> &Arc<Shelf<D::File>> {
@@ -72,11 +69,6 @@ impl<D: Disk> Committer<D> {
     /// Whether an array will need another segment, if it is appended.
     pub(crate) fn needs_segment(&self, array: &Array) -> bool {
         array.bytes_max() as u64 > self.segments.room()
-    }
-
-    /// The place before every record that the log ever had.
-    pub(crate) fn first_place(&self) -> HubId {
-        self.segments.first_place()
     }
 
     pub(crate) fn sequencer(&self) -> &Sequencer {
@@ -96,7 +88,7 @@ impl<D: Disk> Committer<D> {
     /// Takes arrays from the front of `waiting` and commits them as one group. Returns the fate of
     /// those it took, with the tickets they came with; what it left goes into the next group.
     /// It takes at least one, if there is one.
-    pub(crate) fn commit<T>(&mut self, waiting: &mut VecDeque<(Array, T)>, now_ms: u64) -> Vec<(T, Answer)> {
+    pub(crate) fn commit<T>(&mut self, waiting: &mut VecDeque<(Array, T)>, moment: &Moment) -> Vec<(T, Answer)> {
         self.group.clear();
         let durable = self.segments.shelf().head();
         let mut answers = Vec::new();
@@ -107,7 +99,7 @@ impl<D: Disk> Committer<D> {
                 answers.extend(waiting.pop_front().map(|(_, ticket)| (ticket, answer)));
                 continue;
             }
-            let answer = match self.sequencer.plan(array, now_ms) {
+            let answer = match self.sequencer.plan(array, moment) {
                 Plan::Repeated(ids) => {
                     self.sequencer.note_repeated(ids.len());
                     Ok(ids)
@@ -116,8 +108,8 @@ impl<D: Disk> Committer<D> {
                 Plan::Append(planned) => match self.make_room(array, answers.len(), &mut no_space) {
                     Room::Here => {
                         let group = &mut self.group;
-                        Ok(self.sequencer.assign(array, &planned, now_ms, |draft, sequence, id| {
-                            group.push(draft, sequence, id, now_ms);
+                        Ok(self.sequencer.assign(array, &planned, moment, |draft, sequence, id| {
+                            group.push(draft, sequence, id, moment);
                         }))
                     }
                     Room::InTheNextGroup => break,
@@ -146,14 +138,6 @@ impl<D: Disk> Committer<D> {
     /// The records that the last call of [`Committer::commit`] made durable.
     pub(crate) fn committed(&self) -> Vec<RecordView<'_>> {
         self.group.records()
-    }
-
-    /// Removes what is retained no longer.
-    ///
-    /// # Errors
-    /// When the disk fails; it can be tried again.
-    pub(crate) fn trim(&mut self) -> io::Result<()> {
-        self.segments.trim()
     }
 
     fn make_room(&mut self, array: &Array, taken: usize, no_space: &mut Option<AppendError>) -> Room {
@@ -232,14 +216,13 @@ fn remember<F: super::disk::DiskFile>(
     let mut newest_first = Vec::new();
     let mut entries = 0;
     for segment in shelf.segments().into_iter().rev() {
-        // An id's milliseconds are never below its record's time.
-        let last_before = segment.header.before.id.ms;
+        let last_before = segment.header.before.retention_ms;
         let mut found = Vec::new();
         let mut cursor = FileCursor::of_segment(shelf, segment);
         while let Some(head) = cursor.advance()? {
-            if head.publisher_id.is_some() && idempotence.is_live(head.time_ms, now_ms) {
+            if head.publisher_id.is_some() && idempotence.is_live(head.retention_ms, now_ms) {
                 let record = cursor.record()?;
-                found.extend(fingerprints.of_record(&record).map(|print| (print, record.id, record.time_ms)));
+                found.extend(fingerprints.of_record(&record).map(|print| (print, record.id, record.retention_ms())));
             }
         }
         entries += found.len();

@@ -2,22 +2,35 @@
 //! shown. The runs go through the same steps as the log's thread, without the thread.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
 use super::committer::{Answer, Committer, Window};
 use super::cursor::FileCursor;
-use super::recovery::{Limits, OpenError};
+use super::keeper::Retention;
+use super::open::{self, Opened, Opening};
+use super::recovery::OpenError;
 use super::segments::fill_segment;
 use super::{Outage, SimDisk};
 use crate::cursor::RecordCursor;
 use crate::idempotence::Fingerprints;
 use crate::sequencer::Array;
-use crate::testing::{Seen, event, event_with_id};
+use crate::testing::{Seen, TestClock, event, event_with_id};
 use crate::{AppendError, HubId};
 
 const WINDOW: Window = Window { window_ms: 5_000, entries_max: 100_000 };
-const LIMITS: Limits = Limits { segment_bytes: 4096, retention_bytes: 4 * 4096 };
+const SEGMENT_BYTES: u64 = 4096;
+const RETENTION: Retention = Retention { bytes: 4 * SEGMENT_BYTES, age_ms: u64::MAX };
+
+fn opening(clock: &Arc<TestClock>) -> Opening {
+    Opening {
+        segment_bytes: SEGMENT_BYTES,
+        retention: RETENTION,
+        window: WINDOW,
+        ..super::tests::opening(Arc::clone(clock))
+    }
+}
 
 /// An event to publish. With an id its data follow from the id and the variant, so that it can be
 /// repeated; without one they are unlike any other.
@@ -34,6 +47,8 @@ enum Step {
     /// These arrays wait together.
     Append(Vec<Vec<Publication>>),
     Trim,
+    /// The clocks are kept, and the floor of ids moves.
+    Keep,
     /// The next segment is made ahead of need.
     Ahead,
     Clock(u64),
@@ -113,8 +128,9 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => arrays().prop_map(Step::Append),
         1 => Just(Step::Trim),
+        1 => Just(Step::Keep),
         1 => Just(Step::Ahead),
-        1 => prop_oneof![0..20_000_u64, Just(10_000)].prop_map(Step::Clock),
+        1 => prop_oneof![0..20_000_u64, Just(10_000), 0..1_000_000_u64].prop_map(Step::Clock),
         3 => (0..25_u64, arrays(), cut(), interruptions).prop_map(|(after, arrays, outage, interruptions)| {
             Step::Outage { after, arrays, outage, interruptions }
         }),
@@ -137,9 +153,9 @@ struct Known {
 
 struct Run {
     disk: SimDisk,
-    committer: Option<Committer<SimDisk>>,
+    log: Option<Opened<SimDisk>>,
     fingerprints: Fingerprints,
-    now_ms: u64,
+    clock: Arc<TestClock>,
     counter: u64,
     /// Everything that was ever shown, in order.
     shown: Vec<Seen>,
@@ -155,9 +171,9 @@ impl Run {
     fn new() -> Run {
         let mut run = Run {
             disk: SimDisk::default(),
-            committer: None,
+            log: None,
             fingerprints: Fingerprints::default(),
-            now_ms: 10_000,
+            clock: TestClock::at(10_000),
             counter: 0,
             shown: Vec::new(),
             unknown: Vec::new(),
@@ -169,20 +185,30 @@ impl Run {
         run
     }
 
+    fn log(&mut self) -> &mut Opened<SimDisk> {
+        self.log.as_mut().expect("open")
+    }
+
     fn committer(&mut self) -> &mut Committer<SimDisk> {
-        self.committer.as_mut().expect("open")
+        &mut self.log().committer
+    }
+
+    /// The retention clock, by which the window goes.
+    fn now_ms(&self) -> u64 {
+        self.log.as_ref().expect("open").times.moment().retention_ms
     }
 
     fn step(&mut self, step: Step) {
         match step {
             Step::Append(arrays) => self.append(&arrays),
             Step::Trim => {
-                self.committer().trim().expect("trimmed");
+                self.log().keeper.trim().expect("trimmed");
                 self.low_water = self.committer().shelf().low_water();
             }
+            Step::Keep => self.log().keeper.ledger.keep_times().expect("kept"),
             Step::Ahead => self.make_spare(),
             Step::Clock(now_ms) => {
-                self.now_ms = now_ms;
+                self.clock.set(now_ms);
                 let has_expired: Vec<_> =
                     self.known.iter().filter(|(_, known)| !self.is_live(known)).map(|(&key, _)| key).collect();
                 for key in has_expired {
@@ -198,7 +224,8 @@ impl Run {
                 self.append(&arrays);
                 // These may be what is interrupted.
                 self.make_spare();
-                self.committer().trim().unwrap_or_default();
+                self.log().keeper.trim().unwrap_or_default();
+                self.log().keeper.ledger.keep_times().unwrap_or_default();
                 self.disk = self.disk.restart(outage.into());
                 for interruption in interruptions {
                     interruption.plan(&self.disk);
@@ -228,7 +255,7 @@ impl Run {
     fn make_spare(&mut self) {
         let segments = self.committer().segments();
         if segments.wants_spare().is_some()
-            && let Ok(spare) = fill_segment(&**segments.disk(), LIMITS.segment_bytes)
+            && let Ok(spare) = fill_segment(&**segments.disk(), SEGMENT_BYTES)
         {
             segments.set_spare(spare);
         }
@@ -264,14 +291,15 @@ impl Run {
             waiting.push_back((Array::new(events, &self.fingerprints), ticket));
             data.push(texts);
         }
-        let now_ms = self.now_ms;
         while !waiting.is_empty() {
             let left = waiting.len();
             let before = self.shown.len();
-            let committer = self.committer.as_mut().expect("open");
-            let answers = committer.commit(&mut waiting, now_ms);
+            let Opened { committer, times, .. } = self.log.as_mut().expect("open");
+            let moment = times.moment();
+            let answers = committer.commit(&mut waiting, &moment);
             assert!(waiting.len() < left, "it takes at least one");
             self.shown.extend(committer.committed().iter().map(Seen::new));
+            assert!(self.shown.last().is_none_or(|last| last.id.ms <= moment.id_ms_max), "an id above the floor");
             assert!(self.shown.is_sorted_by(|a, b| a.id < b.id), "ids increase");
             for (ticket, answer) in answers {
                 self.judge(&arrays[ticket], &data[ticket], &answer, before);
@@ -335,22 +363,21 @@ impl Run {
     }
 
     fn known_now(&self, id: HubId, variant: bool) -> Known {
-        Known { id, variant, time_ms: self.now_ms, has_expired: false }
+        Known { id, variant, time_ms: self.now_ms(), has_expired: false }
     }
 
     fn is_live(&self, known: &Known) -> bool {
-        self.now_ms.saturating_sub(known.time_ms) < WINDOW.window_ms
+        self.now_ms().saturating_sub(known.time_ms) < WINDOW.window_ms
     }
 
-    fn try_open(&mut self) -> Result<Committer<SimDisk>, OpenError> {
-        let (disk, log_id) = (self.disk.clone(), *b"a log of a test.");
-        Committer::open(disk, &LIMITS, WINDOW, &self.fingerprints, self.now_ms, log_id).map(|(committer, _)| committer)
+    fn try_open(&mut self) -> Result<Opened<SimDisk>, OpenError> {
+        open::open(self.disk.clone(), &opening(&self.clock), &self.fingerprints)
     }
 
     /// Starts again, and compares what is there with what was shown.
     fn open(&mut self) {
-        let committer = self.try_open().expect("opened");
-        let shelf = committer.shelf();
+        let log = self.try_open().expect("opened");
+        let shelf = log.committer.shelf();
         let low_water = shelf.low_water();
         assert!(low_water >= self.low_water);
         let mut found = Vec::new();
@@ -359,7 +386,7 @@ impl Run {
         while cursor.advance().expect("read").is_some() {
             let record = cursor.record().expect("whole");
             found.push(Seen::new(&record));
-            times.push(record.time_ms);
+            times.push(record.retention_ms());
         }
         assert_eq!(shelf.head(), found.last().map_or(low_water, |last| last.id));
         let below = self.shown.partition_point(|seen| seen.id <= low_water);
@@ -377,6 +404,7 @@ impl Run {
             let there = unkeyed.iter().filter(|data| texts.contains(*data)).count();
             assert!(there == 0 || there == unkeyed.len(), "half an array is there");
         }
+        self.log = Some(log);
         // What was not there at this start never comes.
         let gone = self.unknown.drain(..).flatten().filter(|data| data.starts_with('#') && !texts.contains(data));
         self.refused.extend(gone);
@@ -394,7 +422,6 @@ impl Run {
         self.shown.truncate(below);
         self.shown.extend(found);
         self.low_water = low_water;
-        self.committer = Some(committer);
     }
 }
 
@@ -419,14 +446,15 @@ proptest! {
     ) {
         let mut disk = SimDisk::default();
         let open = |disk: &SimDisk, log_id: &[u8; 16]| {
-            Committer::open(disk.clone(), &LIMITS, WINDOW, &Fingerprints::default(), 10_000, *log_id)
+            let opening = Opening { new_log_id: *log_id, ..opening(&TestClock::at(10_000)) };
+            open::open(disk.clone(), &opening, &Fingerprints::default())
         };
         for interruption in interruptions {
             interruption.plan(&disk);
             drop(open(&disk, b"a log of a test."));
             disk = disk.restart(interruption.outage.into());
         }
-        let (committer, recovery) = open(&disk, b"another in place").expect("opened");
+        let Opened { committer, recovery, .. } = open(&disk, b"another in place").expect("opened");
         prop_assert_eq!(recovery.records, 0);
         prop_assert_eq!(committer.shelf().head(), HubId { ms: 10_000, seq: 0 });
     }

@@ -4,28 +4,25 @@ use std::collections::VecDeque;
 use std::fmt::Write;
 
 use super::SimDisk;
-use super::committer::{Committer, Window};
 use super::layout::segment_name;
 use super::manifest::MANIFEST;
-use super::recovery::Limits;
+use super::open::{self, Opened, Opening};
+use super::tests::opening;
 use crate::idempotence::Fingerprints;
 use crate::sequencer::Array;
-use crate::testing::event_with_id;
+use crate::testing::{TestClock, event_with_id};
 
 const PAGE: &str = include_str!("../../../../docs/format.md");
 
 #[test]
 fn the_bytes_on_the_format_page_are_what_is_written() {
     let disk = SimDisk::default();
-    let limits = Limits { segment_bytes: 4096, retention_bytes: 1 << 20 };
-    let window = Window { window_ms: 1000, entries_max: 10 };
     let fingerprints = Fingerprints::default();
-    let now_ms = 1_700_000_000_000;
-    let (mut committer, _) =
-        Committer::open(disk.clone(), &limits, window, &fingerprints, now_ms, *b"sixteen at large").expect("opened");
+    let opening = Opening { new_log_id: *b"sixteen at large", ..opening(TestClock::at(1_700_000_000_000)) };
+    let Opened { mut committer, times, .. } = open::open(disk.clone(), &opening, &fingerprints).expect("opened");
     let event = event_with_id("news/today", "msg-7", "Hello").private();
     let array = Array::new(vec![event], &fingerprints);
-    assert!(committer.commit(&mut VecDeque::from([(array, ())]), now_ms)[0].1.is_ok());
+    assert!(committer.commit(&mut VecDeque::from([(array, ())]), &times.moment())[0].1.is_ok());
 
     let segment = disk.contents(&segment_name(1)).expect("there");
     let used = segment.iter().rposition(|&b| b != 0).expect("written") + 1;

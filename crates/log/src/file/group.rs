@@ -1,5 +1,6 @@
 use super::layout::{GROUP_HEADER, GroupHeader, LogId};
 use crate::record::{Draft, Extent};
+use crate::times::Moment;
 use crate::{HubId, RecordView};
 
 /// How much room is kept from one group to the next.
@@ -15,19 +16,21 @@ pub(crate) struct Group {
     first_sequence: u64,
     last_sequence: u64,
     last_id: HubId,
+    retention_ms: u64,
 }
 
 impl Group {
-    pub(crate) fn push(&mut self, draft: &Draft, sequence: u64, id: HubId, time_ms: u64) {
+    pub(crate) fn push(&mut self, draft: &Draft, sequence: u64, id: HubId, moment: &Moment) {
         if self.is_empty() {
             self.bytes.resize(GROUP_HEADER, 0);
             self.first_sequence = sequence;
         }
-        let head_crc = draft.encode(sequence, id, time_ms, &mut self.bytes);
+        let head_crc = draft.encode(sequence, id, moment, &mut self.bytes);
         self.records_crc = crc32c::crc32c_append(self.records_crc, &head_crc.to_le_bytes());
         self.count += 1;
         self.last_sequence = sequence;
         self.last_id = id;
+        self.retention_ms = moment.retention_ms;
     }
 
     /// Forgets the records, and keeps some of the room.
@@ -52,6 +55,11 @@ impl Group {
 
     pub(crate) fn last_id(&self) -> HubId {
         self.last_id
+    }
+
+    /// The retention clock of its last record.
+    pub(crate) fn retention_ms(&self) -> u64 {
+        self.retention_ms
     }
 
     /// What its records take, in bytes.

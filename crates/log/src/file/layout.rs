@@ -28,6 +28,8 @@ pub(crate) struct SegmentEnd {
     pub(crate) id: HubId,
     /// How many of its bytes count.
     pub(crate) length: u64,
+    /// The retention clock of its last record.
+    pub(crate) retention_ms: u64,
 }
 
 /// The first bytes of a segment.
@@ -61,6 +63,7 @@ impl SegmentHeader {
         put(64, &self.before.id.ms.to_le_bytes());
         put(72, &self.before.id.seq.to_le_bytes());
         put(80, &self.before.length.to_le_bytes());
+        put(88, &self.before.retention_ms.to_le_bytes());
         let crc = crc32c::crc32c(&bytes[12..]);
         bytes[8..12].copy_from_slice(&crc.to_le_bytes());
         bytes
@@ -87,6 +90,7 @@ impl SegmentHeader {
                 sequence: field(56)?,
                 id: HubId { ms: field(64)?, seq: field(72)? },
                 length: field(80)?,
+                retention_ms: field(88)?,
             },
         })
     }
@@ -176,7 +180,13 @@ mod tests {
             log_id: LOG,
             first_sequence: 7,
             file_bytes: 4096,
-            before: SegmentEnd { first_sequence: 2, sequence: 6, id: HubId { ms: 5, seq: 4 }, length: 333 },
+            before: SegmentEnd {
+                first_sequence: 2,
+                sequence: 6,
+                id: HubId { ms: 5, seq: 4 },
+                length: 333,
+                retention_ms: 77,
+            },
         };
         let bytes = header.encode();
         assert_eq!(SegmentHeader::decode(&bytes), Ok(header));

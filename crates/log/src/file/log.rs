@@ -1,22 +1,24 @@
-use std::hash::{BuildHasher, RandomState};
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::committer::{Committer, Window, check_size};
+use super::committer::{Window, check_size};
 use super::cursor::FileCursor;
 use super::disk::{Disk, RealDisk};
-use super::layout::LogId;
-use super::recovery::{Limits, OpenError, Recovery};
+use super::folder;
+use super::keeper::{Keeper, Retention};
+use super::open::{self, Durability, EpochPlaces, Opened, Opening};
+use super::recovery::{OpenError, Recovery};
 use super::run::{Follow, Run, Shared, Ticket};
 use super::shelf::Shelf;
+use crate::background::{Background, Nudge};
 use crate::cursor::{self, Looked, RecordCursor};
 use crate::idempotence::Fingerprints;
 use crate::sequencer::Array;
 use crate::{
-    AppendError, Clock, Done, EventLog, Filter, Follower, HubId, LogStats, NewEvent, ReadEnd, ReadError, RecordView,
-    TopicSummary,
+    AppendError, Clock, Done, EventLog, Filter, Follower, HubId, LogStats, Met, NewEvent, ReadEnd, ReadError,
+    RecordView, Standing, TopicSummary,
 };
 
 /// The limits of a file log.
@@ -36,6 +38,15 @@ pub struct FileLogConfig {
     pub idempotence_window: Duration,
     /// How many publishers' ids are held for it; 1,000,000 by default, of about 100 bytes each.
     pub idempotence_entries: usize,
+    /// How old events become; 7 days by default. Whole segments are removed, once all they hold is older.
+    pub retention_age: Duration,
+    /// By how much events age, at most, while no process has the log open; 24 hours by default.
+    pub retention_catch_up: Duration,
+    /// What an event is before it is shown.
+    pub durability: Durability,
+    /// What the kernel calls its present start, zeros if it says nothing: with [`Durability::Os`], the log
+    /// knows by it whether all that was shown is there.
+    pub boot_id: [u8; 16],
 }
 
 impl Default for FileLogConfig {
@@ -47,6 +58,10 @@ impl Default for FileLogConfig {
             tail_bytes: 64 << 20,
             idempotence_window: Duration::from_secs(600),
             idempotence_entries: 1_000_000,
+            retention_age: Duration::from_secs(7 * 24 * 3600),
+            retention_catch_up: Duration::from_secs(24 * 3600),
+            durability: Durability::Commit,
+            boot_id: [0; 16],
         }
     }
 }
@@ -56,11 +71,15 @@ impl Default for FileLogConfig {
 pub struct FileLog<D: Disk = RealDisk> {
     shared: Arc<Shared>,
     shelf: Arc<Shelf<D::File>>,
-    first_place: HubId,
+    epochs: EpochPlaces,
     fingerprints: Fingerprints,
     segment_bytes: u64,
     append_queue_bytes: usize,
     thread: Mutex<Option<JoinHandle<()>>>,
+    keeping: Background,
+    keeper: Arc<Mutex<Keeper<D>>>,
+    /// Whether the manifest says that it is closed.
+    is_noted: Mutex<bool>,
     /// Given back when the thread has ended.
     _lock: D::Lock,
 }
@@ -72,33 +91,39 @@ impl<D: Disk> FileLog<D> {
     /// When another process has it, the folder cannot be read, or it is not what a log leaves
     /// behind.
     pub fn open(disk: D, config: &FileLogConfig, clock: Arc<dyn Clock>) -> Result<(FileLog<D>, Recovery), OpenError> {
-        let lock = disk.lock().map_err(|source| OpenError::Io { what: "lock the folder", source })?;
-        let lock = lock.ok_or(OpenError::Locked)?;
+        let lock = folder::lock(&disk)?;
         let fingerprints = Fingerprints::default();
-        let limits = Limits { segment_bytes: config.segment_bytes, retention_bytes: config.retention_bytes };
-        let window = Window {
-            window_ms: u64::try_from(config.idempotence_window.as_millis()).unwrap_or(u64::MAX),
-            entries_max: config.idempotence_entries,
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let opening = Opening {
+            segment_bytes: config.segment_bytes,
+            retention: Retention { bytes: config.retention_bytes, age_ms: millis(config.retention_age) },
+            window: Window { window_ms: millis(config.idempotence_window), entries_max: config.idempotence_entries },
+            durability: config.durability,
+            boot_id: config.boot_id,
+            retention_catch_up: config.retention_catch_up,
+            new_log_id: folder::random_log_id(),
+            clock,
         };
-        let (committer, recovery) =
-            Committer::open(disk, &limits, window, &fingerprints, clock.now_ms(), random_log_id())?;
+        let Opened { committer, keeper, times, epochs, recovery } = open::open(disk, &opening, &fingerprints)?;
         let shelf = Arc::clone(committer.shelf());
-        let first_place = committer.first_place();
         let shared = Arc::new(Shared::default());
-        let run = Run::new(Arc::clone(&shared), committer, config.tail_bytes)
-            .map_err(|source| OpenError::Io { what: "start the log's threads", source })?;
-        let thread = thread::Builder::new()
-            .name("log".to_owned())
-            .spawn(move || run.run(&*clock))
-            .map_err(|source| OpenError::Io { what: "start the log's threads", source })?;
+        let no_thread = |source| OpenError::Io { what: "start the log's threads", source };
+        let nudge = Nudge::default();
+        let keeper = Arc::new(Mutex::new(keeper));
+        let keeping = Background::start("log-keeper", nudge.clone(), turns(&keeper, &shared)).map_err(no_thread)?;
+        let run = Run::new(Arc::clone(&shared), committer, config.tail_bytes, times, nudge).map_err(no_thread)?;
+        let thread = thread::Builder::new().name("log".to_owned()).spawn(move || run.run()).map_err(no_thread)?;
         let log = FileLog {
             shared,
             shelf,
-            first_place,
+            epochs,
             fingerprints,
             segment_bytes: config.segment_bytes,
             append_queue_bytes: config.append_queue_bytes,
             thread: Mutex::new(Some(thread)),
+            keeping,
+            keeper,
+            is_noted: Mutex::new(false),
             _lock: lock,
         };
         Ok((log, recovery))
@@ -109,13 +134,16 @@ impl<D: Disk> FileLog<D> {
     }
 }
 
-/// The standard library's own source of randomness, which seeds its hash maps.
-fn random_log_id() -> LogId {
-    let half = || RandomState::new().hash_one(()).to_le_bytes();
-    let mut id = LogId::default();
-    id[..8].copy_from_slice(&half());
-    id[8..].copy_from_slice(&half());
-    id
+/// What the keeper's thread does again and again.
+fn turns<D: Disk>(keeper: &Arc<Mutex<Keeper<D>>>, shared: &Arc<Shared>) -> impl FnMut() -> Duration + Send + 'static {
+    let (keeper, shared) = (Arc::clone(keeper), Arc::clone(shared));
+    move || {
+        let (pause, done) = keeper.lock().unwrap_or_else(PoisonError::into_inner).turn();
+        if done.is_err() {
+            shared.stats().trim_failures += 1;
+        }
+        pause
+    }
 }
 
 impl<D: Disk> EventLog for FileLog<D> {
@@ -162,8 +190,8 @@ impl<D: Disk> EventLog for FileLog<D> {
         self.shelf.head()
     }
 
-    fn first_place(&self) -> HubId {
-        self.first_place
+    fn standing(&self, place: HubId) -> Standing {
+        self.epochs.standing(place, self.shelf.head())
     }
 
     fn low_water(&self) -> HubId {
@@ -175,7 +203,7 @@ impl<D: Disk> EventLog for FileLog<D> {
         after: HubId,
         filter: &Filter,
         scan_bytes_max: u64,
-        visit: &mut dyn FnMut(&RecordView<'_>) -> ControlFlow<()>,
+        visit: &mut dyn FnMut(Met<'_>) -> ControlFlow<()>,
     ) -> Result<ReadEnd, ReadError> {
         let head = self.shelf.head();
         let looked = match self.walk(after) {
@@ -247,6 +275,13 @@ impl<D: Disk> EventLog for FileLog<D> {
             // A panic there has been reported, and has failed the log.
             drop(thread.join());
         }
+        self.keeping.stop();
+        if std::mem::replace(&mut *self.is_noted.lock().unwrap_or_else(PoisonError::into_inner), true) {
+            return;
+        }
+        let mut keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
+        // Otherwise the next start finds out how the log stands.
+        drop(keeper.ledger.close());
     }
 }
 

@@ -4,15 +4,18 @@ use super::disk::{Disk, DiskFile};
 use super::layout::LogId;
 use crate::HubId;
 use crate::record::{u16_at, u32_at, u64_at};
+use crate::times::KeptTimes;
 
 /// The format of the manifest that this version writes, and the only one it reads.
-pub(crate) const MANIFEST_FORMAT: u32 = 1;
+pub(crate) const MANIFEST_FORMAT: u32 = 2;
+/// Epochs that are listed; the oldest ones are forgotten, and ids of theirs are foreign from then on.
+pub(crate) const EPOCHS_MAX: usize = 100;
 /// The manifest's name in the folder.
 pub(crate) const MANIFEST: &str = "manifest";
 /// Its name until it is whole.
 const MANIFEST_NEW: &str = "manifest.tmp";
 const MAGIC: [u8; 8] = *b"TWMANIF\0";
-const FIXED_BYTES: usize = 52;
+const FIXED_BYTES: usize = 96;
 /// Longer manifests are not read.
 const MANIFEST_BYTES_MAX: u64 = 1 << 20;
 
@@ -20,8 +23,11 @@ const MANIFEST_BYTES_MAX: u64 = 1 << 20;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Manifest {
     pub(crate) log_id: LogId,
-    /// The place at or below which segments have been removed.
+    /// The place at or below which segments have been removed; zero if there was never a segment.
     pub(crate) low_water: HubId,
+    pub(crate) times: KeptTimes,
+    pub(crate) state: State,
+    /// In order, never empty; the last one is the current one.
     pub(crate) epochs: Vec<Epoch>,
 }
 
@@ -31,6 +37,56 @@ pub(crate) struct Epoch {
     pub(crate) name: String,
     /// A place below all of its records.
     pub(crate) first: HubId,
+    /// A place not below any of its records; `first` while it is the current one.
+    pub(crate) last: HubId,
+}
+
+/// Whether a process uses the folder, and what it promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// It was closed, and everything in it is durable.
+    Closed,
+    /// What was shown is durable.
+    Commit,
+    /// What was shown is durable if the system goes on running that was started with this id.
+    Os(BootId),
+    /// What was shown is in memory.
+    Memory,
+}
+
+/// The id that the kernel gives each of its starts; zeros where it gives none.
+pub(crate) type BootId = [u8; 16];
+
+impl Manifest {
+    /// The manifest of a new log, which has no segment yet.
+    pub(crate) fn new(log_id: LogId, now_ms: u64) -> Manifest {
+        let first = HubId { ms: now_ms, seq: 0 };
+        Manifest {
+            log_id,
+            low_water: HubId::ZERO,
+            times: KeptTimes { floor_ms: now_ms, retention_ms: now_ms, wall_ms: now_ms },
+            state: State::Closed,
+            epochs: vec![Epoch { name: "1".to_owned(), first, last: first }],
+        }
+    }
+
+    /// The current epoch.
+    pub(crate) fn epoch(&self) -> &Epoch {
+        self.epochs.last().expect("a manifest has an epoch")
+    }
+
+    /// Begins an epoch whose ids lie above every id that was ever given out. The one before ends at `last`.
+    pub(crate) fn begin_epoch(&mut self, last: HubId, now_ms: u64) {
+        let first = HubId { ms: now_ms.max(self.times.floor_ms.saturating_add(1)), seq: 0 };
+        let number = self.epochs.last().and_then(|epoch| epoch.name.parse::<u64>().ok()).unwrap_or(0) + 1;
+        if let Some(before) = self.epochs.last_mut() {
+            before.last = last.max(before.first);
+        }
+        self.times.floor_ms = self.times.floor_ms.max(first.ms);
+        self.epochs.push(Epoch { name: number.to_string(), first, last: first });
+        let surplus = self.epochs.len().saturating_sub(EPOCHS_MAX);
+        self.epochs.drain(..surplus);
+    }
 }
 
 /// Why the manifest could not be read.
@@ -49,8 +105,10 @@ impl Manifest {
             let name_bytes = u16::try_from(epoch.name.len()).expect("an epoch's name is short");
             bytes.extend_from_slice(&name_bytes.to_le_bytes());
             bytes.extend_from_slice(epoch.name.as_bytes());
-            bytes.extend_from_slice(&epoch.first.ms.to_le_bytes());
-            bytes.extend_from_slice(&epoch.first.seq.to_le_bytes());
+            for place in [epoch.first, epoch.last] {
+                bytes.extend_from_slice(&place.ms.to_le_bytes());
+                bytes.extend_from_slice(&place.seq.to_le_bytes());
+            }
         }
         let epochs = u32::try_from(self.epochs.len()).expect("epochs are few");
         let mut put = |at: usize, field: &[u8]| bytes[at..at + field.len()].copy_from_slice(field);
@@ -59,7 +117,18 @@ impl Manifest {
         put(16, &self.log_id);
         put(32, &self.low_water.ms.to_le_bytes());
         put(40, &self.low_water.seq.to_le_bytes());
-        put(48, &epochs.to_le_bytes());
+        put(48, &self.times.floor_ms.to_le_bytes());
+        put(56, &self.times.retention_ms.to_le_bytes());
+        put(64, &self.times.wall_ms.to_le_bytes());
+        let (state, boot_id) = match self.state {
+            State::Closed => (0_u32, BootId::default()),
+            State::Commit => (1, BootId::default()),
+            State::Os(boot_id) => (2, boot_id),
+            State::Memory => (3, BootId::default()),
+        };
+        put(72, &state.to_le_bytes());
+        put(76, &boot_id);
+        put(92, &epochs.to_le_bytes());
         let crc = crc32c::crc32c(&bytes[12..]);
         bytes[8..12].copy_from_slice(&crc.to_le_bytes());
         bytes
@@ -82,17 +151,28 @@ impl Manifest {
         let low_water = id_at(32)?;
         let mut epochs = Vec::new();
         let mut at = FIXED_BYTES;
-        for _ in 0..u32_at(bytes, 48).map_err(damaged)? {
+        let field = |at| u64_at(bytes, at).map_err(damaged);
+        let times = KeptTimes { floor_ms: field(48)?, retention_ms: field(56)?, wall_ms: field(64)? };
+        let mut boot_id = BootId::default();
+        boot_id.copy_from_slice(&bytes[76..92]);
+        let state = match u32_at(bytes, 72).map_err(damaged)? {
+            0 => State::Closed,
+            1 => State::Commit,
+            2 => State::Os(boot_id),
+            3 => State::Memory,
+            _ => return Err(BadManifest::Damaged),
+        };
+        for _ in 0..u32_at(bytes, 92).map_err(damaged)? {
             let name_end = at + 2 + usize::from(u16_at(bytes, at).map_err(damaged)?);
             let name = bytes.get(at + 2..name_end).ok_or(BadManifest::Damaged)?;
             let name = String::from_utf8(name.to_vec()).map_err(|_| BadManifest::Damaged)?;
-            epochs.push(Epoch { name, first: id_at(name_end)? });
-            at = name_end + 16;
+            epochs.push(Epoch { name, first: id_at(name_end)?, last: id_at(name_end + 16)? });
+            at = name_end + 32;
         }
         if at != bytes.len() || epochs.is_empty() {
             return Err(BadManifest::Damaged);
         }
-        Ok(Manifest { log_id, low_water, epochs })
+        Ok(Manifest { log_id, low_water, times, state, epochs })
     }
 
     pub(crate) fn read<D: Disk>(disk: &D) -> Result<Manifest, BadManifest> {
@@ -128,10 +208,38 @@ mod tests {
         Manifest {
             log_id: *b"0123456789abcdef",
             low_water: HubId { ms: 9, seq: 8 },
+            times: KeptTimes { floor_ms: 70_000, retention_ms: 9_000, wall_ms: 9_001 },
+            state: State::Os(*b"a kernel's start"),
             epochs: vec![
-                Epoch { name: "1".into(), first: HubId { ms: 7, seq: 0 } },
-                Epoch { name: "after import".into(), first: HubId { ms: 8, seq: 6 } },
+                Epoch { name: "1".into(), first: HubId { ms: 7, seq: 0 }, last: HubId { ms: 7, seq: 5 } },
+                Epoch { name: "2".into(), first: HubId { ms: 8, seq: 6 }, last: HubId { ms: 8, seq: 6 } },
             ],
+        }
+    }
+
+    #[test]
+    fn an_epoch_begins_above_the_floor_and_the_oldest_are_forgotten() {
+        let mut manifest = manifest();
+        manifest.begin_epoch(HubId { ms: 9, seq: 9 }, 5);
+        assert_eq!(manifest.epochs[1].last, HubId { ms: 9, seq: 9 });
+        assert_eq!(*manifest.epoch(), Epoch { name: "3".into(), first: id(70_001), last: id(70_001) });
+        manifest.begin_epoch(HubId::ZERO, 90_000);
+        assert_eq!((manifest.epochs[2].last, manifest.epoch().first), (id(70_001), id(90_000)));
+        for _ in 0..EPOCHS_MAX {
+            manifest.begin_epoch(HubId::ZERO, 0);
+        }
+        assert_eq!((manifest.epochs.len(), &*manifest.epoch().name), (EPOCHS_MAX, "104"));
+    }
+
+    fn id(ms: u64) -> HubId {
+        HubId { ms, seq: 0 }
+    }
+
+    #[test]
+    fn every_state_comes_back() {
+        for state in [State::Closed, State::Commit, State::Os([7; 16]), State::Memory] {
+            let manifest = Manifest { state, ..manifest() };
+            assert_eq!(Manifest::decode(&manifest.encode()).expect("whole"), manifest);
         }
     }
 
@@ -156,9 +264,9 @@ mod tests {
     #[test]
     fn another_format_says_so() {
         let mut bytes = manifest().encode();
-        bytes[12] = 2;
+        bytes[12] = 9;
         let crc = crc32c::crc32c(&bytes[12..]);
         bytes[8..12].copy_from_slice(&crc.to_le_bytes());
-        assert!(matches!(Manifest::decode(&bytes), Err(BadManifest::OtherFormat(2))));
+        assert!(matches!(Manifest::decode(&bytes), Err(BadManifest::OtherFormat(9))));
     }
 }

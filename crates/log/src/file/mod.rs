@@ -6,12 +6,16 @@ mod committer;
 mod crash_tests;
 mod cursor;
 mod disk;
+pub(crate) mod folder;
 #[cfg(test)]
 mod format_example;
 mod group;
+mod keeper;
 mod layout;
+mod ledger;
 mod log;
 mod manifest;
+mod open;
 mod recovery;
 mod run;
 mod segments;
@@ -20,7 +24,11 @@ mod sim_disk;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use keeper::KEEP_EVERY;
+pub(crate) use open::EpochPlaces;
+
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use log::{FileLog, FileLogConfig};
+pub use open::Durability;
 pub use recovery::{OpenError, Recovery};
 pub use sim_disk::{Outage, SimDisk, SimFile, SimLock};

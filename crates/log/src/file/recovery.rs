@@ -8,7 +8,7 @@ use super::layout::{
     BadHeader, FORMAT, GROUP_HEADER, GROUP_MAGIC, GroupHeader, LogId, SEGMENT_HEADER, SegmentEnd, SegmentHeader,
     parse_segment_name, segment_name,
 };
-use super::manifest::{BadManifest, Epoch, MANIFEST, MANIFEST_FORMAT, Manifest};
+use super::manifest::{BadManifest, MANIFEST, MANIFEST_FORMAT, Manifest, State};
 use super::segments::{RollError, Segments, create_segment, fill_segment, write_zeros};
 use super::shelf::{Mark, Segment, Shelf};
 use crate::{HubId, RecordView};
@@ -96,12 +96,7 @@ pub struct Recovery {
     pub idempotence_entries: u64,
 }
 
-pub(crate) struct Limits {
-    pub(crate) segment_bytes: u64,
-    pub(crate) retention_bytes: u64,
-}
-
-fn io_error(what: &'static str) -> impl Fn(io::Error) -> OpenError {
+pub(crate) fn io_error(what: &'static str) -> impl Fn(io::Error) -> OpenError {
     move |source| OpenError::Io { what, source }
 }
 
@@ -112,12 +107,12 @@ fn damaged(file: &str, position: u64, what: &'static str) -> OpenError {
 /// Opens the log in a folder that is locked, or makes one with `new_log_id`, which must be random.
 pub(crate) fn open<D: Disk>(
     disk: D,
-    limits: &Limits,
+    segment_bytes: u64,
     now_ms: u64,
     new_log_id: LogId,
-) -> Result<(Segments<D>, Recovery), OpenError> {
-    if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&limits.segment_bytes) {
-        return Err(OpenError::SegmentBytes { bytes: limits.segment_bytes });
+) -> Result<(Segments<D>, Manifest, Recovery), OpenError> {
+    if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&segment_bytes) {
+        return Err(OpenError::SegmentBytes { bytes: segment_bytes });
     }
     // A name that is seen need not be durable, and what follows from it must not be before it.
     disk.sync_names().map_err(io_error("sync the folder"))?;
@@ -129,49 +124,65 @@ pub(crate) fn open<D: Disk>(
         firsts.extend(parse_segment_name(&name));
     }
     firsts.sort_unstable();
-    let (manifest, created) = match Manifest::read(&disk) {
-        Ok(manifest) => (manifest, false),
-        Err(BadManifest::Absent) => (create(&disk, &mut firsts, limits, now_ms, new_log_id)?, true),
-        Err(BadManifest::Damaged) => return Err(damaged(MANIFEST, 0, "its checksum is wrong")),
-        Err(BadManifest::OtherFormat(found)) => {
-            return Err(OpenError::OtherFormat { file: MANIFEST.to_owned(), found, expected: MANIFEST_FORMAT });
+    let (manifest, created) = match read_manifest(&disk)? {
+        Some(manifest) if manifest.low_water > HubId::ZERO => (manifest, false),
+        found => {
+            let mut manifest = found.unwrap_or_else(|| Manifest::new(new_log_id, now_ms));
+            create(&disk, &mut firsts, segment_bytes, now_ms, &mut manifest)?;
+            (manifest, true)
         }
-        Err(BadManifest::Io(error)) => return Err(io_error("read the manifest")(error)),
     };
     let mut segments = firsts
         .iter()
         .map(|&first_sequence| open_segment(&disk, first_sequence, &manifest.log_id))
         .collect::<Result<VecDeque<_>, _>>()?;
     remove_left_over(&disk, &mut segments, manifest.low_water)?;
-    let (opened, recovery) = recover(disk, limits, manifest, segments)?;
+    let (opened, recovery) = recover(disk, segment_bytes, &manifest, segments)?;
     let (records, _, segments) = opened.shelf.size();
-    Ok((opened, Recovery { created, records, segments, ..recovery }))
+    Ok((opened, manifest, Recovery { created, records, segments, ..recovery }))
 }
 
-/// Makes the first segment, then the manifest, which makes it a log.
+/// The manifest of the folder; none if it has none.
+pub(crate) fn read_manifest<D: Disk>(disk: &D) -> Result<Option<Manifest>, OpenError> {
+    match Manifest::read(disk) {
+        Ok(manifest) => Ok(Some(manifest)),
+        Err(BadManifest::Absent) => Ok(None),
+        Err(BadManifest::Damaged) => Err(damaged(MANIFEST, 0, "its checksum is wrong")),
+        Err(BadManifest::OtherFormat(found)) => {
+            Err(OpenError::OtherFormat { file: MANIFEST.to_owned(), found, expected: MANIFEST_FORMAT })
+        }
+        Err(BadManifest::Io(error)) => Err(io_error("read the manifest")(error)),
+    }
+}
+
+/// Makes the first segment, then the manifest, which makes it a log of segments. There may have been a
+/// log in memory before.
 fn create<D: Disk>(
     disk: &D,
     firsts: &mut Vec<u64>,
-    limits: &Limits,
+    segment_bytes: u64,
     now_ms: u64,
-    log_id: LogId,
-) -> Result<Manifest, OpenError> {
+    manifest: &mut Manifest,
+) -> Result<(), OpenError> {
     // A crash may have come between the two. Then the segment holds nothing.
     if !firsts.is_empty() && (firsts[..] != [1] || !is_unused(disk)?) {
         return Err(OpenError::NoManifest);
     }
-    let first = HubId { ms: now_ms, seq: 0 };
-    let before = SegmentEnd { id: first, ..SegmentEnd::default() };
-    let header = SegmentHeader { log_id, first_sequence: 1, file_bytes: limits.segment_bytes, before };
+    if manifest.state == State::Memory {
+        manifest.begin_epoch(manifest.epoch().first, now_ms);
+        manifest.state = State::Closed;
+    }
+    let first = manifest.epoch().first;
+    let before = SegmentEnd { id: first, retention_ms: now_ms, ..SegmentEnd::default() };
+    let header = SegmentHeader { log_id: manifest.log_id, first_sequence: 1, file_bytes: segment_bytes, before };
     let failed = io_error("make the first segment");
-    let file = fill_segment(disk, limits.segment_bytes).map_err(&failed)?;
+    let file = fill_segment(disk, segment_bytes).map_err(&failed)?;
     create_segment(disk, file, header).map_err(|error| match error {
         RollError::NotMade(error) | RollError::Uncertain(error) => failed(error),
     })?;
     *firsts = vec![1];
-    let manifest = Manifest { log_id, low_water: first, epochs: vec![Epoch { name: "1".to_owned(), first }] };
-    manifest.write(disk).map_err(io_error("write the manifest"))?;
-    Ok(manifest)
+    manifest.low_water = first;
+    manifest.write(disk).map_err(io_error("write the manifest"))
 }
 
 /// Whether the first segment holds nothing but its header.
@@ -224,8 +235,8 @@ fn remove_left_over<D: Disk>(
 /// Checks that the segments follow one another, and brings the last one in order.
 fn recover<D: Disk>(
     disk: D,
-    limits: &Limits,
-    manifest: Manifest,
+    segment_bytes: u64,
+    manifest: &Manifest,
     mut segments: VecDeque<Segment<D::File>>,
 ) -> Result<(Segments<D>, Recovery), OpenError> {
     let last = segments.pop_back().ok_or(OpenError::NoSegments)?;
@@ -257,14 +268,13 @@ fn recover<D: Disk>(
     let shelf = Shelf::new(manifest.log_id, sealed, end.last_id, end.last_sequence, manifest.low_water);
     let opened = Segments {
         disk: Arc::new(disk),
-        manifest,
         shelf: Arc::new(shelf),
         active,
         position: end.position,
         predecessor: end.predecessor,
         last_sequence: end.last_sequence,
-        segment_bytes: limits.segment_bytes,
-        retention_bytes: limits.retention_bytes,
+        retention_ms: end.retention_ms,
+        segment_bytes,
         spare: None,
     };
     Ok((opened, Recovery { cut_bytes, ..Recovery::default() }))
@@ -276,6 +286,8 @@ struct End {
     predecessor: u32,
     last_sequence: u64,
     last_id: HubId,
+    /// The retention clock of the last record.
+    retention_ms: u64,
     /// Where the last whole group begins; `position` if there is none.
     last_group: u64,
     marks: Vec<Mark>,
@@ -290,6 +302,7 @@ fn scan<F: DiskFile>(segment: &Segment<F>, log_id: &LogId) -> Result<End, OpenEr
         predecessor: 0,
         last_sequence: segment.header.first_sequence - 1,
         last_id: segment.header.before.id,
+        retention_ms: segment.header.before.retention_ms,
         last_group: SEGMENT_HEADER as u64,
         marks: Vec::new(),
     };
@@ -328,20 +341,21 @@ fn whole_group(
     }
     let mut body = window.load(file, body_at, header.body_bytes as usize, file_end)?;
     let (mut count, mut records_crc) = (0, 0);
-    let (mut last_sequence, mut last_id) = (end.last_sequence, end.last_id);
+    let (mut last_sequence, mut last_id, mut retention_ms) = (end.last_sequence, end.last_id, end.retention_ms);
     while !body.is_empty() {
         let Ok((record, rest)) = RecordView::parse_first(body) else { return Ok(None) };
         if record.sequence != last_sequence + 1 || record.id <= last_id {
             return Ok(None);
         }
         records_crc = crc32c::crc32c_append(records_crc, &record.head_crc().to_le_bytes());
-        (last_sequence, last_id) = (record.sequence, record.id);
+        (last_sequence, last_id, retention_ms) = (record.sequence, record.id, record.retention_ms());
         count += 1;
         body = rest;
     }
     let is_whole = count == header.count && records_crc == header.records_crc;
     let last_group = end.position;
-    Ok(is_whole.then(|| End { position, predecessor, last_sequence, last_id, last_group, marks: Vec::new() }))
+    let marks = Vec::new();
+    Ok(is_whole.then(|| End { position, predecessor, last_sequence, last_id, retention_ms, last_group, marks }))
 }
 
 /// Whether a group behind the end says that more was durable than is whole.

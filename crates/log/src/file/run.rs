@@ -2,17 +2,15 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
-use std::time::Duration;
 
 use super::ahead::Ahead;
 use super::committer::Committer;
 use super::cursor::FileCursor;
 use super::disk::Disk;
+use crate::background::Nudge;
 use crate::sequencer::Array;
-use crate::{AppendError, Clock, Done, Follower, LogStats};
-
-/// How often old segments are looked for.
-const TRIM_EVERY: Duration = Duration::from_secs(10);
+use crate::times::Times;
+use crate::{AppendError, Done, Follower, LogStats};
 
 /// What the committing thread shares with the others.
 #[derive(Default)]
@@ -64,22 +62,29 @@ pub(super) struct Run<D: Disk> {
     ahead: Ahead<D>,
     follower: Option<Box<dyn Follower>>,
     tail_bytes: u64,
+    times: Arc<Times>,
+    /// Calls the keeper when there is something to trim.
+    keeper: Nudge,
 }
 
 impl<D: Disk> Run<D> {
     /// # Errors
     /// When the thread that makes segments ahead of need cannot be started.
-    pub(super) fn new(shared: Arc<Shared>, mut committer: Committer<D>, tail_bytes: u64) -> io::Result<Run<D>> {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        mut committer: Committer<D>,
+        tail_bytes: u64,
+        times: Arc<Times>,
+        keeper: Nudge,
+    ) -> io::Result<Run<D>> {
         let ahead = Ahead::start(Arc::clone(committer.segments().disk()))?;
-        Ok(Run { shared, committer, ahead, follower: None, tail_bytes })
+        Ok(Run { shared, committer, ahead, follower: None, tail_bytes, times, keeper })
     }
 
-    pub(super) fn run(mut self, clock: &dyn Clock) {
+    pub(super) fn run(mut self) {
         let _ending = Ending(Arc::clone(&self.shared));
-        self.trim();
-        let mut trim_at = clock.monotonic() + TRIM_EVERY;
         loop {
-            let Work { mut waiting, follow, is_closed } = self.wait_until(trim_at, clock);
+            let Work { mut waiting, follow, is_closed } = self.wait();
             if let Some(Follow { follower, begun }) = follow {
                 self.begin(follower);
                 // Who asked may have gone away.
@@ -89,37 +94,32 @@ impl<D: Disk> Run<D> {
                 return;
             }
             while !waiting.is_empty() {
-                self.commit(&mut waiting, clock);
-            }
-            if clock.monotonic() >= trim_at {
-                self.trim();
-                trim_at = clock.monotonic() + TRIM_EVERY;
+                self.commit(&mut waiting);
             }
         }
     }
 
-    /// Waits for something to do, at most until `deadline`, and takes all of it.
-    fn wait_until(&self, deadline: Duration, clock: &dyn Clock) -> Work {
-        let mut queue = self.shared.queue();
-        while queue.waiting.is_empty() && queue.follow.is_none() && !queue.is_closed {
-            let Some(left) = deadline.checked_sub(clock.monotonic()).filter(|left| !left.is_zero()) else { break };
-            queue = self.shared.news.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
+    /// Waits for something to do, and takes all of it.
+    fn wait(&self) -> Work {
+        let queue = self.shared.queue();
+        let has_time = |queue: &mut Queue| queue.waiting.is_empty() && queue.follow.is_none() && !queue.is_closed;
+        let mut queue = self.shared.news.wait_while(queue, has_time).unwrap_or_else(PoisonError::into_inner);
         let waiting = std::mem::take(&mut queue.waiting);
         Work { waiting, follow: queue.follow.take(), is_closed: queue.is_closed }
     }
 
     /// Commits one group of what waits, shows it, and answers.
-    fn commit(&mut self, waiting: &mut VecDeque<(Array, Ticket)>, clock: &dyn Clock) {
+    fn commit(&mut self, waiting: &mut VecDeque<(Array, Ticket)>) {
         if waiting.front().is_some_and(|(array, _)| self.committer.needs_segment(array))
             && let Some(spare) = self.ahead.wait()
         {
             self.committer.segments().set_spare(spare);
         }
         let segments = self.committer.shelf().size().2;
-        let begun = clock.monotonic();
-        let answers = self.committer.commit(waiting, clock.now_ms());
-        let micros = u64::try_from(clock.monotonic().saturating_sub(begun).as_micros()).unwrap_or(u64::MAX);
+        let begun = self.times.clock().monotonic();
+        let answers = self.committer.commit(waiting, &self.times.moment());
+        let micros =
+            u64::try_from(self.times.clock().monotonic().saturating_sub(begun).as_micros()).unwrap_or(u64::MAX);
         let records = self.committer.committed();
         if !records.is_empty() {
             if let Some(follower) = &mut self.follower {
@@ -151,7 +151,7 @@ impl<D: Disk> Run<D> {
             self.ahead.begin(bytes);
         }
         if self.committer.shelf().size().2 > segments {
-            self.trim();
+            self.keeper.call();
         }
     }
 
@@ -176,12 +176,6 @@ impl<D: Disk> Run<D> {
             }
         }
         self.follower = Some(follower);
-    }
-
-    fn trim(&mut self) {
-        if self.committer.failure().is_none() && self.committer.trim().is_err() {
-            self.shared.stats().trim_failures += 1;
-        }
     }
 }
 

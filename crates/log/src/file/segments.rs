@@ -4,7 +4,6 @@ use std::sync::Arc;
 use super::disk::{Disk, DiskFile};
 use super::group::Group;
 use super::layout::{GROUP_HEADER, SEGMENT_HEADER, SegmentEnd, SegmentHeader, segment_name};
-use super::manifest::Manifest;
 use super::shelf::{Mark, Segment, Shelf};
 use crate::HubId;
 
@@ -27,7 +26,6 @@ pub(crate) enum RollError {
 /// After an error of [`Segments::write`] nothing may be written any more.
 pub(crate) struct Segments<D: Disk> {
     pub(super) disk: Arc<D>,
-    pub(super) manifest: Manifest,
     pub(super) shelf: Arc<Shelf<D::File>>,
     pub(super) active: Arc<Segment<D::File>>,
     /// Where the next group goes in the active segment.
@@ -35,8 +33,9 @@ pub(crate) struct Segments<D: Disk> {
     /// The checksum of the header of the last group in the active segment.
     pub(super) predecessor: u32,
     pub(super) last_sequence: u64,
+    /// The retention clock of the last record.
+    pub(super) retention_ms: u64,
     pub(super) segment_bytes: u64,
-    pub(super) retention_bytes: u64,
     /// The file of the next segment, made ahead of need.
     pub(super) spare: Option<D::File>,
 }
@@ -50,9 +49,14 @@ impl<D: Disk> Segments<D> {
         self.last_sequence
     }
 
-    /// The place with which the first epoch begins.
-    pub(crate) fn first_place(&self) -> HubId {
-        self.manifest.epochs.first().map_or(HubId::ZERO, |epoch| epoch.first)
+    /// Goes on with ids above this place, which is the head until there is a record behind it.
+    pub(crate) fn begin_at(&mut self, place: HubId) {
+        self.shelf.raise_head(place);
+    }
+
+    /// The retention clock of the last record.
+    pub(crate) fn retention_ms(&self) -> u64 {
+        self.retention_ms
     }
 
     /// How many bytes of records fit in the active segment, in one group.
@@ -95,6 +99,7 @@ impl<D: Disk> Segments<D> {
         self.position += bytes.len() as u64;
         self.predecessor = crc;
         self.last_sequence = last_sequence;
+        self.retention_ms = group.retention_ms();
         self.shelf.commit(self.position, last_id, last_sequence);
         Ok(())
     }
@@ -113,6 +118,7 @@ impl<D: Disk> Segments<D> {
                 sequence: self.last_sequence,
                 id: self.shelf.head(),
                 length: self.position,
+                retention_ms: self.retention_ms,
             }
         };
         let header = SegmentHeader {
@@ -131,33 +137,6 @@ impl<D: Disk> Segments<D> {
         self.position = SEGMENT_HEADER as u64;
         self.predecessor = 0;
         Ok(())
-    }
-
-    /// Removes the oldest segments while all of them take more than `retention_bytes`. The mark
-    /// moves first, durably: readers are told, also after a crash between the two.
-    ///
-    /// # Errors
-    /// When the disk fails; it can be tried again.
-    pub(crate) fn trim(&mut self) -> io::Result<()> {
-        let segments = self.shelf.segments();
-        let mut bytes: u64 = segments.iter().map(|segment| segment.header.file_bytes).sum();
-        let mut count = 0;
-        while bytes > self.retention_bytes && count + 1 < segments.len() {
-            bytes -= segments[count].header.file_bytes;
-            count += 1;
-        }
-        if count == 0 {
-            return Ok(());
-        }
-        let low_water = segments[count].header.before.id;
-        let manifest = Manifest { low_water, ..self.manifest.clone() };
-        manifest.write(&*self.disk)?;
-        self.manifest = manifest;
-        self.shelf.remove(count, low_water);
-        for segment in &segments[..count] {
-            self.disk.unlink(&segment.name)?;
-        }
-        self.disk.sync_names()
     }
 }
 

@@ -152,6 +152,12 @@ impl<F> Shelf<F> {
         inner.last_sequence = last_sequence;
     }
 
+    /// Makes a place the head, if it lies above it.
+    pub(crate) fn raise_head(&self, place: HubId) {
+        let mut inner = self.write();
+        inner.head = inner.head.max(place);
+    }
+
     /// Puts a new segment at the end, in place of one that begins with the same sequence.
     pub(crate) fn push(&self, segment: Arc<Segment<F>>) {
         let mut inner = self.write();

@@ -1,13 +1,13 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::testing::{event, event_with_id};
+use crate::testing::{event, event_with_id, moment};
 
 const ID: HubId = HubId { ms: 17, seq: 3 };
 
 fn encode(event: &NewEvent) -> Vec<u8> {
     let mut bytes = Vec::new();
-    Draft::new(event).encode(9, ID, 18, &mut bytes);
+    Draft::new(event).encode(9, ID, &moment(18), &mut bytes);
     bytes
 }
 
@@ -67,7 +67,7 @@ proptest! {
         let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
         let draft = Draft::new(&event(&topics, &data));
         let mut bytes = Vec::new();
-        draft.encode(9, HubId { ms, seq }, 18, &mut bytes);
+        draft.encode(9, HubId { ms, seq }, &moment(18), &mut bytes);
         prop_assert!(bytes.len() <= draft.bytes_max());
         let (record, rest) = RecordView::parse_first(&bytes).expect("whole");
         prop_assert!(rest.is_empty());

@@ -3,17 +3,17 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::committer::{Committer, Window};
 use super::super::layout::{GROUP_HEADER, SEGMENT_HEADER, segment_name};
-use super::super::recovery::Limits;
+use super::super::open::{self, Opened};
 use super::super::{FileLog, FileLogConfig, OpenError, Outage, RealDisk, Recovery, SimDisk};
-use super::{BEGINNING, config, open, try_open_with};
+use super::{BEGINNING, config, opening, try_open_with};
 use crate::idempotence::Fingerprints;
 use crate::sequencer::Array;
 use crate::testing::{
-    Followed, TestClock, append, event, event_with_id, everything, read_after, read_all, texts, try_append,
+    Followed, TestClock, append, event, event_with_id, eventually, everything, read_after, read_all, shown, texts,
+    try_append,
 };
-use crate::{AppendError, Clock, EventLog, HubId, RecordView};
+use crate::{AppendError, Clock, EventLog, HubId, RecordView, Standing};
 
 #[test]
 fn a_log_on_a_real_disk_comes_back_and_ids_go_on() {
@@ -31,7 +31,8 @@ fn a_log_on_a_real_disk_comes_back_and_ids_go_on() {
     assert_eq!((recovery.created, recovery.records, recovery.cut_bytes), (false, 50, 0));
     assert!(recovery.segments > 4, "{recovery:?}");
     assert_eq!(read_all(&log), before);
-    assert_eq!((log.head(), log.first_place()), (ids[49], HubId { ms: BEGINNING, seq: 0 }));
+    assert_eq!(log.head(), ids[49]);
+    assert_eq!(log.standing(ids[0]), Standing::Current);
     assert!(append(&log, vec![event(&["t"], "")])[0] > ids[49]);
 }
 
@@ -47,7 +48,7 @@ fn a_segment_size_out_of_range_is_refused() {
 #[test]
 fn an_array_of_one_byte_more_than_a_segment_holds_is_refused() {
     let disk = SimDisk::default();
-    let log = open(&disk);
+    let log = super::open(&disk);
     let sized = |n: usize| vec![event(&["t"], &"x".repeat(n))];
     let Err(AppendError::TooLarge { bytes, bytes_max }) = try_append(&log, sized(4096)) else { panic!("not refused") };
     assert_eq!(bytes_max, 4096 - SEGMENT_HEADER - GROUP_HEADER);
@@ -59,19 +60,19 @@ fn an_array_of_one_byte_more_than_a_segment_holds_is_refused() {
     drop(log);
     // Larger segments take it, also when the newest one is small and empty.
     let disk = SimDisk::default();
-    drop(open(&disk));
+    drop(super::open(&disk));
     let larger = FileLogConfig { segment_bytes: 8192, ..config() };
     let (log, _) = try_open_with(disk.clone(), &larger, BEGINNING).expect("opened");
     append(&log, sized(fits + 1));
     assert_eq!((log.stats().segments, log.stats().bytes), (1, 8192));
     drop(log);
-    assert_eq!(read_all(&open(&disk)).len(), 1);
+    assert_eq!(read_all(&super::open(&disk)).len(), 1);
 }
 
 #[test]
 fn a_full_disk_refuses_what_needs_another_segment_until_there_is_room() {
     let disk = SimDisk::default();
-    let log = open(&disk);
+    let log = super::open(&disk);
     let big = || vec![event(&["t"], &"x".repeat(1500))];
     append(&log, big());
     // Before the segment is half full, and the next one made ahead of need.
@@ -87,14 +88,14 @@ fn a_full_disk_refuses_what_needs_another_segment_until_there_is_room() {
     disk.set_space(None);
     append(&log, big());
     drop(log);
-    assert_eq!(read_all(&open(&disk)).len(), 4);
+    assert_eq!(read_all(&super::open(&disk)).len(), 4);
 }
 
 #[test]
 fn after_a_failed_sync_nothing_is_taken_and_what_was_committed_is_read() {
     for (seed, outage) in [(0, Outage::Kill), (1, Outage::PowerCut(1)), (2, Outage::PowerCut(2))] {
         let disk = SimDisk::default();
-        let log = open(&disk);
+        let log = super::open(&disk);
         let followed = Followed::default();
         log.follow(followed.follower());
         append(&log, vec![event_with_id("t", "x", "committed")]);
@@ -106,17 +107,15 @@ fn after_a_failed_sync_nothing_is_taken_and_what_was_committed_is_read() {
         assert_eq!(texts(&read_all(&log)), ["committed"]);
         assert_eq!(texts(&followed.all()), ["committed"]);
         drop(log);
-        let log = open(&disk.restart(outage));
+        let log = super::open(&disk.restart(outage));
         let seen = read_all(&log);
         assert!(matches!(&texts(&seen)[..], ["committed"] | ["committed", "lost?"]), "{seen:?} with {seed}");
         append(&log, vec![event(&["t"], "on")]);
     }
 }
 
-fn committer_of_short_segments(disk: SimDisk, fingerprints: &Fingerprints) -> Committer<SimDisk> {
-    let limits = Limits { segment_bytes: 4096, retention_bytes: u64::MAX };
-    let window = Window { window_ms: 1000, entries_max: 10 };
-    Committer::open(disk, &limits, window, fingerprints, BEGINNING, [7; 16]).expect("opened").0
+fn open_short_segments(disk: SimDisk, fingerprints: &Fingerprints) -> Opened<SimDisk> {
+    open::open(disk, &opening(TestClock::at(BEGINNING)), fingerprints).expect("opened")
 }
 
 /// Were the old segment written on after this, and the new one found at the next start, its
@@ -125,10 +124,10 @@ fn committer_of_short_segments(disk: SimDisk, fingerprints: &Fingerprints) -> Co
 fn when_it_is_not_known_whether_a_new_segment_is_there_the_log_has_failed() {
     let disk = SimDisk::default();
     let fingerprints = Fingerprints::default();
-    let mut committer = committer_of_short_segments(disk.clone(), &fingerprints);
+    let Opened { mut committer, times, .. } = open_short_segments(disk.clone(), &fingerprints);
     let mut commit = |data: &str| {
         let mut waiting = VecDeque::from([(Array::new(vec![event(&["t"], data)], &fingerprints), ())]);
-        committer.commit(&mut waiting, BEGINNING).remove(0).1
+        committer.commit(&mut waiting, &times.moment()).remove(0).1
     };
     let big = "x".repeat(1500);
     assert!(commit(&big).is_ok() && commit(&big).is_ok());
@@ -139,7 +138,7 @@ fn when_it_is_not_known_whether_a_new_segment_is_there_the_log_has_failed() {
     assert!(matches!(commit("would fit"), Err(AppendError::Failed { .. })));
     drop(committer);
     for seed in 0..10 {
-        assert_eq!(read_all(&open(&disk.restart(Outage::PowerCut(seed)))).len(), 2);
+        assert_eq!(read_all(&super::open(&disk.restart(Outage::PowerCut(seed)))).len(), 2);
     }
 }
 
@@ -148,10 +147,10 @@ fn when_it_is_not_known_whether_a_new_segment_is_there_the_log_has_failed() {
 fn a_segment_that_cannot_be_made_now_may_be_made_later() {
     let disk = SimDisk::default();
     let fingerprints = Fingerprints::default();
-    let mut committer = committer_of_short_segments(disk.clone(), &fingerprints);
+    let Opened { mut committer, times, .. } = open_short_segments(disk.clone(), &fingerprints);
     let mut commit = || {
         let array = Array::new(vec![event(&["t"], &"x".repeat(1500))], &fingerprints);
-        committer.commit(&mut VecDeque::from([(array, ())]), BEGINNING).remove(0).1
+        committer.commit(&mut VecDeque::from([(array, ())]), &times.moment()).remove(0).1
     };
     assert!(commit().is_ok() && commit().is_ok());
     disk.fail_sync_after(0);
@@ -166,17 +165,17 @@ fn a_segment_that_cannot_be_made_now_may_be_made_later() {
 #[test]
 fn a_segment_is_begun_only_by_the_first_array_of_a_group() {
     let fingerprints = Fingerprints::default();
-    let mut committer = committer_of_short_segments(SimDisk::default(), &fingerprints);
+    let Opened { mut committer, times, .. } = open_short_segments(SimDisk::default(), &fingerprints);
     let array = |event| (Array::new(vec![event], &fingerprints), ());
     let retried = || event_with_id("t", "retried", "");
     let big = || event(&["t"], &"x".repeat(3000));
     let mut waiting = VecDeque::from([array(retried()), array(big())]);
-    assert_eq!(committer.commit(&mut waiting, BEGINNING).len(), 2);
+    assert_eq!(committer.commit(&mut waiting, &times.moment()).len(), 2);
     let mut waiting = VecDeque::from([array(retried()), array(big())]);
     assert!(!committer.needs_segment(&waiting[0].0) && committer.needs_segment(&waiting[1].0));
-    assert_eq!(committer.commit(&mut waiting, BEGINNING).len(), 1, "the retry alone");
+    assert_eq!(committer.commit(&mut waiting, &times.moment()).len(), 1, "the retry alone");
     assert_eq!(committer.shelf().size().2, 1);
-    assert_eq!(committer.commit(&mut waiting, BEGINNING).len(), 1, "it is the first now");
+    assert_eq!(committer.commit(&mut waiting, &times.moment()).len(), 1, "it is the first now");
     assert_eq!(committer.shelf().size().2, 2);
 }
 
@@ -222,9 +221,10 @@ fn the_segments_that_a_crash_left_below_the_mark_are_removed() {
     let (log, _) = try_open_with(disk.clone(), &config, BEGINNING).expect("opened");
     let first = disk.contents(&segment_name(1)).expect("there");
     fill(&log);
+    eventually("old segments are removed", || log.stats().segments == 4);
     let (low_water, stats) = (log.low_water(), log.stats());
     assert_eq!((stats.segments, stats.bytes, stats.trim_failures), (4, 4 * 4096, 0));
-    assert!(low_water > log.first_place());
+    assert!(low_water > HubId { ms: BEGINNING, seq: 0 });
     drop(log);
     assert!(!disk.names().contains(&segment_name(1)));
     disk.put(&segment_name(1), first);
@@ -237,7 +237,7 @@ fn the_segments_that_a_crash_left_below_the_mark_are_removed() {
 #[test]
 fn less_retention_after_a_restart_removes_segments_by_itself() {
     let disk = SimDisk::default();
-    let log = open(&disk);
+    let log = super::open(&disk);
     for _ in 0..20 {
         append(&log, vec![event(&["t"], &"x".repeat(1000))]);
     }
@@ -245,9 +245,7 @@ fn less_retention_after_a_restart_removes_segments_by_itself() {
     drop(log);
     let less = FileLogConfig { retention_bytes: 1, ..config() };
     let (log, _) = try_open_with(disk, &less, BEGINNING).expect("opened");
-    // The thread trims before anything else; a follower has begun after that.
-    log.follow(Followed::default().follower());
-    assert_eq!(log.stats().segments, 1, "the newest one stays");
+    eventually("all but the newest one are removed", || log.stats().segments == 1);
     assert_eq!(read_after(&log, log.low_water(), &everything()), read_all(&log));
 }
 
@@ -260,14 +258,16 @@ fn a_reader_whose_segment_is_removed_goes_on_with_what_is_left() {
     let before = [vec![log.head()], fill()].concat();
     let mut seen = Vec::new();
     let mut after = Vec::new();
-    let mut visit = |record: &RecordView<'_>| {
+    let mut visit = shown(|record: &RecordView<'_>| {
         seen.push(record.id);
         if seen.len() == 1 {
             after = fill();
+            eventually("old segments are removed", || log.stats().segments == 2);
         }
         ControlFlow::Continue(())
-    };
+    });
     let end = log.read(HubId::ZERO, &everything(), u64::MAX, &mut visit).expect("read");
+    drop(visit);
     assert!(before.contains(&seen[0]), "the open file was still read");
     assert!(end.low_water > seen[0], "and the reader can tell that something went");
     assert_eq!(seen.last(), after.last());
@@ -291,11 +291,12 @@ fn in_a_long_segment_every_place_is_found() {
         for (n, &id) in ids.iter().enumerate() {
             assert!(log.event(id, &mut |record| assert_eq!(record.id, id)).expect("read"), "{id}");
             let mut next = None;
-            let mut visit = |record: &RecordView<'_>| {
+            let mut visit = shown(|record: &RecordView<'_>| {
                 next = Some(record.id);
                 ControlFlow::Break(())
-            };
+            });
             log.read(id, &everything(), u64::MAX, &mut visit).expect("read");
+            drop(visit);
             assert_eq!(next, ids.get(n + 1).copied(), "after {id}");
         }
         assert_eq!(read_all(log).len(), ids.len());
@@ -308,18 +309,19 @@ fn in_a_long_segment_every_place_is_found() {
 
 #[test]
 fn a_reader_meets_what_is_committed_meanwhile_also_where_its_segment_ends() {
-    let log = open(&SimDisk::default());
+    let log = super::open(&SimDisk::default());
     let fill = |count| (0..count).flat_map(|_| append(&log, vec![event(&["t"], &"x".repeat(500))])).collect::<Vec<_>>();
     let mut ids = fill(2);
     let mut seen = Vec::new();
-    let mut visit = |record: &RecordView<'_>| {
+    let mut visit = shown(|record: &RecordView<'_>| {
         seen.push(record.id);
         if seen.len() == 1 {
             ids.extend(fill(20));
         }
         ControlFlow::Continue(())
-    };
+    });
     let end = log.read(HubId::ZERO, &everything(), u64::MAX, &mut visit).expect("read");
+    drop(visit);
     assert!(log.stats().segments > 2);
     assert_eq!(seen, ids);
     assert_eq!((end.looked_at, end.at_head), (ids[21], true));

@@ -1,15 +1,34 @@
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::committer::Window;
+use super::keeper::Retention;
+use super::open::{Durability, Opening};
 use super::{Disk, FileLog, FileLogConfig, OpenError, Recovery, SimDisk};
 use crate::conformance::{Setup, conformance};
 use crate::testing::TestClock;
 use crate::{Clock, EventLog};
 
+mod epochs;
 mod limits;
 mod start;
 mod threads;
 
 const BEGINNING: u64 = 1_000_000;
+
+/// How a log of short segments is opened without its threads.
+pub(super) fn opening(clock: Arc<TestClock>) -> Opening {
+    Opening {
+        segment_bytes: 4096,
+        retention: Retention { bytes: u64::MAX, age_ms: u64::MAX },
+        window: Window { window_ms: 1000, entries_max: 10 },
+        durability: Durability::Commit,
+        boot_id: *b"a kernel's start",
+        retention_catch_up: Duration::from_secs(24 * 3600),
+        new_log_id: *b"a log of a test.",
+        clock,
+    }
+}
 
 fn make(setup: &Setup) -> Box<dyn EventLog> {
     let config = FileLogConfig {

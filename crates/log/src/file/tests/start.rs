@@ -7,7 +7,7 @@ use super::super::manifest::MANIFEST;
 use super::super::{FileLogConfig, OpenError, Outage, RealDisk, SimDisk};
 use super::{BEGINNING, config, open, try_open, try_open_with};
 use crate::record::Draft;
-use crate::testing::{append, event, everything, read_after, read_all, texts};
+use crate::testing::{append, event, everything, moment, read_after, read_all, shown, texts};
 use crate::{EventLog, HubId, ReadError, RecordView};
 
 /// A disk with a log whose first segment holds these groups of one event each.
@@ -110,7 +110,7 @@ fn a_last_group_that_does_not_follow_is_cut() {
     let (header, _) = GroupHeader::decode(&whole[second..], log_id).expect("a group");
     let record = |sequence, id| {
         let mut bytes = Vec::new();
-        let head_crc = Draft::new(&event(&["t"], "two")).encode(sequence, id, BEGINNING, &mut bytes);
+        let head_crc = Draft::new(&event(&["t"], "two")).encode(sequence, id, &moment(BEGINNING), &mut bytes);
         (bytes, crc32c::crc32c(&head_crc.to_le_bytes()))
     };
     let texts_with = |header: GroupHeader, body: &[u8]| {
@@ -185,16 +185,17 @@ fn damage_in_an_older_segment_is_found_by_who_reads_it() {
         .expect("sealed segments are not read at the start")
         .0;
     let mut seen = Vec::new();
-    let mut visit = |record: &RecordView<'_>| {
+    let mut visit = shown(|record: &RecordView<'_>| {
         seen.push(record.id);
         ControlFlow::Continue(())
-    };
+    });
     match log.read(HubId::ZERO, &everything(), u64::MAX, &mut visit) {
         Err(ReadError::Damaged { file, position }) => {
             assert_eq!((file, position), (name, (bounds[2] + GROUP_HEADER) as u64));
         }
         other => panic!("{other:?}"),
     }
+    drop(visit);
     assert_eq!(seen, ids[..2]);
     assert_eq!(read_after(&log, ids[2], &everything()).len(), 57, "behind it all is well");
 }
@@ -233,7 +234,7 @@ fn a_folder_that_is_not_what_a_log_leaves_behind_is_refused() {
     let newer = |name: &str| {
         refused(&|disk| {
             let mut bytes = disk.contents(name).expect("there");
-            bytes[12] = 2;
+            bytes[12] = 9;
             let end = if name == MANIFEST { bytes.len() } else { SEGMENT_HEADER };
             let crc = crc32c::crc32c(&bytes[12..end]);
             bytes[8..12].copy_from_slice(&crc.to_le_bytes());
@@ -241,8 +242,9 @@ fn a_folder_that_is_not_what_a_log_leaves_behind_is_refused() {
         })
         .to_string()
     };
-    for name in [MANIFEST, &segments[1]] {
-        let expected = format!("{name} has format 2, and this version reads format 1: use the version that wrote it");
+    for (name, known) in [(MANIFEST, 2), (&segments[1], 1)] {
+        let expected =
+            format!("{name} has format 9, and this version reads format {known}: use the version that wrote it");
         assert_eq!(newer(name), expected);
     }
     let short = refused(&|disk| disk.put(&segments[1], disk.contents(&segments[1]).expect("there")[..2000].to_vec()));

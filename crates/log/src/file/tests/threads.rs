@@ -34,6 +34,7 @@ struct Slow {
 
 impl Follower for Slow {
     fn begin(&mut self, _: HubId) {}
+    fn forget(&mut self, _: HubId) {}
 
     fn committed(&mut self, _: &[RecordView<'_>]) {
         self.entered.send(()).unwrap_or_default();
@@ -95,6 +96,7 @@ fn nobody_waits_for_a_thread_that_has_panicked() {
     struct Panics;
     impl Follower for Panics {
         fn begin(&mut self, _: HubId) {}
+        fn forget(&mut self, _: HubId) {}
         fn committed(&mut self, _: &[RecordView<'_>]) {
             panic!("a follower that panics, as it should in this test");
         }

@@ -1,0 +1,83 @@
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::disk::Disk;
+use super::ledger::Ledger;
+use super::shelf::Shelf;
+
+/// How often the clocks are kept, and the floor of ids moves.
+pub(crate) const KEEP_EVERY: Duration = Duration::from_secs(30);
+/// How often old segments are looked for.
+const TRIM_EVERY: Duration = Duration::from_secs(10);
+
+/// What is retained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Retention {
+    /// What all segments may take, in bytes.
+    pub(crate) bytes: u64,
+    /// How old an event may become on the retention clock, in milliseconds.
+    pub(crate) age_ms: u64,
+}
+
+/// Does what is to be done beside committing: it keeps the clocks, moves the floor of ids, and removes
+/// what is retained no longer.
+pub(crate) struct Keeper<D: Disk> {
+    pub(crate) ledger: Ledger<D>,
+    shelf: Arc<Shelf<D::File>>,
+    retention: Retention,
+    /// When the clocks are to be kept, in monotonic time.
+    keep_at: Duration,
+}
+
+impl<D: Disk> Keeper<D> {
+    pub(crate) fn new(ledger: Ledger<D>, shelf: Arc<Shelf<D::File>>, retention: Retention) -> Keeper<D> {
+        let keep_at = ledger.times().clock().monotonic() + KEEP_EVERY;
+        Keeper { ledger, shelf, retention, keep_at }
+    }
+
+    /// Does what is due, and says after how long to come again.
+    ///
+    /// # Errors
+    /// When the disk fails; it is tried again the next time.
+    pub(crate) fn turn(&mut self) -> (Duration, io::Result<()>) {
+        let now = self.ledger.times().clock().monotonic();
+        let mut done = self.trim();
+        if now >= self.keep_at {
+            self.keep_at = now + KEEP_EVERY;
+            done = done.and(self.ledger.keep_times());
+        }
+        (TRIM_EVERY.min(self.keep_at.saturating_sub(now)), done)
+    }
+
+    /// Removes the oldest segments while all of them take too much, or the newest of what they hold is
+    /// too old. The mark moves first, durably: readers are told, also after a crash between the two.
+    ///
+    /// # Errors
+    /// When the disk fails; it can be tried again.
+    pub(crate) fn trim(&mut self) -> io::Result<()> {
+        let segments = self.shelf.segments();
+        let born_ms = self.ledger.times().moment().retention_ms.saturating_sub(self.retention.age_ms);
+        let mut bytes: u64 = segments.iter().map(|segment| segment.header.file_bytes).sum();
+        let mut count = 0;
+        // The newest one stays, whatever it holds.
+        for pair in segments.windows(2) {
+            let last_ms = pair[1].header.before.retention_ms;
+            if bytes <= self.retention.bytes && last_ms >= born_ms {
+                break;
+            }
+            bytes -= pair[0].header.file_bytes;
+            count += 1;
+        }
+        if count == 0 {
+            return Ok(());
+        }
+        let low_water = segments[count].header.before.id;
+        self.ledger.update(|manifest| manifest.low_water = low_water)?;
+        self.shelf.remove(count, low_water);
+        for segment in &segments[..count] {
+            self.ledger.disk().unlink(&segment.name)?;
+        }
+        self.ledger.disk().sync_names()
+    }
+}

@@ -1,0 +1,108 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::committer::{Committer, Window};
+use super::disk::Disk;
+use super::keeper::{Keeper, Retention};
+use super::layout::LogId;
+use super::ledger::Ledger;
+use super::manifest::{BootId, Manifest, State};
+use super::recovery::{self, OpenError, Recovery};
+use crate::idempotence::Fingerprints;
+use crate::times::Times;
+use crate::{Clock, HubId};
+
+/// How a log in a locked folder is opened.
+#[derive(Clone)]
+pub(crate) struct Opening {
+    pub(crate) segment_bytes: u64,
+    pub(crate) retention: Retention,
+    pub(crate) window: Window,
+    pub(crate) durability: Durability,
+    pub(crate) boot_id: BootId,
+    pub(crate) retention_catch_up: Duration,
+    /// Names the log if it is new; random.
+    pub(crate) new_log_id: LogId,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// What an event is before it is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// Synced to disk: it survives a power cut.
+    #[default]
+    Commit,
+    /// Given to the system: it survives a killed process, and not a power cut.
+    Os,
+}
+
+/// An open log, without its threads.
+pub(crate) struct Opened<D: Disk> {
+    pub(crate) committer: Committer<D>,
+    pub(crate) keeper: Keeper<D>,
+    pub(crate) times: Arc<Times>,
+    pub(crate) epochs: EpochPlaces,
+    pub(crate) recovery: Recovery,
+}
+
+/// Opens the log, or makes one. What is shown from here on belongs to an epoch of the manifest, which is
+/// durable, and no id will lie above its floor.
+///
+/// # Errors
+/// When the folder cannot be read, or is not what a log leaves behind.
+pub(crate) fn open<D: Disk>(disk: D, opening: &Opening, fingerprints: &Fingerprints) -> Result<Opened<D>, OpenError> {
+    let now_ms = opening.clock.now_ms();
+    let (mut segments, mut manifest, mut recovery) =
+        recovery::open(disk, opening.segment_bytes, now_ms, opening.new_log_id)?;
+    let shelf = Arc::clone(segments.shelf());
+    let is_lossless = match manifest.state {
+        State::Closed | State::Commit => true,
+        State::Os(boot_id) => boot_id == opening.boot_id && boot_id != BootId::default(),
+        State::Memory => false,
+    };
+    if !is_lossless {
+        manifest.begin_epoch(shelf.head(), now_ms);
+    }
+    let times = Arc::new(Times::go_on(&manifest.times, Arc::clone(&opening.clock), opening.retention_catch_up));
+    // What was kept last may be older than the last record.
+    times.raise_retention(segments.retention_ms());
+    manifest.state = match opening.durability {
+        Durability::Commit => State::Commit,
+        Durability::Os => State::Os(opening.boot_id),
+    };
+    let epochs = EpochPlaces::of(&manifest);
+    let mut ledger = Ledger::new(Arc::clone(segments.disk()), manifest, Arc::clone(&times));
+    ledger.keep_times().map_err(|source| OpenError::Io { what: "write the manifest", source })?;
+    segments.begin_at(epochs.current);
+    let keeper = Keeper::new(ledger, shelf, opening.retention);
+    let committer = Committer::open(segments, opening.window, fingerprints, times.moment().retention_ms)?;
+    recovery.idempotence_entries = committer.sequencer().idempotence.len() as u64;
+    Ok(Opened { committer, keeper, times, epochs, recovery })
+}
+
+/// Where the epochs of an open log begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct EpochPlaces {
+    /// The first place of the first epoch that is listed.
+    pub(crate) oldest: HubId,
+    /// The first place of the current epoch.
+    pub(crate) current: HubId,
+}
+
+impl EpochPlaces {
+    pub(crate) fn of(manifest: &Manifest) -> EpochPlaces {
+        let current = manifest.epoch().first;
+        EpochPlaces { oldest: manifest.epochs.first().map_or(current, |epoch| epoch.first), current }
+    }
+
+    /// Where a place stands in a log with this head.
+    pub(crate) fn standing(&self, place: HubId, head: HubId) -> crate::Standing {
+        if place < self.oldest || place > head {
+            crate::Standing::Foreign
+        } else if place < self.current {
+            crate::Standing::Earlier
+        } else {
+            crate::Standing::Current
+        }
+    }
+}
