@@ -355,7 +355,7 @@ fn whole_group(
     let is_whole = count == header.count && records_crc == header.records_crc;
     let last_group = end.position;
     let marks = Vec::new();
-    Ok(is_whole.then(|| End { position, predecessor, last_sequence, last_id, retention_ms, last_group, marks }))
+    Ok(is_whole.then_some(End { position, predecessor, last_sequence, last_id, retention_ms, last_group, marks }))
 }
 
 /// Whether a group behind the end says that more was durable than is whole.
