@@ -19,8 +19,10 @@ pub(crate) const FIREFOX: Tool = Tool { programs: &["firefox-esr", "firefox"], p
 pub(crate) const WEBKIT_DRIVER: Tool = Tool { programs: &["WebKitWebDriver"], package: "webkit2gtk-driver" };
 pub(crate) const XVFB: Tool = Tool { programs: &["Xvfb"], package: "xvfb" };
 pub(crate) const NODE: Tool = Tool { programs: &["node"], package: "nodejs" };
+pub(crate) const REDIS: Tool = Tool { programs: &["redis-server"], package: "redis-server" };
+pub(crate) const VALGRIND: Tool = Tool { programs: &["valgrind"], package: "valgrind" };
 
-const TOOLS: [&Tool; 6] = [&CHROMIUM, &CHROME_DRIVER, &FIREFOX, &WEBKIT_DRIVER, &XVFB, &NODE];
+const TOOLS: [&Tool; 8] = [&CHROMIUM, &CHROME_DRIVER, &FIREFOX, &WEBKIT_DRIVER, &XVFB, &NODE, &REDIS, &VALGRIND];
 
 impl Tool {
     /// Why what needs this tool cannot run, or nothing if it can.

@@ -1,17 +1,20 @@
-//! What `cargo xtask test` runs, in order: the one list of parts, and the one table of browser tests.
+//! What `cargo xtask test` runs, in order: the one list of parts, and the one table of tests that need other programs.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 use crate::install::{
-    self, CARGO_DENY, CARGO_FUZZ, CHROME_DRIVER, CHROMIUM, CargoCommand, FIREFOX, NODE, Tool, WEBKIT_DRIVER, XVFB,
+    self, CARGO_DENY, CARGO_FUZZ, CHROME_DRIVER, CHROMIUM, CargoCommand, FIREFOX, NODE, REDIS, Tool, VALGRIND,
+    WEBKIT_DRIVER, XVFB,
 };
+use crate::instructions::ARCHITECTURE;
 use crate::process::Run;
 
-/// The browser tests: each a test program of `crates/tidewire`, and what it drives. Every other test program there is
-/// a black-box test.
-const BROWSER_TESTS: [(&str, &[&Tool]); 3] = [
+/// The tests with browsers and other servers: each a test program of `crates/tidewire`, and what it drives. Every other test
+/// program there is a black-box test.
+const TESTS_WITH_TOOLS: [(&str, &[&Tool]); 4] = [
+    ("bench_redis", &[&REDIS]),
     ("browser_chromium", &[&CHROMIUM, &CHROME_DRIVER]),
     ("browser_firefox", &[&FIREFOX]),
     ("browser_webkit", &[&WEBKIT_DRIVER, &XVFB]),
@@ -48,6 +51,8 @@ pub(crate) struct Part {
 pub(crate) enum Need {
     Tool(&'static Tool),
     Fuzzing,
+    /// The processor that the recorded counts of instructions are of.
+    Architecture,
     /// Another part, which passed or was not asked for.
     Part(&'static str),
 }
@@ -62,6 +67,7 @@ pub(crate) enum Work {
     /// The same, with a cargo command that may have to be installed first.
     CargoCommand(CargoCommand, Vec<Run>),
     Tidy,
+    Instructions,
 }
 
 /// The names of the parts on which others depend.
@@ -77,7 +83,7 @@ pub(crate) fn parts(root: &Path, scale: Scale) -> Vec<Part> {
     };
     let (own, others): (Vec<_>, Vec<_>) =
         targets(root, "tests").into_iter().partition(|(package, _)| package == "tidewire");
-    let black_box: Vec<String> = own.into_iter().map(|(_, name)| name).filter(|name| !is_browser_test(name)).collect();
+    let black_box: Vec<String> = own.into_iter().map(|(_, name)| name).filter(|name| !needs_tools(name)).collect();
     let others: BTreeSet<String> = others.into_iter().map(|(_, name)| name).collect();
 
     let mut parts = vec![
@@ -102,11 +108,16 @@ pub(crate) fn parts(root: &Path, scale: Scale) -> Vec<Part> {
     if !black_box.is_empty() {
         parts.push(built("black-box", vec![test().with(each("--test", black_box)).with(SHOW_VERDICTS)]));
     }
-    for (name, tools) in BROWSER_TESTS {
+    for (name, tools) in TESTS_WITH_TOOLS {
         let mut part = built(name, vec![test().with(["--test", name]).with(SHOW_VERDICTS)]);
         part.needs.extend(tools.iter().map(|tool| Need::Tool(tool)));
         parts.push(part);
     }
+    parts.push(Part {
+        name: "instructions",
+        needs: vec![Need::Part(BUILD), Need::Architecture, Need::Tool(&VALGRIND)],
+        work: Work::Instructions,
+    });
     let fuzz_targets = stems(&root.join("fuzz/fuzz_targets"));
     if !fuzz_targets.is_empty() {
         let seconds = if scale == Scale::Long { FUZZ_LONG_S } else { FUZZ_SHORT_S };
@@ -131,13 +142,17 @@ impl Need {
         match self {
             Self::Tool(tool) => tool.missing(),
             Self::Fuzzing => install::fuzzing_missing(),
+            Self::Architecture => {
+                let other = std::env::consts::ARCH != ARCHITECTURE;
+                other.then(|| format!("the counts are those of {ARCHITECTURE}"))
+            }
             Self::Part(name) => failed.contains(name).then(|| format!("{name} failed")),
         }
     }
 }
 
-fn is_browser_test(name: &str) -> bool {
-    BROWSER_TESTS.iter().any(|(browser, _)| *browser == name)
+fn needs_tools(name: &str) -> bool {
+    TESTS_WITH_TOOLS.iter().any(|(test, _)| *test == name)
 }
 
 /// The test programs or benchmarks of the workspace, as package folder and name: files in `tests` or `benches`, and
