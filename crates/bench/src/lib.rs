@@ -16,6 +16,7 @@ mod http;
 mod hub;
 mod layout;
 mod load;
+mod mark;
 mod memory_limit;
 mod number;
 mod process;
@@ -127,12 +128,9 @@ fn describe(report: &mut Report, common: &Common, cpus: Cpus) -> Result<(), Benc
     if let Some(model) = process::cpu_model() {
         report.setting("cpu", model);
     }
-    match cpus.server.zip(cpus.generator) {
-        Some((server, generator)) => {
-            report.setting("server_cpu", server);
-            report.setting("generator_cpu", generator);
-        }
-        None => report.note("server and generator share all cores"),
+    if let Some((server, generator)) = cpus.server.zip(cpus.generator) {
+        report.setting("server_cpu", server);
+        report.setting("generator_cpu", generator);
     }
     Ok(())
 }

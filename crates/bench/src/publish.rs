@@ -1,24 +1,21 @@
 //! `tidewire bench publish`: single events from many publishers at a time.
 
 mod ledger;
+mod round;
 
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
 
-use self::ledger::Ledger;
 use crate::cpus::Cpus;
-use crate::http::{self, BodyLength, Connection, Head};
-use crate::hub::HubCommand;
-use crate::load::{Load, Mark, Outcome, Protocol};
+use crate::load::{Load, Outcome};
+use crate::mark::Mark;
 use crate::process::CpuTime;
 use crate::progress::Progress;
-use crate::redis::{self, Redis, Xadd};
+use crate::redis;
 use crate::report::{Bound, Report};
 use crate::stats::Spread;
-use crate::stream::EventStream;
 use crate::{BenchError, Common, describe, fdatasync};
 
 pub(crate) const EXAMPLES: &str = "\
@@ -29,15 +26,6 @@ Examples:
 
 Exit codes: 0 measured, whether or not a target was met; 1 not measured, or events were lost, doubled, out of order, or
 not answered with success.";
-
-/// The topic of all events.
-const TOPIC: &str = "bench";
-
-/// What the last event holds: it tells a reader that there are no more.
-const END: &str = "the end";
-
-/// What the hub keeps with `durability = "memory"`, so that nothing is removed before it was read back.
-const MEMORY_BYTES: &str = "8GiB";
 
 /// What a 4 KiB `fdatasync` may take at the median for the targets to count, in milliseconds.
 const FDATASYNC_MS_MAX: f64 = 0.5;
@@ -96,35 +84,6 @@ struct Lane {
     rounds: Vec<Outcome>,
 }
 
-/// Single POSTs to the hub.
-struct Post {
-    address: SocketAddr,
-}
-
-impl Protocol for Post {
-    fn request(&self, payload: &[u8]) -> Vec<u8> {
-        http::post_events(self.address, &event(payload))
-    }
-
-    fn answer(&self, bytes: &[u8]) -> Result<Option<usize>, String> {
-        let Some(head) = Head::parse(bytes)? else { return Ok(None) };
-        let BodyLength::Bytes(body) = head.body else { return Err("a body without a length".to_owned()) };
-        let length = head.bytes + body;
-        if bytes.len() < length {
-            return Ok(None);
-        }
-        match head.status {
-            200 => Ok(Some(length)),
-            status => Err(format!("{status} {}", String::from_utf8_lossy(&bytes[head.bytes..length]))),
-        }
-    }
-}
-
-/// The payload is plain letters, so that it is JSON as it is.
-fn event(payload: &[u8]) -> Vec<u8> {
-    [format!("{{\"topic\":\"{TOPIC}\",\"data\":\"").as_bytes(), payload, b"\"}"].concat()
-}
-
 pub(crate) fn run(args: &Args) -> Result<Report, BenchError> {
     let mut report = Report::new("publish");
     let cpus = args.common.cpus();
@@ -164,10 +123,10 @@ pub(crate) fn run(args: &Args) -> Result<Report, BenchError> {
             let lane = &mut lanes[(round + step) % of];
             let place = folder.path().join("data");
             let outcome = match &lane.contender {
-                Contender::Hub { durability } => hub_round(args, durability, &place, &load, cpus, &mut report),
-                Contender::Redis => redis_round(&args.redis_server, &place, &load, cpus, &mut report),
+                Contender::Hub { durability } => round::hub(args, durability, &place, &load, cpus, &mut report),
+                Contender::Redis => round::redis(&args.redis_server, &place, &load, cpus, &mut report),
             }?;
-            remove(&place)?;
+            round::remove(&place)?;
             let what = format!("round {} of {}, {}", round + 1, args.rounds, lane.name);
             Progress::figure(&what, rate(&outcome), "events/s");
             lane.rounds.push(outcome);
@@ -183,74 +142,6 @@ pub(crate) fn run(args: &Args) -> Result<Report, BenchError> {
 fn hub_lane(durability: &str) -> Lane {
     let contender = Contender::Hub { durability: durability.to_owned() };
     Lane { name: format!("hub, {durability}"), contender, rounds: Vec::new() }
-}
-
-/// A hub with a log of its own: the load, then everything read back.
-fn hub_round(
-    args: &Args,
-    durability: &str,
-    place: &Path,
-    load: &Load,
-    cpus: Cpus,
-    report: &mut Report,
-) -> Result<Outcome, BenchError> {
-    let connections = (usize::from(args.publishers) + 16).to_string();
-    let flags = ["--durability", durability, "--memory-bytes", MEMORY_BYTES, "--max-connections", &connections];
-    let hub = HubCommand::new(args.common.hub()?, place, &flags, cpus).start(None)?;
-    let outcome = load.run(hub.address(), hub.process(), &Post { address: hub.address() })?;
-    let ledger = read_back(hub.address(), &outcome.answered)?;
-    for problem in ledger.problems() {
-        report.problem(format!("hub, {durability}: {problem}"));
-    }
-    hub.stop()?;
-    Ok(outcome)
-}
-
-/// Reads from the earliest event to one that is published for the purpose.
-fn read_back(address: SocketAddr, answered: &[u64]) -> Result<Ledger, BenchError> {
-    let mut connection = Connection::open(address)?;
-    connection.send(&http::post_events(address, &event(END.as_bytes())))?;
-    let (status, _) = connection.receive()?;
-    if status != 200 {
-        return Err(BenchError::hub(format!("answered the last event with {status}")));
-    }
-    let mut ledger = Ledger::new(answered);
-    let mut stream = EventStream::open(address, &format!("topic={TOPIC}&from=earliest"))?;
-    loop {
-        let message = stream.next()?;
-        if message.data == END {
-            return Ok(ledger);
-        }
-        ledger.read(Mark::read(&message.data));
-    }
-}
-
-fn redis_round(
-    binary: &Path,
-    place: &Path,
-    load: &Load,
-    cpus: Cpus,
-    report: &mut Report,
-) -> Result<Outcome, BenchError> {
-    std::fs::create_dir(place).map_err(BenchError::io(format!("make {}", place.display())))?;
-    let redis = Redis::start(binary, place, cpus)?;
-    let outcome = load.run(redis.address(), redis.process(), &Xadd)?;
-    let (answered, entries) = (outcome.answered.iter().sum::<u64>(), redis.entries()?);
-    if answered != entries {
-        report.problem(format!("Redis answered {answered} entries and has {entries}"));
-    }
-    redis.stop()?;
-    Ok(outcome)
-}
-
-/// With `durability = "memory"` there is no folder.
-fn remove(place: &Path) -> Result<(), BenchError> {
-    match std::fs::remove_dir_all(place) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(BenchError::io(format!("remove {}", place.display()))(error))
-        }
-        _ => Ok(()),
-    }
 }
 
 fn rate(outcome: &Outcome) -> f64 {
@@ -335,17 +226,6 @@ mod tests {
         for (sync_ms, counts) in [(0.001, false), (0.1, true), (0.5, true), (0.6, false)] {
             assert_eq!(!ratios(sync_ms).contains("does-not-count"), counts, "{sync_ms}");
         }
-    }
-
-    #[test]
-    fn an_answer_other_than_200_is_an_error() {
-        let post = Post { address: "127.0.0.1:1".parse().expect("an address") };
-        assert_eq!(post.answer(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"), Ok(Some(40)));
-        assert_eq!(post.answer(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{"), Ok(None));
-        let refused = post.answer(b"HTTP/1.1 503 Busy\r\ncontent-length: 2\r\n\r\n{}");
-        assert_eq!(refused, Err("503 {}".to_owned()));
-        let request = post.request(b"abc");
-        assert!(request.ends_with(b"content-length: 30\r\n\r\n{\"topic\":\"bench\",\"data\":\"abc\"}"), "{request:?}");
     }
 
     #[test]

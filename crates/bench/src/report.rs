@@ -4,6 +4,9 @@ use serde_json::{Map, Value};
 use crate::number::readable;
 use crate::stats::Spread;
 
+/// Problems that are told one by one.
+const PROBLEMS_MAX: usize = 20;
+
 /// What was measured, and whether it may be believed.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
@@ -17,6 +20,7 @@ pub(crate) struct Report {
     rows: Vec<Row>,
     targets: Vec<Target>,
     notes: Vec<String>,
+    /// The first [`PROBLEMS_MAX`] of them.
     problems: Vec<String>,
 }
 
@@ -130,7 +134,9 @@ impl Report {
 
     /// Something was lost, doubled, out of order, or not answered as it should be: nothing in this report counts.
     pub(crate) fn problem(&mut self, text: impl Into<String>) {
-        self.problems.push(text.into());
+        if self.problems.len() < PROBLEMS_MAX {
+            self.problems.push(text.into());
+        }
         self.honest = false;
         self.targets.iter_mut().for_each(|target| target.result = Verdict::DoesNotCount);
     }
@@ -238,6 +244,8 @@ mod tests {
         assert_eq!(results(&report), [Verdict::DoesNotCount; 2]);
         assert!(!report.is_honest());
         assert!(report.to_table().ends_with("NOT HONEST: one event is lost\n"), "{}", report.to_table());
+        (0..2 * PROBLEMS_MAX).for_each(|_| report.problem("another one"));
+        assert_eq!(report.problems.len(), PROBLEMS_MAX);
     }
 
     #[test]
