@@ -201,8 +201,8 @@ impl Reader<'_> {
             return due;
         }
         let came = data.get(..NUMBER_BYTES).unwrap_or(data);
-        let name = topic.name();
-        self.report.problem(format!("on {name}, after {after:?}, {came:?} came where {due:?} was due"));
+        let [after, due] = [after, due].map(|event| event.map_or("none".to_owned(), |event| event.to_string()));
+        self.report.problem(format!("on {}, after event {after}, {came:?} came where {due} was due", topic.name()));
         None
     }
 }
