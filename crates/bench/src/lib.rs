@@ -1,7 +1,7 @@
 //! `tidewire bench`: measures a hub from outside, as a process of its own, over HTTP.
 //!
-//! Three figures of the log so far: durable publishing beside the same hub in memory and beside Redis ([`publish`]), how long
-//! a start takes ([`start`]), and how long resuming an old place takes ([`resume`]). Each checks what it measures: an event
+//! Three figures of the log so far: durable publishing beside the same hub in memory and beside Redis, how long a start
+//! takes, and how long resuming an old place takes. Each checks what it measures: an event
 //! that is lost, doubled or out of order is a problem, and with a problem the figures count for nothing.
 //!
 //! The generator shares the machine with what it measures, so it is one thread that waits for all its connections at once,

@@ -38,7 +38,7 @@ fn is_empty(folder: &Path) -> bool {
 #[test]
 fn publishing_is_measured_and_read_back() {
     let folder = tempfile::tempdir().expect("a folder");
-    let scale = ["--publishers", "8", "--rounds", "2", "--seconds", "0.4", "--warm-up", "0.1"];
+    let scale = ["--publishers", "8", "--rounds", "2", "--seconds", "1", "--warm-up", "0.2"];
     let (ended_well, report) = bench(folder.path(), &[&["publish", "--compare", "memory"], &scale[..]].concat());
     assert!(ended_well && report["honest"] == true, "{report:#}");
     assert_eq!(report["settings"]["publishers"], 8);

@@ -10,7 +10,7 @@ fn redis_is_measured_in_the_same_rounds() {
     let folder = tempfile::tempdir().expect("a folder");
     let output = Command::new(env!("CARGO_BIN_EXE_tidewire"))
         .args(["bench", "publish", "--json", "--compare", "redis", "--publishers", "4", "--rounds", "1"])
-        .args(["--seconds", "0.4", "--warm-up", "0.1", "--folder"])
+        .args(["--seconds", "1", "--warm-up", "0.2", "--folder"])
         .arg(folder.path())
         .output()
         .expect("the binary runs");
