@@ -20,8 +20,11 @@ pub(crate) const WEBKIT_DRIVER: Tool = Tool { programs: &["WebKitWebDriver"], pa
 pub(crate) const XVFB: Tool = Tool { programs: &["Xvfb"], package: "xvfb" };
 pub(crate) const NODE: Tool = Tool { programs: &["node"], package: "nodejs" };
 pub(crate) const STRACE: Tool = Tool { programs: &["strace"], package: "strace" };
+pub(crate) const REDIS: Tool = Tool { programs: &["redis-server"], package: "redis-server" };
+pub(crate) const VALGRIND: Tool = Tool { programs: &["valgrind"], package: "valgrind" };
 
-const TOOLS: [&Tool; 7] = [&CHROMIUM, &CHROME_DRIVER, &FIREFOX, &WEBKIT_DRIVER, &XVFB, &NODE, &STRACE];
+const TOOLS: [&Tool; 9] =
+    [&CHROMIUM, &CHROME_DRIVER, &FIREFOX, &WEBKIT_DRIVER, &XVFB, &NODE, &STRACE, &REDIS, &VALGRIND];
 
 impl Tool {
     /// Why what needs this tool cannot run, or nothing if it can.

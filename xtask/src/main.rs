@@ -5,6 +5,7 @@
 
 mod counts;
 mod install;
+mod instructions;
 mod plan;
 mod process;
 mod report;
@@ -22,6 +23,7 @@ usage: cargo xtask <chore>
                           --long adds what takes too long for every change. Naming parts runs only those
   parts                   the names of the parts
   tidy                    only the rules that no linter checks
+  instructions --record   counts the log's instructions and writes them down, to be held to
 ";
 
 fn main() -> ExitCode {
@@ -41,6 +43,13 @@ fn main() -> ExitCode {
             findings.iter().for_each(|finding| eprintln!("{finding}"));
             ExitCode::from(u8::from(!findings.is_empty()))
         }
+        "instructions" if rest == ["--record"] => match instructions::record(&root()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(why) => {
+                eprintln!("failed: {why}");
+                ExitCode::FAILURE
+            }
+        },
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             ExitCode::SUCCESS

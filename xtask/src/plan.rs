@@ -1,20 +1,22 @@
-//! What `cargo xtask test` runs, in order: the one list of parts, and the one table of browser tests.
+//! What `cargo xtask test` runs, in order: the one list of parts, and the one table of tests that need other programs.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 use crate::install::{
-    self, CARGO_DENY, CARGO_FUZZ, CHROME_DRIVER, CHROMIUM, CargoCommand, FIREFOX, NODE, STRACE, Tool, WEBKIT_DRIVER,
-    XVFB,
+    self, CARGO_DENY, CARGO_FUZZ, CHROME_DRIVER, CHROMIUM, CargoCommand, FIREFOX, NODE, REDIS, STRACE, Tool, VALGRIND,
+    WEBKIT_DRIVER, XVFB,
 };
+use crate::instructions::ARCHITECTURE;
 use crate::process::Run;
 
 /// The tests that need more than the hub: each a test program of `crates/tidewire`, and what it needs. Every other
 /// test program there is a black-box test.
-const TESTS_WITH_NEEDS: [(&str, &[Need]); 5] = [
+const TESTS_WITH_NEEDS: [(&str, &[Need]); 6] = [
     ("full_disk", &[Need::Mounting]),
     ("failing_disk", &[Need::Tool(&STRACE), Need::Tracing]),
+    ("bench_redis", &[Need::Tool(&REDIS)]),
     ("browser_chromium", &[Need::Tool(&CHROMIUM), Need::Tool(&CHROME_DRIVER)]),
     ("browser_firefox", &[Need::Tool(&FIREFOX)]),
     ("browser_webkit", &[Need::Tool(&WEBKIT_DRIVER), Need::Tool(&XVFB)]),
@@ -56,6 +58,8 @@ pub(crate) enum Need {
     Mounting,
     /// The right to trace processes.
     Tracing,
+    /// The processor that the recorded counts of instructions are of.
+    Architecture,
     /// Another part, which passed or was not asked for.
     Part(&'static str),
 }
@@ -70,6 +74,7 @@ pub(crate) enum Work {
     /// The same, with a cargo command that may have to be installed first.
     CargoCommand(CargoCommand, Vec<Run>),
     Tidy,
+    Instructions,
 }
 
 /// The names of the parts on which others depend.
@@ -115,6 +120,11 @@ pub(crate) fn parts(root: &Path, scale: Scale) -> Vec<Part> {
         part.needs.extend(needs);
         parts.push(part);
     }
+    parts.push(Part {
+        name: "instructions",
+        needs: vec![Need::Part(BUILD), Need::Architecture, Need::Tool(&VALGRIND)],
+        work: Work::Instructions,
+    });
     let fuzz_targets = stems(&root.join("fuzz/fuzz_targets"));
     if !fuzz_targets.is_empty() {
         let seconds = if scale == Scale::Long { FUZZ_LONG_S } else { FUZZ_SHORT_S };
@@ -141,6 +151,10 @@ impl Need {
             Self::Fuzzing => install::fuzzing_missing(),
             Self::Mounting => install::mounting_missing(),
             Self::Tracing => install::tracing_missing(),
+            Self::Architecture => {
+                let other = std::env::consts::ARCH != ARCHITECTURE;
+                other.then(|| format!("the counts are those of {ARCHITECTURE}"))
+            }
             Self::Part(name) => failed.contains(name).then(|| format!("{name} failed")),
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::counts::Counts;
 use crate::install::{self, Refused};
+use crate::instructions;
 use crate::plan::{Part, Scale, Work};
 use crate::process::{Run, Stopwatch};
 use crate::tidy;
@@ -70,6 +71,7 @@ fn work(root: &Path, work: &Work, counts: &mut Counts) -> Outcome {
             Err(Refused::NotAllowed(what)) => return Outcome::Skipped(what),
             Err(Refused::Failed(why)) => Err(why),
         },
+        Work::Instructions => instructions::check(root),
         Work::Tidy => {
             let findings = tidy::findings(root);
             findings.iter().for_each(|finding| println!("{finding}"));

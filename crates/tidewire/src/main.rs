@@ -3,6 +3,7 @@
 //! Exit codes: 0 when the command did what it was asked, 1 when it failed, 2 when it was asked
 //! wrongly. Those of `tidewire log` say more, see [`log`].
 
+mod bench;
 mod hub;
 mod log;
 mod publish;
@@ -38,6 +39,8 @@ enum Command {
     Log(log::Args),
     /// Make keys and tokens.
     Token(token::Args),
+    /// Measure a hub that is started for it, and check what it did.
+    Bench(tidewire_bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Command::Subscribe(args) => subscribe::run(args),
         Command::Log(args) => return log::run(args),
         Command::Token(args) => token::run(args),
+        Command::Bench(args) => bench::run(&args),
     };
     let Err(error) = result else { return ExitCode::SUCCESS };
     match error.downcast::<clap::Error>() {

@@ -3,7 +3,7 @@
 use super::Text;
 
 /// What each crate of ours may depend on (not counting its tests). A crate that is missing here has no business yet.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("sse", &[]),
     ("topic", &[]),
     ("log", &["sse", "topic"]),
@@ -12,9 +12,10 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("engine", &["core", "log", "sse", "topic"]),
     ("server", &["auth", "core", "engine", "log", "sse", "topic"]),
     ("client", &["sse"]),
+    ("bench", &["sse"]),
     ("sim", &["sse"]),
     ("harness", &["sim", "sse"]),
-    ("tidewire", &["auth", "client", "core", "engine", "log", "server", "sse", "topic"]),
+    ("tidewire", &["auth", "bench", "client", "core", "engine", "log", "server", "sse", "topic"]),
     ("xtask", &[]),
 ];
 

@@ -2,7 +2,7 @@ use std::io::Write;
 
 use anyhow::Context;
 use serde_json::json;
-use tidewire_log::{Damage, Verification};
+use tidewire_log::{Finding, Verification};
 
 use super::inspect::range;
 use super::progress::Progress;
@@ -60,8 +60,8 @@ fn describe(found: &Verification) -> String {
     lines.join("\n")
 }
 
-fn damage(damage: &Damage) -> String {
-    let Damage { file, position, what, after, before, lost, .. } = damage;
+fn damage(damage: &Finding) -> String {
+    let Finding { file, position, what, after, before, lost, .. } = damage;
     let lost = match lost {
         Some(lost) => format!("{} lost", count(*lost, "event")),
         None => "what lies there is lost".to_owned(),
