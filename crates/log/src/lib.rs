@@ -43,6 +43,6 @@ pub use filter::{Filter, Types};
 pub use id::{HubId, ParseHubIdError};
 pub use memory::{MemoryLog, MemoryLogConfig};
 pub use record::{Attributes, BadRecord, RecordView, Topics};
-pub use stats::{COMMIT_MICROS_BUCKETS, LogStats};
+pub use stats::{Durations, LogStats, MICROS_BUCKETS};
 pub use tail::{LIST_RECORDS_MAX, LOOK_BACK_RECORDS_MAX, Position, Tail, TailReader, TailRecord};
 pub use visibility::{Hidden, Met, Standing};

@@ -44,27 +44,42 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 
 /// A clock that stands until it is set.
 #[derive(Debug)]
-pub(crate) struct TestClock(AtomicU64);
+pub(crate) struct TestClock {
+    now_ms: AtomicU64,
+    /// What has passed.
+    monotonic_ms: AtomicU64,
+}
 
 impl TestClock {
     pub(crate) fn at(now_ms: u64) -> Arc<TestClock> {
-        Arc::new(TestClock(AtomicU64::new(now_ms)))
+        Arc::new(TestClock { now_ms: AtomicU64::new(now_ms), monotonic_ms: AtomicU64::new(now_ms) })
     }
 
+    /// Sets the wall clock; time passes with it where it goes on.
     pub(crate) fn set(&self, now_ms: u64) {
-        self.0.store(now_ms, Ordering::Relaxed);
+        let before = self.now_ms.swap(now_ms, Ordering::Relaxed);
+        self.pass(now_ms.saturating_sub(before));
+    }
+
+    /// Lets time pass while the wall clock stands.
+    pub(crate) fn pass(&self, ms: u64) {
+        self.monotonic_ms.fetch_add(ms, Ordering::Relaxed);
     }
 }
 
 impl Clock for TestClock {
     fn now_ms(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.now_ms.load(Ordering::Relaxed)
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_millis(self.monotonic_ms.load(Ordering::Relaxed))
     }
 }
 
 /// A moment by clocks that agree.
 pub(crate) fn moment(now_ms: u64) -> Moment {
-    Moment { now_ms, id_ms_max: u64::MAX, retention_ms: now_ms }
+    Moment { now_ms, id_ms_max: u64::MAX, retention_ms: now_ms, monotonic: Duration::from_millis(now_ms) }
 }
 
 pub(crate) fn event(topics: &[&str], data: &str) -> NewEvent {

@@ -123,7 +123,7 @@ impl<'a, F: DiskFile> FileCursor<'a, F> {
         if self.one_segment {
             return false;
         }
-        let Some(next) = self.shelf.after(self.segment.header.first_sequence) else { return false };
+        let Some(next) = self.shelf.after(&self.segment) else { return false };
         // Only now is the length of this one final.
         self.end = self.segment.committed();
         if self.at >= self.end {

@@ -1,5 +1,5 @@
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::folder;
 use super::keeper::{Keeper, Retention};
 use super::open::{self, Durability, EpochPlaces, Opened, Opening};
 use super::recovery::{OpenError, Recovery};
-use super::run::{Follow, Run, Shared, Ticket};
+use super::run::{Follow, Run, Shared, THREADS, Ticket};
 use super::shelf::Shelf;
 use crate::background::{Background, Nudge};
 use crate::cursor::{self, Looked, RecordCursor};
@@ -66,8 +66,8 @@ impl Default for FileLogConfig {
     }
 }
 
-/// The log in a folder. One thread writes and syncs what waits, as one group; readers read by
-/// position beside it.
+/// The log in a folder. Two threads take turns to write what waits and to sync it; readers read by
+/// position beside them.
 pub struct FileLog<D: Disk = RealDisk> {
     shared: Arc<Shared>,
     shelf: Arc<Shelf<D::File>>,
@@ -75,12 +75,13 @@ pub struct FileLog<D: Disk = RealDisk> {
     fingerprints: Fingerprints,
     segment_bytes: u64,
     append_queue_bytes: usize,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    run: Arc<Run<D>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
     keeping: Background,
     keeper: Arc<Mutex<Keeper<D>>>,
     /// Whether the manifest says that it is closed.
     is_noted: Mutex<bool>,
-    /// Given back when the thread has ended.
+    /// Given back when the threads have ended.
     _lock: D::Lock,
 }
 
@@ -112,7 +113,8 @@ impl<D: Disk> FileLog<D> {
         let keeper = Arc::new(Mutex::new(keeper));
         let keeping = Background::start("log-keeper", nudge.clone(), turns(&keeper, &shared)).map_err(no_thread)?;
         let run = Run::new(Arc::clone(&shared), committer, config.tail_bytes, times, nudge).map_err(no_thread)?;
-        let thread = thread::Builder::new().name("log".to_owned()).spawn(move || run.run()).map_err(no_thread)?;
+        let run = Arc::new(run);
+        let threads = Mutex::new(Vec::with_capacity(THREADS));
         let log = FileLog {
             shared,
             shelf,
@@ -120,13 +122,23 @@ impl<D: Disk> FileLog<D> {
             fingerprints,
             segment_bytes: config.segment_bytes,
             append_queue_bytes: config.append_queue_bytes,
-            thread: Mutex::new(Some(thread)),
+            run,
+            threads,
             keeping,
             keeper,
             is_noted: Mutex::new(false),
             _lock: lock,
         };
+        for _ in 0..THREADS {
+            let run = Arc::clone(&log.run);
+            let thread = thread::Builder::new().name("log".to_owned()).spawn(move || run.run()).map_err(no_thread)?;
+            log.threads().push(thread);
+        }
         Ok((log, recovery))
+    }
+
+    fn threads(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn walk(&self, after: HubId) -> Option<FileCursor<'_, D::File>> {
@@ -142,6 +154,7 @@ fn turns<D: Disk>(keeper: &Arc<Mutex<Keeper<D>>>, shared: &Arc<Shared>) -> impl 
         if done.is_err() {
             shared.stats().trim_failures += 1;
         }
+        shared.tend();
         pause
     }
 }
@@ -170,18 +183,18 @@ impl<D: Disk> EventLog for FileLog<D> {
         queue.waiting_bytes += bytes;
         queue.waiting.push_back((array, Ticket { bytes, done }));
         drop(queue);
-        self.shared.news.notify_one();
+        self.shared.call();
     }
 
     fn follow(&self, follower: Box<dyn Follower>) {
         let (begun, has_begun) = mpsc::sync_channel(1);
         let mut queue = self.shared.queue();
-        if queue.has_ended {
+        if queue.has_ended() {
             return;
         }
         queue.follow = Some(Follow { follower, begun });
         drop(queue);
-        self.shared.news.notify_one();
+        self.shared.call();
         // An error means that the thread has ended: there is nothing to follow.
         has_begun.recv().unwrap_or_default();
     }
@@ -262,21 +275,25 @@ impl<D: Disk> EventLog for FileLog<D> {
 
     fn is_writable(&self) -> bool {
         let queue = self.shared.queue();
-        queue.failure.is_none() && !queue.is_closed
+        queue.failure.is_none() && !queue.is_in_trouble && !queue.is_closed
     }
 
     fn close(&self) {
-        self.shared.queue().is_closed = true;
-        self.shared.news.notify_one();
-        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
-        // What the thread itself drops last may be this log.
-        let is_own = |thread: &JoinHandle<()>| thread.thread().id() == thread::current().id();
-        if let Some(thread) = thread.take_if(|thread| !is_own(thread)) {
+        self.shared.close();
+        let mut threads = self.threads();
+        // What a thread itself drops last may be this log.
+        let is_other = |thread: &mut JoinHandle<()>| thread.thread().id() != thread::current().id();
+        for thread in threads.extract_if(.., is_other) {
             // A panic there has been reported, and has failed the log.
             drop(thread.join());
         }
+        let have_ended = threads.is_empty();
+        drop(threads);
         self.keeping.stop();
         if std::mem::replace(&mut *self.is_noted.lock().unwrap_or_else(PoisonError::into_inner), true) {
+            return;
+        }
+        if !have_ended || !self.run.close() {
             return;
         }
         let mut keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);

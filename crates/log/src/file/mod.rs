@@ -1,6 +1,7 @@
 //! The log in a folder of segments. `docs/format.md` draws its files byte by byte.
 
 mod ahead;
+mod batch;
 mod committer;
 #[cfg(test)]
 mod crash_tests;
@@ -21,6 +22,7 @@ mod run;
 mod segments;
 mod shelf;
 mod sim_disk;
+mod sim_faults;
 #[cfg(test)]
 mod tests;
 

@@ -1,13 +1,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::committer::{Committer, Window};
-use super::disk::Disk;
+use super::committer::{Committer, Window, unreadable};
+use super::cursor::FileCursor;
+use super::disk::{Disk, DiskFile};
 use super::keeper::{Keeper, Retention};
 use super::layout::LogId;
 use super::ledger::Ledger;
 use super::manifest::{BootId, Manifest, State};
 use super::recovery::{self, OpenError, Recovery};
+use super::shelf::{Segment, Shelf};
+use crate::cursor::RecordCursor;
 use crate::idempotence::Fingerprints;
 use crate::times::Times;
 use crate::{Clock, HubId};
@@ -36,9 +39,9 @@ pub enum Durability {
     Os,
 }
 
-/// An open log, without its threads.
-pub(crate) struct Opened<D: Disk> {
-    pub(crate) committer: Committer<D>,
+/// An open log, without its threads; `T` says who is answered.
+pub(crate) struct Opened<D: Disk, T> {
+    pub(crate) committer: Committer<D, T>,
     pub(crate) keeper: Keeper<D>,
     pub(crate) times: Arc<Times>,
     pub(crate) epochs: EpochPlaces,
@@ -50,7 +53,11 @@ pub(crate) struct Opened<D: Disk> {
 ///
 /// # Errors
 /// When the folder cannot be read, or is not what a log leaves behind.
-pub(crate) fn open<D: Disk>(disk: D, opening: &Opening, fingerprints: &Fingerprints) -> Result<Opened<D>, OpenError> {
+pub(crate) fn open<D: Disk, T>(
+    disk: D,
+    opening: &Opening,
+    fingerprints: &Fingerprints,
+) -> Result<Opened<D, T>, OpenError> {
     let now_ms = opening.clock.now_ms();
     let (mut segments, mut manifest, mut recovery) =
         recovery::open(disk, opening.segment_bytes, now_ms, opening.new_log_id)?;
@@ -65,7 +72,7 @@ pub(crate) fn open<D: Disk>(disk: D, opening: &Opening, fingerprints: &Fingerpri
     }
     let times = Arc::new(Times::go_on(&manifest.times, Arc::clone(&opening.clock), opening.retention_catch_up));
     // What was kept last may be older than the last record.
-    times.raise_retention(segments.retention_ms());
+    times.raise_retention(segments.shown().retention_ms);
     manifest.state = match opening.durability {
         Durability::Commit => State::Commit,
         Durability::Os => State::Os(opening.boot_id),
@@ -73,11 +80,22 @@ pub(crate) fn open<D: Disk>(disk: D, opening: &Opening, fingerprints: &Fingerpri
     let epochs = EpochPlaces::of(&manifest);
     let mut ledger = Ledger::new(Arc::clone(segments.disk()), manifest, Arc::clone(&times));
     ledger.keep_times().map_err(|source| OpenError::Io { what: "write the manifest", source })?;
-    segments.begin_at(epochs.current);
+    let first_ms = first_ms(&shelf, segments.active())?;
+    segments.begin_at(epochs.current, first_ms, opening.durability);
     let keeper = Keeper::new(ledger, shelf, opening.retention);
-    let committer = Committer::open(segments, opening.window, fingerprints, times.moment().retention_ms)?;
+    let committer = {
+        let age_ms = opening.retention.age_ms;
+        Committer::open(segments, opening.window, fingerprints, age_ms, times.moment().retention_ms)?
+    };
     recovery.idempotence_entries = committer.sequencer().idempotence.len() as u64;
     Ok(Opened { committer, keeper, times, epochs, recovery })
+}
+
+/// The retention clock of the first record in a segment.
+fn first_ms<F: DiskFile>(shelf: &Shelf<F>, segment: &Arc<Segment<F>>) -> Result<Option<u64>, OpenError> {
+    let mut cursor = FileCursor::of_segment(shelf, Arc::clone(segment));
+    let first = cursor.advance().map_err(unreadable)?;
+    Ok(first.map(|head| head.retention_ms))
 }
 
 /// Where the epochs of an open log begin.

@@ -4,20 +4,25 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 
 use super::ahead::Ahead;
+use super::batch::Finished;
 use super::committer::Committer;
 use super::cursor::FileCursor;
 use super::disk::Disk;
+use super::group::Group;
 use crate::background::Nudge;
 use crate::sequencer::Array;
 use crate::times::Times;
 use crate::{AppendError, Done, Follower, LogStats};
 
-/// What the committing thread shares with the others.
+/// Threads that commit: one writes while the other one syncs.
+pub(super) const THREADS: usize = 2;
+
+/// What the committing threads share with the others.
 #[derive(Default)]
 pub(super) struct Shared {
     queue: Mutex<Queue>,
-    /// Something was put into the queue.
-    pub(super) news: Condvar,
+    /// There is something to do for a committing thread.
+    news: Condvar,
     stats: Mutex<LogStats>,
 }
 
@@ -27,10 +32,26 @@ pub(super) struct Queue {
     /// Of what waits and of what is being committed.
     pub(super) waiting_bytes: usize,
     pub(super) follow: Option<Follow>,
+    /// Whether what is due without publishers is to be looked for.
+    pub(super) tends: bool,
     pub(super) is_closed: bool,
+    /// Whether publishers are refused until the disk works again.
+    pub(super) is_in_trouble: bool,
+    /// Why nothing is taken any more: a thread has panicked.
     pub(super) failure: Option<String>,
-    /// Whether the thread has ended.
-    pub(super) has_ended: bool,
+    /// Threads that have ended.
+    ended: usize,
+}
+
+impl Queue {
+    fn has_work(&self) -> bool {
+        !self.waiting.is_empty() || self.follow.is_some() || self.tends
+    }
+
+    /// Whether nobody is left to commit.
+    pub(super) fn has_ended(&self) -> bool {
+        self.failure.is_some() || self.ended == THREADS
+    }
 }
 
 /// Who waits for an array.
@@ -50,21 +71,51 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Tells one committing thread that there is something in the queue.
+    pub(super) fn call(&self) {
+        self.news.notify_one();
+    }
+
     pub(super) fn stats(&self) -> MutexGuard<'_, LogStats> {
         self.stats.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Lets a committing thread look for what is due without publishers.
+    pub(super) fn tend(&self) {
+        self.queue().tends = true;
+        self.call();
+    }
+
+    /// Takes no more, once what waits is done.
+    pub(super) fn close(&self) {
+        self.queue().is_closed = true;
+        self.news.notify_all();
+    }
 }
 
-/// The committing thread.
+/// What the committing threads do, in turns: whoever has the state takes what waits and writes it; syncing needs no
+/// state, so that meanwhile the other one writes. Groups are shown in the order in which they were written, since a
+/// sync is finished before the next is begun, and a follower is given its groups before the next gets to it.
 pub(super) struct Run<D: Disk> {
     shared: Arc<Shared>,
-    committer: Committer<D>,
-    ahead: Ahead<D>,
-    follower: Option<Box<dyn Follower>>,
+    state: Mutex<State<D>>,
+    /// A sync has ended.
+    turn: Condvar,
+    /// Locked by who has the state.
+    follower: Mutex<Option<Box<dyn Follower>>>,
     tail_bytes: u64,
     times: Arc<Times>,
     /// Calls the keeper when there is something to trim.
     keeper: Nudge,
+}
+
+struct State<D: Disk> {
+    committer: Committer<D, Ticket>,
+    /// Taken from the queue, and not written yet.
+    waiting: VecDeque<(Array, Ticket)>,
+    ahead: Ahead<D>,
+    is_syncing: bool,
+    segments: u64,
 }
 
 impl<D: Disk> Run<D> {
@@ -72,93 +123,162 @@ impl<D: Disk> Run<D> {
     /// When the thread that makes segments ahead of need cannot be started.
     pub(super) fn new(
         shared: Arc<Shared>,
-        mut committer: Committer<D>,
+        mut committer: Committer<D, Ticket>,
         tail_bytes: u64,
         times: Arc<Times>,
         keeper: Nudge,
     ) -> io::Result<Run<D>> {
         let ahead = Ahead::start(Arc::clone(committer.segments().disk()))?;
-        Ok(Run { shared, committer, ahead, follower: None, tail_bytes, times, keeper })
+        let segments = committer.shelf().size().2;
+        let state = State { committer, waiting: VecDeque::new(), ahead, is_syncing: false, segments };
+        let (state, turn, follower) = (Mutex::new(state), Condvar::new(), Mutex::new(None));
+        Ok(Run { shared, state, turn, follower, tail_bytes, times, keeper })
     }
 
-    pub(super) fn run(mut self) {
-        let _ending = Ending(Arc::clone(&self.shared));
+    /// One thread's work.
+    pub(super) fn run(&self) {
+        let _ending = Ending(self);
         loop {
-            let Work { mut waiting, follow, is_closed } = self.wait();
-            if let Some(Follow { follower, begun }) = follow {
-                self.begin(follower);
-                // Who asked may have gone away.
-                begun.send(()).unwrap_or_default();
-            }
-            if waiting.is_empty() && is_closed {
+            let queue = self.shared.queue();
+            let has_time = |queue: &mut Queue| !queue.has_work() && !queue.is_closed && !queue.has_ended();
+            let queue = self.shared.news.wait_while(queue, has_time).unwrap_or_else(PoisonError::into_inner);
+            if queue.has_ended() || !queue.has_work() {
                 return;
             }
-            while !waiting.is_empty() {
-                self.commit(&mut waiting);
-            }
+            drop(queue);
+            self.work();
         }
     }
 
-    /// Waits for something to do, and takes all of it.
-    fn wait(&self) -> Work {
-        let queue = self.shared.queue();
-        let has_time = |queue: &mut Queue| queue.waiting.is_empty() && queue.follow.is_none() && !queue.is_closed;
-        let mut queue = self.shared.news.wait_while(queue, has_time).unwrap_or_else(PoisonError::into_inner);
-        let waiting = std::mem::take(&mut queue.waiting);
-        Work { waiting, follow: queue.follow.take(), is_closed: queue.is_closed }
+    /// Makes durable what is not, once the threads have ended. Whether all is well.
+    pub(super) fn close(&self) -> bool {
+        let is_well = self.shared.queue().failure.is_none();
+        is_well && self.state().is_some_and(|mut state| state.committer.close())
     }
 
-    /// Commits one group of what waits, shows it, and answers.
-    fn commit(&mut self, waiting: &mut VecDeque<(Array, Ticket)>) {
-        if waiting.front().is_some_and(|(array, _)| self.committer.needs_segment(array))
-            && let Some(spare) = self.ahead.wait()
-        {
-            self.committer.segments().set_spare(spare);
-        }
-        let segments = self.committer.shelf().size().2;
-        let begun = self.times.clock().monotonic();
-        let answers = self.committer.commit(waiting, &self.times.moment());
-        let micros =
-            u64::try_from(self.times.clock().monotonic().saturating_sub(begun).as_micros()).unwrap_or(u64::MAX);
-        let records = self.committer.committed();
-        if !records.is_empty() {
-            if let Some(follower) = &mut self.follower {
-                follower.committed(&records);
+    /// Commits until nothing waits, or the other thread does it.
+    fn work(&self) {
+        let Some(mut state) = self.state() else { return };
+        loop {
+            self.take(&mut state);
+            if state.is_syncing {
+                if state.waiting.is_empty() && !state.committer.has_written() {
+                    return;
+                }
+                // What comes meanwhile is written before the next sync, and shares it.
+                let Ok(turn) = self.turn.wait(state) else { return };
+                state = turn;
+                continue;
             }
-            let mut stats = self.shared.stats();
-            stats.count_commit(micros);
-            stats.appended += records.len() as u64;
+            let Some(sync) = state.committer.begin_sync() else { return };
+            state.is_syncing = true;
+            drop(state);
+            let begun = self.times.clock().monotonic();
+            let synced = sync.run();
+            let took = self.times.clock().monotonic().saturating_sub(begun);
+            if sync.segment.is_some() && synced.is_ok() {
+                self.shared.stats().syncs.add(took);
+            }
+            let Some(again) = self.state() else { return };
+            state = again;
+            state.is_syncing = false;
+            let finished = state.committer.finish(synced, &self.times.moment());
+            self.note(&mut state, &finished);
+            self.turn.notify_one();
+            let follower = self.follower.lock();
+            drop(state);
+            // One that has panicked has failed the log.
+            let Ok(follower) = follower else { return };
+            let groups = self.show(finished, follower);
+            let Some(again) = self.state() else { return };
+            state = again;
+            state.committer.take_back(groups);
         }
-        drop(records);
-        let sequencer = self.committer.sequencer();
+    }
+
+    /// Takes what is in the queue, and writes as much as can be written now.
+    fn take(&self, state: &mut State<D>) {
+        let (follow, tends) = {
+            let mut queue = self.shared.queue();
+            if state.waiting.is_empty() {
+                std::mem::swap(&mut state.waiting, &mut queue.waiting);
+            } else {
+                state.waiting.append(&mut queue.waiting);
+            }
+            (queue.follow.take(), std::mem::take(&mut queue.tends))
+        };
+        let State { committer, waiting, ahead, .. } = state;
+        if let Some(Follow { follower, begun }) = follow {
+            self.begin(committer, follower);
+            // Who asked may have gone away.
+            begun.send(()).unwrap_or_default();
+        }
+        let moment = self.times.moment();
+        if committer.needs_segment(waiting, &moment)
+            && let Some(spare) = ahead.wait()
+        {
+            committer.segments().set_spare(spare);
+        }
+        if tends {
+            committer.tend(&moment);
+        }
+        committer.write(waiting, &moment);
+        if let Some(bytes) = committer.segments().wants_spare() {
+            ahead.begin(bytes);
+        }
+        if tends {
+            self.shared.queue().is_in_trouble = committer.refusal().is_some();
+        }
+    }
+
+    /// Notes what has become of a batch, before anybody is told.
+    fn note(&self, state: &mut State<D>, finished: &Finished<Ticket>) {
+        let committer = &mut state.committer;
         {
             let mut stats = self.shared.stats();
+            if !finished.groups.is_empty() {
+                stats.commits.add(self.times.clock().monotonic().saturating_sub(finished.begun));
+                stats.appended += finished.groups.iter().map(|group| u64::from(group.count())).sum::<u64>();
+            }
+            let sequencer = committer.sequencer();
             stats.repeated = sequencer.repeated;
             stats.idempotence_entries = sequencer.idempotence.len() as u64;
             stats.idempotence_evictions = sequencer.idempotence.evictions;
+            stats.seals = committer.seals;
+            stats.failed_syncs = committer.segments().failed_syncs;
         }
-        {
-            let mut queue = self.shared.queue();
-            queue.waiting_bytes -= answers.iter().map(|(ticket, _)| ticket.bytes).sum::<usize>();
-            if let Some(reason) = self.committer.failure() {
-                queue.failure.get_or_insert_with(|| reason.to_owned());
-            }
-        }
-        for (Ticket { done, .. }, answer) in answers {
-            done(answer);
-        }
-        if let Some(bytes) = self.committer.segments().wants_spare() {
-            self.ahead.begin(bytes);
-        }
-        if self.committer.shelf().size().2 > segments {
+        let mut queue = self.shared.queue();
+        queue.waiting_bytes -= finished.answers.iter().map(|(ticket, _)| ticket.bytes).sum::<usize>();
+        queue.is_in_trouble = committer.refusal().is_some();
+        drop(queue);
+        let segments = committer.shelf().size().2;
+        if segments > std::mem::replace(&mut state.segments, segments) {
             self.keeper.call();
         }
     }
 
+    /// Gives the follower what was committed, and then answers.
+    fn show(
+        &self,
+        finished: Finished<Ticket>,
+        mut follower: MutexGuard<'_, Option<Box<dyn Follower>>>,
+    ) -> Vec<Group> {
+        let Finished { groups, answers, .. } = finished;
+        if let Some(follower) = &mut *follower {
+            groups.iter().for_each(|group| follower.committed(&group.records()));
+        }
+        drop(follower);
+        for (Ticket { done, .. }, answer) in answers {
+            done(answer);
+        }
+        groups
+    }
+
     /// Gives a new follower the newest records of the last segment, whole groups, and from then
     /// on what is committed.
-    fn begin(&mut self, mut follower: Box<dyn Follower>) {
-        let shelf = Arc::clone(self.committer.shelf());
+    fn begin(&self, committer: &mut Committer<D, Ticket>, mut follower: Box<dyn Follower>) {
+        let Ok(mut place) = self.follower.lock() else { return };
+        let shelf = Arc::clone(committer.shelf());
         let Some(segment) = shelf.find(shelf.head()) else { return };
         let mark = segment.mark_before_last(self.tail_bytes);
         follower.begin(mark.after);
@@ -169,38 +289,48 @@ impl<D: Disk> Run<D> {
                 Ok(None) => break,
                 Err(error) => {
                     // What follows would not follow on what was shown.
-                    self.committer.fail(error.to_string());
-                    self.shared.queue().failure.get_or_insert(error.to_string());
+                    committer.fail(error.to_string());
+                    self.shared.queue().is_in_trouble = true;
                     break;
                 }
             }
         }
-        self.follower = Some(follower);
+        *place = Some(follower);
+    }
+
+    /// The state, unless a thread has panicked with it.
+    fn state(&self) -> Option<MutexGuard<'_, State<D>>> {
+        self.state.lock().ok()
     }
 }
 
-/// What there is to do.
-struct Work {
-    waiting: VecDeque<(Array, Ticket)>,
-    follow: Option<Follow>,
-    is_closed: bool,
-}
-
 /// Nobody is left waiting for a thread that has ended, or panicked.
-struct Ending(Arc<Shared>);
+struct Ending<'a, D: Disk>(&'a Run<D>);
 
-impl Drop for Ending {
+impl<D: Disk> Drop for Ending<'_, D> {
     fn drop(&mut self) {
-        let mut queue = self.0.queue();
-        queue.has_ended = true;
-        queue.follow = None;
+        let Run { shared, turn, .. } = self.0;
+        let mut queue = shared.queue();
+        queue.ended += 1;
         if thread::panicking() {
             queue.failure.get_or_insert_with(|| "the log's thread panicked".to_owned());
         }
-        let waiting = std::mem::take(&mut queue.waiting);
+        if !queue.has_ended() {
+            return;
+        }
+        queue.follow = None;
+        let mut waiting = std::mem::take(&mut queue.waiting);
         drop(queue);
-        for (_, Ticket { done, .. }) in waiting {
-            done(Err(AppendError::Unknown));
+        shared.news.notify_all();
+        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.append(&mut state.waiting);
+        let tickets = state.committer.give_back_tickets();
+        // The other one finds that there is nothing to do.
+        state.is_syncing = false;
+        drop(state);
+        turn.notify_all();
+        for ticket in waiting.into_iter().map(|(_, ticket)| ticket).chain(tickets) {
+            (ticket.done)(Err(AppendError::Unknown));
         }
     }
 }
