@@ -251,9 +251,10 @@ impl<D: Disk, T> Committer<D, T> {
             return;
         }
         self.seal(moment);
-        let is_over = self.segments.ages().is_some_and(|(_, newest_ms)| {
-            moment.retention_ms.saturating_sub(newest_ms) > self.retention_age_ms
-        });
+        let is_over = self
+            .segments
+            .ages()
+            .is_some_and(|(_, newest_ms)| moment.retention_ms.saturating_sub(newest_ms) > self.retention_age_ms);
         if self.trouble.is_none() && is_over {
             self.renew(moment);
         }

@@ -141,6 +141,17 @@ impl<D: Disk> FileLog<D> {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    #[cfg(test)]
+    pub(super) fn shelf(&self) -> &Arc<Shelf<D::File>> {
+        &self.shelf
+    }
+
+    /// Lets the keeper take its turn now.
+    #[cfg(test)]
+    pub(super) fn call_keeper(&self) {
+        self.keeping.call();
+    }
+
     fn walk(&self, after: HubId) -> Option<FileCursor<'_, D::File>> {
         FileCursor::after(&self.shelf, after)
     }

@@ -48,6 +48,11 @@ impl Queue {
         !self.waiting.is_empty() || self.follow.is_some() || self.tends
     }
 
+    /// Takes nothing any more.
+    fn fail(&mut self) {
+        self.failure.get_or_insert_with(|| "the log's thread panicked".to_owned());
+    }
+
     /// Whether nobody is left to commit.
     pub(super) fn has_ended(&self) -> bool {
         self.failure.is_some() || self.ended == THREADS
@@ -187,8 +192,12 @@ impl<D: Disk> Run<D> {
             self.turn.notify_one();
             let follower = self.follower.lock();
             drop(state);
-            // One that has panicked has failed the log.
-            let Ok(follower) = follower else { return };
+            let Ok(follower) = follower else {
+                // It has panicked, in the other thread. What is committed can no longer be shown.
+                self.shared.queue().fail();
+                finished.answers.into_iter().for_each(|(ticket, _)| (ticket.done)(Err(AppendError::Unknown)));
+                return;
+            };
             let groups = self.show(finished, follower);
             let Some(again) = self.state() else { return };
             state = again;
@@ -247,10 +256,7 @@ impl<D: Disk> Run<D> {
             stats.seals = committer.seals;
             stats.failed_syncs = committer.segments().failed_syncs;
         }
-        let mut queue = self.shared.queue();
-        queue.waiting_bytes -= finished.answers.iter().map(|(ticket, _)| ticket.bytes).sum::<usize>();
-        queue.is_in_trouble = committer.refusal().is_some();
-        drop(queue);
+        self.shared.queue().is_in_trouble = committer.refusal().is_some();
         let segments = committer.shelf().size().2;
         if segments > std::mem::replace(&mut state.segments, segments) {
             self.keeper.call();
@@ -258,16 +264,13 @@ impl<D: Disk> Run<D> {
     }
 
     /// Gives the follower what was committed, and then answers.
-    fn show(
-        &self,
-        finished: Finished<Ticket>,
-        mut follower: MutexGuard<'_, Option<Box<dyn Follower>>>,
-    ) -> Vec<Group> {
+    fn show(&self, finished: Finished<Ticket>, mut follower: MutexGuard<'_, Option<Box<dyn Follower>>>) -> Vec<Group> {
         let Finished { groups, answers, .. } = finished;
         if let Some(follower) = &mut *follower {
             groups.iter().for_each(|group| follower.committed(&group.records()));
         }
         drop(follower);
+        self.shared.queue().waiting_bytes -= answers.iter().map(|(ticket, _)| ticket.bytes).sum::<usize>();
         for (Ticket { done, .. }, answer) in answers {
             done(answer);
         }
@@ -313,22 +316,26 @@ impl<D: Disk> Drop for Ending<'_, D> {
         let mut queue = shared.queue();
         queue.ended += 1;
         if thread::panicking() {
-            queue.failure.get_or_insert_with(|| "the log's thread panicked".to_owned());
+            queue.fail();
         }
         if !queue.has_ended() {
             return;
         }
         queue.follow = None;
+        let has_failed = queue.failure.is_some();
         let mut waiting = std::mem::take(&mut queue.waiting);
         drop(queue);
-        shared.news.notify_all();
-        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.append(&mut state.waiting);
-        let tickets = state.committer.give_back_tickets();
-        // The other one finds that there is nothing to do.
-        state.is_syncing = false;
-        drop(state);
-        turn.notify_all();
+        let mut tickets = Vec::new();
+        if has_failed {
+            shared.news.notify_all();
+            let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+            waiting.append(&mut state.waiting);
+            tickets = state.committer.give_back_tickets();
+            // The other one finds that there is nothing to do.
+            state.is_syncing = false;
+            drop(state);
+            turn.notify_all();
+        }
         for ticket in waiting.into_iter().map(|(_, ticket)| ticket).chain(tickets) {
             (ticket.done)(Err(AppendError::Unknown));
         }

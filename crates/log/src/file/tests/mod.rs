@@ -9,7 +9,10 @@ use crate::conformance::{Setup, conformance};
 use crate::testing::TestClock;
 use crate::{Clock, EventLog};
 
+mod age;
+mod failures;
 mod limits;
+mod os;
 mod start;
 mod threads;
 
