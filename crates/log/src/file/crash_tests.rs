@@ -538,8 +538,7 @@ impl Model {
             let kept = self.shown.partition_point(|seen| seen.id <= synced).max(below + found.len());
             let gone: Vec<Seen> = self.shown.drain(kept.min(self.shown.len())..).collect();
             self.refused.extend(gone.into_iter().map(|seen| seen.data).filter(|data| data.starts_with('#')));
-            let last = self.shown.last().map_or(HubId::ZERO, |last| last.id);
-            self.known.retain(|_, known| known.id <= last);
+            self.known.clear();
         }
         let kept = &self.shown[below..];
         assert!(found.len() >= kept.len(), "{} of {} shown events are there", found.len(), kept.len());
@@ -559,13 +558,14 @@ impl Model {
         let gone = self.unknown.drain(..).flatten().filter(|data| data.starts_with('#') && !texts.contains(data));
         self.refused.extend(gone);
         self.known.retain(|_, known| known.id > low_water);
-        for (seen, time_ms) in found.iter().zip(times).skip(kept.len()) {
+        for (seen, time_ms) in found.iter().zip(times).skip(if lost.is_some() { 0 } else { kept.len() }) {
             if let [topic, id, variant] = seen.data.split(' ').collect::<Vec<_>>()[..]
                 && !seen.data.starts_with('#')
             {
                 let parse = |text: &str| text.parse().expect("a number");
                 let mut known = Known { time_ms, ..self.known_now(seen.id, variant == "true") };
-                known.has_expired = !self.is_live(&known);
+                // With what was lost, the retention clock may have gone back.
+                known.has_expired = lost.is_some() || !self.is_live(&known);
                 self.known.insert((parse(topic), parse(id)), known);
             }
         }
