@@ -145,16 +145,11 @@ fn open_log(config: &Config, retention_bytes: u64, told: &mut Told<'_>) -> Resul
     let folder = || config.data_dir.clone();
     let disk = RealDisk::new(&config.data_dir).map_err(|source| ServeError::Folder { folder: folder(), source })?;
     let not_opened = |source| ServeError::Log { folder: folder(), source };
-    if config.durability == Durability::Memory {
-        let log_config = MemoryLogConfig {
-            memory_bytes: config.memory_bytes,
-            idempotence_window: config.idempotence_window,
-            idempotence_entries: config.idempotence_entries,
-            ..MemoryLogConfig::default()
-        };
-        told.line("events are in memory only, and a restart forgets them");
-        return Ok(Arc::new(MemoryLog::open(disk, &log_config, Arc::new(SystemClock)).map_err(not_opened)?));
-    }
+    let durability = match config.durability {
+        Durability::Commit => tidewire_log::Durability::Commit,
+        Durability::Os => tidewire_log::Durability::Os,
+        Durability::Memory => return open_memory_log(config, disk, told).map_err(not_opened),
+    };
     let log_config = FileLogConfig {
         segment_bytes: config.segment_bytes,
         retention_bytes,
@@ -162,7 +157,10 @@ fn open_log(config: &Config, retention_bytes: u64, told: &mut Told<'_>) -> Resul
         tail_bytes: config.tail_bytes as u64,
         idempotence_window: config.idempotence_window,
         idempotence_entries: config.idempotence_entries,
-        ..FileLogConfig::default()
+        retention_age: config.retention_age,
+        retention_catch_up: config.retention_catch_up,
+        durability,
+        boot_id: system::boot_id(),
     };
     let (log, recovery) = FileLog::open(disk, &log_config, Arc::new(SystemClock)).map_err(not_opened)?;
     let place = std::path::absolute(&config.data_dir).unwrap_or_else(|_| folder());
@@ -174,9 +172,21 @@ fn open_log(config: &Config, retention_bytes: u64, told: &mut Told<'_>) -> Resul
         told.line(&format!("data in {place}, {} events in {} {files}", recovery.records, recovery.segments));
     }
     if recovery.cut_bytes > 0 {
-        told.line(&format!("cut {} bytes that a crash left half written; nobody was told of them", recovery.cut_bytes));
+        let who = if durability == tidewire_log::Durability::Commit { "; nobody was told of them" } else { "" };
+        told.line(&format!("cut {} bytes that a crash left half written{who}", recovery.cut_bytes));
     }
     Ok(Arc::new(log))
+}
+
+fn open_memory_log(config: &Config, disk: RealDisk, told: &mut Told<'_>) -> Result<Arc<dyn EventLog>, OpenError> {
+    let log_config = MemoryLogConfig {
+        memory_bytes: config.memory_bytes,
+        idempotence_window: config.idempotence_window,
+        idempotence_entries: config.idempotence_entries,
+        retention_catch_up: config.retention_catch_up,
+    };
+    told.line("events are in memory only, and a restart forgets them");
+    Ok(Arc::new(MemoryLog::open(disk, &log_config, Arc::new(SystemClock))?))
 }
 
 fn start_engine(config: EngineConfig, hub: &Arc<Hub>, stop: Shutdown, runtime: &Runtime) -> Result<Engine, ServeError> {

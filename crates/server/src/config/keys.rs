@@ -2,6 +2,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::rules::RuleTexts;
 use super::value::{Size, Value};
 use super::{Durability, LogLevel, PublicUrl};
 
@@ -58,6 +59,10 @@ pub(super) struct Settings {
     pub(super) tail_bytes: Option<Size>,
     pub(super) segment_bytes: Option<Size>,
     pub(super) retention_bytes: Option<Size>,
+    pub(super) retention_age: Option<Duration>,
+    pub(super) retention_rules: Option<RuleTexts>,
+    pub(super) retention_catch_up: Option<Duration>,
+    pub(super) erase_within: Option<Duration>,
     pub(super) append_queue_bytes: Option<Size>,
     pub(super) idempotence_window: Option<Duration>,
     pub(super) idempotence_entries: Option<usize>,
@@ -102,7 +107,7 @@ pub const KEYS: &[Key] = &[
     key!(anonymous, "BOOL", None, "Whether public events may be read without a token; false, and true with --dev"),
     key!(
         durability,
-        "commit|memory",
+        "commit|os|memory",
         Some("commit"),
         "What an event is before it is shown: synced to disk, or in memory only"
     ),
@@ -130,6 +135,20 @@ pub const KEYS: &[Key] = &[
         None,
         "What the log keeps on disk; 10 GiB, or 80 % of the file system if that is less"
     ),
+    key!(retention_age, "DURATION", Some("7d"), "For how long the log keeps an event; 1s to 36500d"),
+    key!(
+        retention_rules,
+        "RULES",
+        None,
+        "Topics whose events are kept for less long, as '/chat/*=1h, /logs/*=1d'; in the file, [[retention_rules]] with pattern and age"
+    ),
+    key!(
+        retention_catch_up,
+        "DURATION",
+        Some("24h"),
+        "The age that events may gain at most while the hub does not run; up to 36500d"
+    ),
+    key!(erase_within, "DURATION", Some("1h"), "By when the bytes of what was erased are overwritten; 1s to 7d"),
     key!(
         append_queue_bytes,
         "SIZE",

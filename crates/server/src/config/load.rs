@@ -5,15 +5,20 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tidewire_auth::Secret;
+use tidewire_log::RetentionRules;
 
 use super::keys::Settings;
-use super::{Config, KEYS, Key, nearest};
+use super::rules::RuleTexts;
+use super::{Config, KEYS, Key, PublicUrl, nearest};
 
 /// What a variable of the environment begins with.
 pub const ENVIRONMENT_PREFIX: &str = "TIDEWIRE_";
 
 /// The variable that names the file. It begins as the keys' do, and is none.
 const FILE_VARIABLE: &str = "TIDEWIRE_CONFIG";
+
+/// The only key that the file has as tables.
+const RULES: &str = "retention_rules";
 
 /// A secret file may not be larger, in bytes.
 const KEY_FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -142,6 +147,10 @@ impl Loader {
                 toml::Value::String(text) => text,
                 toml::Value::Integer(number) => number.to_string(),
                 toml::Value::Boolean(switch) => switch.to_string(),
+                rules @ (toml::Value::Array(_) | toml::Value::Table(_)) if name == RULES => {
+                    self.rule_tables(rules, &origin)?;
+                    continue;
+                }
                 _ if Key::named(&name).is_none() => String::new(),
                 other => {
                     let problem = format!("expected a string, a number or a boolean, not a {}", other.type_str());
@@ -150,6 +159,14 @@ impl Loader {
             };
             self.set(&name, &text, origin.clone())?;
         }
+        Ok(())
+    }
+
+    fn rule_tables(&mut self, rules: toml::Value, origin: &Origin) -> Result<(), ConfigError> {
+        let rules = RuleTexts::from_tables(rules)
+            .map_err(|problem| ConfigError::Value { place: Place(Some(origin), RULES).to_string(), problem })?;
+        self.settings.retention_rules = Some(rules);
+        self.origins.insert(RULES, origin.clone());
         Ok(())
     }
 
@@ -210,6 +227,10 @@ impl Loader {
             tail_bytes: self.memory_size("tail_bytes", set.tail_bytes.expect(given).0)?,
             segment_bytes: set.segment_bytes.expect(given).0,
             retention_bytes: set.retention_bytes.map(|size| size.0),
+            retention_age: set.retention_age.expect(given),
+            retention_rules: self.retention_rules()?,
+            retention_catch_up: set.retention_catch_up.expect(given),
+            erase_within: set.erase_within.expect(given),
             append_queue_bytes: self.memory_size("append_queue_bytes", set.append_queue_bytes.expect(given).0)?,
             idempotence_window: set.idempotence_window.expect(given),
             idempotence_entries: set.idempotence_entries.expect(given),
@@ -218,6 +239,15 @@ impl Loader {
         self.check_ranges(&config)?;
         self.check_exposure(&config)?;
         Ok(config)
+    }
+
+    fn retention_rules(&self) -> Result<RetentionRules, ConfigError> {
+        let set = &self.settings;
+        let given = "the table of keys gives it a default";
+        let Some(rules) = &set.retention_rules else { return Ok(RetentionRules::default()) };
+        let base = set.public_url.clone().unwrap_or_else(|| PublicUrl::of_address(set.listen.expect(given)));
+        let rules = rules.resolve(&base, set.retention_age.expect(given));
+        rules.map_err(|problem| self.refuse(RULES, problem))
     }
 
     fn memory_size(&self, key: &'static str, bytes: u64) -> Result<usize, ConfigError> {
@@ -232,6 +262,9 @@ impl Loader {
             ("head_timeout", config.head_timeout, seconds(1), seconds(600)),
             ("retry", config.retry, Duration::from_millis(1), seconds(3_600)),
             ("idempotence_window", config.idempotence_window, Duration::ZERO, seconds(86_400)),
+            ("retention_age", config.retention_age, seconds(1), seconds(36_500 * 86_400)),
+            ("retention_catch_up", config.retention_catch_up, Duration::ZERO, seconds(36_500 * 86_400)),
+            ("erase_within", config.erase_within, seconds(1), seconds(7 * 86_400)),
         ] {
             if value < least || value > most {
                 return Err(self.refuse(key, format!("expected {least:?} to {most:?}, not {value:?}")));

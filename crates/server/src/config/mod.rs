@@ -3,6 +3,7 @@
 
 mod keys;
 mod load;
+mod rules;
 mod suggest;
 mod value;
 
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tidewire_auth::Secret;
+use tidewire_log::RetentionRules;
 
 pub use keys::{KEYS, Key};
 pub use load::{ConfigError, ENVIRONMENT_PREFIX, Sources};
@@ -64,6 +66,14 @@ pub struct Config {
     pub segment_bytes: u64,
     /// What the log keeps on disk, in bytes. `None`: 10 GiB, or 80 % of the file system if that is less.
     pub retention_bytes: Option<u64>,
+    /// For how long the log keeps an event.
+    pub retention_age: Duration,
+    /// The topics whose events are kept for less long. Patterns are relative to `public_url`.
+    pub retention_rules: RetentionRules,
+    /// The age that events may gain at most while the hub does not run.
+    pub retention_catch_up: Duration,
+    /// By when the bytes of what was erased are overwritten.
+    pub erase_within: Duration,
     /// What may wait to be committed, in bytes.
     pub append_queue_bytes: usize,
     /// For how long a publisher's id stands for the event first published with it.
@@ -79,6 +89,8 @@ pub struct Config {
 pub enum Durability {
     /// Synced to disk.
     Commit,
+    /// With the operating system: a killed process loses nothing, a power cut may.
+    Os,
     /// In memory. A restart forgets everything.
     Memory,
 }

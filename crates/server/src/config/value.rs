@@ -42,8 +42,9 @@ impl Value for Durability {
     fn parse(text: &str) -> Result<Durability, String> {
         match text {
             "commit" => Ok(Durability::Commit),
+            "os" => Ok(Durability::Os),
             "memory" => Ok(Durability::Memory),
-            _ => Err("expected commit or memory".to_owned()),
+            _ => Err("expected commit, os or memory".to_owned()),
         }
     }
 }
@@ -137,6 +138,14 @@ mod tests {
         for text in ["", "5", "s", "-5s", "5 parsecs", "1.5s", "99999999999999999999s", "18446744073709551615d"] {
             assert_eq!(parse(text), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn durability_is_one_of_three() {
+        assert_eq!(Durability::parse("commit"), Ok(Durability::Commit));
+        assert_eq!(Durability::parse("os"), Ok(Durability::Os));
+        assert_eq!(Durability::parse("memory"), Ok(Durability::Memory));
+        assert_eq!(Durability::parse("OS"), Err("expected commit, os or memory".to_owned()));
     }
 
     #[test]

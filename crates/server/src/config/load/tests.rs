@@ -40,6 +40,12 @@ fn the_defaults_are_those_of_the_documentation() {
     assert_eq!(config.data_dir, PathBuf::from("./tidewire-data"));
     assert_eq!(config.durability, Durability::Commit);
     assert!(config.anonymous && config.key.is_none() && config.public_url.is_none());
+    let hours = |hours: u64| Duration::from_secs(hours * 3_600);
+    assert_eq!(
+        (config.retention_age, config.retention_catch_up, config.erase_within),
+        (hours(168), hours(24), hours(1))
+    );
+    assert_eq!(config.retention_rules.iter().len(), 0);
     assert_eq!((config.heartbeat, config.stall_timeout), (Duration::from_secs(20), Duration::from_secs(120)));
     assert_eq!((config.batch_events, config.event_bytes, config.body_bytes), (1_000, 1 << 20, 8 << 20));
 }
@@ -99,6 +105,12 @@ fn a_value_is_refused_where_it_stands() {
         ("event_bytes = \"2GiB\"", "expected 1073741824 at most, not 2147483648"),
         ("batch_events = [1]", "expected a string, a number or a boolean, not a array"),
         ("shards =", "is not TOML"),
+        ("retention_age = \"999ms\"", "expected 1s to 3153600000s, not 999ms"),
+        ("retention_age = \"36501d\"", "expected 1s to 3153600000s, not"),
+        ("retention_catch_up = \"36501d\"", "expected 0ns to 3153600000s, not"),
+        ("erase_within = \"0\"", "expected 1s to 604800s, not 0ns"),
+        ("erase_within = \"8d\"", "expected 1s to 604800s, not 691200s"),
+        ("durability = \"disk\"", "expected commit, os or memory, not \"disk\""),
         ("retention_bytes = \"1MiB\"", "expected segment_bytes (67108864) at least"),
     ] {
         let told = refusal(Sources { file: Some(folder.file("hub.toml", content)), ..dev() });
@@ -108,6 +120,105 @@ fn a_value_is_refused_where_it_stands() {
     assert!(told.starts_with("--listen: expected an address and a port"), "{told}");
     let told = refusal(Sources { file: Some(PathBuf::from("absent.toml")), ..dev() });
     assert_eq!(told, "failed to read the configuration file absent.toml");
+}
+
+#[test]
+fn retention_and_erasing_are_set_from_any_source() {
+    let folder = Folder::new();
+    let file = folder.file("hub.toml", "retention_age = \"30d\"\ndurability = \"os\"");
+    let environment = variables(&[("TIDEWIRE_RETENTION_CATCH_UP", "0")]);
+    let flags = vec![("erase_within", "5min".to_owned())];
+    let config = Config::load(Sources { file: Some(file), environment, flags, dev: true }).expect("a configuration");
+    assert_eq!(config.retention_age, Duration::from_secs(30 * 86_400));
+    assert_eq!(config.retention_catch_up, Duration::ZERO);
+    assert_eq!(config.erase_within, Duration::from_secs(300));
+    assert_eq!(config.durability, Durability::Os);
+}
+
+#[test]
+fn rules_of_retention_stand_in_the_file_or_in_one_line() {
+    let folder = Folder::new();
+    let ages = |sources, topics: &[&str]| -> Vec<Option<u64>> {
+        let rules = Config::load(sources).expect("a configuration").retention_rules;
+        topics.iter().map(|topic| rules.age_for(topic).map(|age| age.as_secs())).collect()
+    };
+    let content = "[[retention_rules]]\npattern = \"/chat/:n([0-9]{1,3})\"\nage = \"1h\"\n\
+        [[retention_rules]]\nage = \"1d\"\npattern = \"/chat/*\"\n";
+    let file = Sources { file: Some(folder.file("hub.toml", content)), ..dev() };
+    let topics = ["/chat/1", "chat/1234", "http://127.0.0.1:7788/chat/a", "/logs/1", "https://hub.example/chat/1"];
+    assert_eq!(ages(file, &topics), [Some(3_600), Some(86_400), Some(86_400), None, None]);
+
+    // A later source beats an earlier one: the rules are not put together.
+    let line = "/logs/*=1h, /search?q=*=2h ,/chat/a = 5s";
+    let sources = || Sources {
+        file: Some(folder.file("hub.toml", content)),
+        environment: variables(&[("TIDEWIRE_RETENTION_RULES", line)]),
+        ..dev()
+    };
+    let topics = ["/logs/1", "/search?q=x", "/search?q", "/chat/a", "/chat/1"];
+    assert_eq!(ages(sources(), &topics), [Some(3_600), Some(7_200), None, Some(5), None]);
+    let flags = vec![("retention_rules", String::new())];
+    assert_eq!(ages(Sources { flags, ..sources() }, &topics), [None; 5]);
+}
+
+#[test]
+fn patterns_are_relative_to_the_public_url() {
+    let flags = vec![
+        ("listen", "127.0.0.1:9000".to_owned()),
+        ("retention_rules", "/chat/*=1h".to_owned()),
+        ("public_url", "https://hub.example".to_owned()),
+    ];
+    let rules = |flags| Config::load(Sources { flags, ..dev() }).expect("a configuration").retention_rules;
+    assert!(rules(flags.clone()).age_for("https://hub.example/chat/1").is_some());
+    assert!(rules(flags.clone()).age_for("http://127.0.0.1:9000/chat/1").is_none());
+    assert!(rules(flags[..2].to_vec()).age_for("http://127.0.0.1:9000/chat/1").is_some());
+}
+
+#[test]
+fn a_rule_of_retention_is_refused_by_its_number_and_place() {
+    let folder = Folder::new();
+    let rule = |members: &str| {
+        format!("[[retention_rules]]\npattern = \"/a\"\nage = \"1h\"\n[[retention_rules]]\n{members}\n")
+    };
+    let pattern = |pattern: &str| rule(&format!("pattern = '{pattern}'\nage = \"1h\""));
+    let age = |age: &str| rule(&format!("pattern = \"/b\"\nage = {age}"));
+    let many = "[[retention_rules]]\npattern = \"/a\"\nage = \"1h\"\n";
+    for (content, expected) in [
+        (rule("patern = \"/b\""), "rule 2: there is no such member as patern, did you mean pattern?"),
+        (rule("colour = 1"), "rule 2: there is no such member as colour"),
+        (rule("pattern = \"/b\""), "rule 2: age is not set"),
+        (rule("age = \"1h\""), "rule 2: pattern is not set"),
+        (age("3"), "rule 2: age: expected a string, not a integer"),
+        (
+            age("\"3\""),
+            "rule 2: age: expected a whole number and a unit (ms, s, min, h, d), as 500ms or 2min, not \"3\"",
+        ),
+        (age("\"8d\""), "rule 2 (\"/b\"): expected 1s to retention_age (604800s), not 691200s"),
+        (age("\"999ms\""), "rule 2 (\"/b\"): expected 1s to retention_age (604800s), not 999ms"),
+        (pattern("/b/(c"), "rule 2 (\"/b/(c\"): invalid regex: missing closing ) (at byte 3)"),
+        (pattern(""), "rule 2 (\"\"): a pattern must not be empty"),
+        (pattern(&"b".repeat(1_025)), "a pattern of 1025 bytes is longer than 1024"),
+        ("retention_rules = [1]".to_owned(), "rule 1: expected a table of pattern and age, not a integer"),
+        ("[retention_rules]\npattern = \"/a\"".to_owned(), "expected [[retention_rules]] for each rule, not a table"),
+        (many.repeat(101), "there are 101 rules, and 100 at most are allowed"),
+    ] {
+        let file = folder.file("hub.toml", &content);
+        let told = refusal(Sources { file: Some(file.clone()), ..dev() });
+        assert!(told.starts_with(&format!("retention_rules in {}: ", file.display())), "{told}");
+        assert!(told.contains(expected), "{content}: {told}");
+    }
+    assert!(Config::load(Sources { file: Some(folder.file("hub.toml", &many.repeat(100))), ..dev() }).is_ok());
+
+    for (line, expected) in [
+        ("/a=1h,/b", "expected PATTERN=AGE in rule 2, as '/chat/*=1h, /logs/*=1d', not \"/a=1h,/b\""),
+        ("/a=1h,", "expected PATTERN=AGE in rule 2"),
+        ("/a=1h,/b=x", "in the age of rule 2, expected a whole number and a unit"),
+        ("/a=1h,/b/:=1h", "rule 2 (\"/b/:\"): "),
+        ("=1h", "rule 1 (\"\"): a pattern must not be empty"),
+    ] {
+        let told = refusal(Sources { environment: variables(&[("TIDEWIRE_RETENTION_RULES", line)]), ..dev() });
+        assert!(told.starts_with(&format!("TIDEWIRE_RETENTION_RULES: {expected}")), "{line}: {told}");
+    }
 }
 
 #[test]
