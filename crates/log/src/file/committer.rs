@@ -302,7 +302,7 @@ impl<D: Disk, T> Committer<D, T> {
 
     /// If the active segment may not be written any more, tries to go on in another, unless it was tried just now.
     fn seal(&mut self, moment: &Moment) {
-        if !self.trouble.as_ref().is_some_and(|trouble| trouble.retry_at <= moment.monotonic) {
+        if self.trouble.as_ref().is_none_or(|trouble| trouble.retry_at > moment.monotonic) {
             return;
         }
         match self.segments.roll() {

@@ -240,7 +240,7 @@ impl Model {
     }
 
     /// The retention clock, by which the window goes.
-    fn now_ms(&self) -> u64 {
+    fn retention_ms(&self) -> u64 {
         self.log.as_ref().expect("open").times.moment().retention_ms
     }
 
@@ -509,11 +509,11 @@ impl Model {
     }
 
     fn known_now(&self, id: HubId, variant: bool) -> Known {
-        Known { id, variant, time_ms: self.now_ms(), has_expired: false }
+        Known { id, variant, time_ms: self.retention_ms(), has_expired: false }
     }
 
     fn is_live(&self, known: &Known) -> bool {
-        self.now_ms().saturating_sub(known.time_ms) < WINDOW.window_ms
+        self.retention_ms().saturating_sub(known.time_ms) < WINDOW.window_ms
     }
 
     fn try_open(&mut self) -> Result<Opened<SimDisk, usize>, OpenError> {

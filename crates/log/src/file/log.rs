@@ -193,8 +193,7 @@ impl<D: Disk> EventLog for FileLog<D> {
         }
         queue.waiting_bytes += bytes;
         queue.waiting.push_back((array, Ticket { bytes, done }));
-        drop(queue);
-        self.shared.call();
+        self.shared.call(queue);
     }
 
     fn follow(&self, follower: Box<dyn Follower>) {
@@ -204,8 +203,7 @@ impl<D: Disk> EventLog for FileLog<D> {
             return;
         }
         queue.follow = Some(Follow { follower, begun });
-        drop(queue);
-        self.shared.call();
+        self.shared.call(queue);
         // An error means that the thread has ended: there is nothing to follow.
         has_begun.recv().unwrap_or_default();
     }

@@ -39,6 +39,8 @@ pub(super) struct Queue {
     pub(super) is_in_trouble: bool,
     /// Why nothing is taken any more: a thread has panicked.
     pub(super) failure: Option<String>,
+    /// Threads that will look here again before they wait or sync: nobody has to be called.
+    attending: usize,
     /// Threads that have ended.
     ended: usize,
 }
@@ -76,9 +78,14 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells one committing thread that there is something in the queue.
-    pub(super) fn call(&self) {
-        self.news.notify_one();
+    /// Tells a committing thread that there is something in the queue, unless one will see it anyway. To wake
+    /// the other one as well would cost more than it can take over.
+    pub(super) fn call(&self, queue: MutexGuard<'_, Queue>) {
+        let is_attended = queue.attending > 0;
+        drop(queue);
+        if !is_attended {
+            self.news.notify_one();
+        }
     }
 
     pub(super) fn stats(&self) -> MutexGuard<'_, LogStats> {
@@ -87,8 +94,9 @@ impl Shared {
 
     /// Lets a committing thread look for what is due without publishers.
     pub(super) fn tend(&self) {
-        self.queue().tends = true;
-        self.call();
+        let mut queue = self.queue();
+        queue.tends = true;
+        self.call(queue);
     }
 
     /// Takes no more, once what waits is done.
@@ -146,12 +154,14 @@ impl<D: Disk> Run<D> {
         loop {
             let queue = self.shared.queue();
             let has_time = |queue: &mut Queue| !queue.has_work() && !queue.is_closed && !queue.has_ended();
-            let queue = self.shared.news.wait_while(queue, has_time).unwrap_or_else(PoisonError::into_inner);
+            let mut queue = self.shared.news.wait_while(queue, has_time).unwrap_or_else(PoisonError::into_inner);
             if queue.has_ended() || !queue.has_work() {
                 return;
             }
+            queue.attending += 1;
             drop(queue);
             self.work();
+            self.look_away();
         }
     }
 
@@ -159,6 +169,15 @@ impl<D: Disk> Run<D> {
     pub(super) fn close(&self) -> bool {
         let is_well = self.shared.queue().failure.is_none();
         is_well && self.state().is_some_and(|mut state| state.committer.close())
+    }
+
+    /// Leaves the queue to the other thread.
+    fn look_away(&self) {
+        let mut queue = self.shared.queue();
+        queue.attending -= 1;
+        if queue.has_work() {
+            self.shared.call(queue);
+        }
     }
 
     /// Commits until nothing waits, or the other thread does it.
@@ -178,13 +197,14 @@ impl<D: Disk> Run<D> {
             let Some(sync) = state.committer.begin_sync() else { return };
             state.is_syncing = true;
             drop(state);
+            self.look_away();
             let begun = self.times.clock().monotonic();
             let synced = sync.run();
             let took = self.times.clock().monotonic().saturating_sub(begun);
             if sync.segment.is_some() && synced.is_ok() {
                 self.shared.stats().syncs.add(took);
             }
-            let Some(again) = self.state() else { return };
+            let Some(again) = self.state() else { return self.shared.queue().attending += 1 };
             state = again;
             state.is_syncing = false;
             let finished = state.committer.finish(synced, &self.times.moment());
@@ -194,7 +214,10 @@ impl<D: Disk> Run<D> {
             drop(state);
             let Ok(follower) = follower else {
                 // It has panicked, in the other thread. What is committed can no longer be shown.
-                self.shared.queue().fail();
+                let mut queue = self.shared.queue();
+                queue.fail();
+                queue.attending += 1;
+                drop(queue);
                 finished.answers.into_iter().for_each(|(ticket, _)| (ticket.done)(Err(AppendError::Unknown)));
                 return;
             };
@@ -270,7 +293,11 @@ impl<D: Disk> Run<D> {
             groups.iter().for_each(|group| follower.committed(&group.records()));
         }
         drop(follower);
-        self.shared.queue().waiting_bytes -= answers.iter().map(|(ticket, _)| ticket.bytes).sum::<usize>();
+        let mut queue = self.shared.queue();
+        queue.waiting_bytes -= answers.iter().map(|(ticket, _)| ticket.bytes).sum::<usize>();
+        // Those who are answered now may publish again.
+        queue.attending += 1;
+        drop(queue);
         for (Ticket { done, .. }, answer) in answers {
             done(answer);
         }
