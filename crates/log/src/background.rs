@@ -41,6 +41,12 @@ impl Background {
         Ok(Background { nudge, thread: Mutex::new(Some(thread)) })
     }
 
+    /// Lets the next turn begin at once.
+    #[cfg(test)]
+    pub(crate) fn call(&self) {
+        self.nudge.call();
+    }
+
     /// Ends the thread after the turn that it takes.
     pub(crate) fn stop(&self) {
         self.nudge.change(|called| called.is_over = true);

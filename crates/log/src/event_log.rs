@@ -32,8 +32,8 @@ pub enum AppendError {
     /// More is waiting to be committed than `append_queue_bytes`; try again later.
     #[error("too much is waiting to be committed")]
     Busy,
-    /// The disk has no room for another segment; nothing was written.
-    #[error("the disk is full")]
+    /// The disk has no room for another segment, or nothing may be written there; nothing was.
+    #[error("the disk is full or read-only")]
     NoSpace,
     /// Another segment could not be made for another reason; nothing was written, and it may be tried
     /// again.
@@ -49,14 +49,21 @@ pub enum AppendError {
         /// What the disk said.
         reason: String,
     },
-    /// The log could not be written and takes no more events until a restart.
+    /// Writing or syncing failed with this array under way, and nothing of it will ever be shown. It may be tried
+    /// again.
+    #[error("the events could not be written: {reason}")]
+    NotWritten {
+        /// What the disk said.
+        reason: String,
+    },
+    /// The log cannot be written; nothing was. It works again by itself once the disk does.
     #[error("the log cannot be written: {reason}")]
     Failed {
         /// What the disk said.
         reason: String,
     },
-    /// Writing or syncing failed with this array under way: whether it will be shown after a
-    /// restart is not known. The publisher must not be answered.
+    /// Writing or syncing failed with this array under way, and it could not be made certain that nothing of it is
+    /// found after a restart. The publisher must not be answered.
     #[error("the log failed while the array was being written")]
     Unknown,
     /// The log is closed.
@@ -185,7 +192,7 @@ pub trait EventLog: Send + Sync {
     /// What the log holds and has done.
     fn stats(&self) -> LogStats;
 
-    /// Whether events can be appended; false after a failed write.
+    /// Whether events can be appended; false after a failed write, until the log has found a way to go on.
     fn is_writable(&self) -> bool;
 
     /// Commits what was appended, then takes no more. Returns when all of it is done.

@@ -105,6 +105,15 @@ impl Idempotence {
         }
     }
 
+    /// Forgets the publications after a place: they were not committed.
+    pub(crate) fn forget_after(&mut self, place: HubId) {
+        while let Some((key, id)) = self.order.pop_back_if(|(_, id)| *id > place) {
+            if self.entries.get(&key).is_some_and(|entry| entry.id == id) {
+                self.entries.remove(&key);
+            }
+        }
+    }
+
     /// Lets go what the window has passed.
     pub(crate) fn expire(&mut self, now_ms: u64) {
         while let Some(&(key, id)) = self.order.front() {
@@ -192,6 +201,18 @@ mod tests {
         assert!(held.find(2, 0).is_none() && held.find(3, 0).is_none());
         assert!(held.find(1, 0).is_some(), "it was published again since");
         assert_eq!((held.len(), held.order.len(), held.evictions), (2, 2, 0));
+    }
+
+    #[test]
+    fn what_was_not_committed_is_forgotten_and_the_rest_is_not() {
+        let mut held = Idempotence::new(100, 10);
+        held.insert(print(1), id(1), 0);
+        held.insert(print(2), id(2), 0);
+        held.insert(print(3), id(3), 0);
+        held.forget_after(id(1));
+        assert!(held.find(1, 0).is_some());
+        assert!(held.find(2, 0).is_none() && held.find(3, 0).is_none());
+        assert_eq!((held.len(), held.order.len(), held.evictions), (1, 1, 0));
     }
 
     #[test]

@@ -62,6 +62,6 @@ pub use id::{HubId, ParseHubIdError};
 pub use memory::{MemoryLog, MemoryLogConfig};
 pub use record::{Attributes, BadRecord, RecordView, Topics};
 pub use rules::{RETENTION_RULES_MAX, RetentionRule, RetentionRules, RetentionRulesError};
-pub use stats::{COMMIT_MICROS_BUCKETS, LogStats};
+pub use stats::{Durations, LogStats, MICROS_BUCKETS};
 pub use tail::{LIST_RECORDS_MAX, LOOK_BACK_RECORDS_MAX, Position, Tail, TailReader, TailRecord};
 pub use visibility::{Hidden, Met, Standing};

@@ -180,7 +180,7 @@ impl Inner {
             draft.encode(sequence, id, moment, &mut record);
             group.push(Stored { id, record: record.into() });
         });
-        self.stats.count_commit(0);
+        self.stats.commits.add(Duration::ZERO);
         self.stats.appended += group.len() as u64;
         self.bytes += group.iter().map(|stored| stored.record.len()).sum::<usize>();
         self.records.extend(group.iter().cloned());

@@ -142,6 +142,12 @@ impl Sequencer {
         known.map_or(Plan::Append(planned), Plan::Repeated)
     }
 
+    /// Takes back what was given out after this sequence and place: it was not committed. Its ids do not come again.
+    pub(crate) fn go_back_to(&mut self, last_sequence: u64, place: HubId) {
+        self.last_sequence = last_sequence;
+        self.idempotence.forget_after(place);
+    }
+
     /// Notes that an array was answered without being written.
     pub(crate) fn note_repeated(&mut self, events: usize) {
         self.repeated += events as u64;

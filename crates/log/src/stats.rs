@@ -1,7 +1,31 @@
-/// The upper bounds of the buckets in which commits are counted by how long they took, in
+use std::time::Duration;
+
+/// The upper bounds of the buckets in which commits and syncs are counted by how long they took, in
 /// microseconds; one more bucket holds the rest.
-pub const COMMIT_MICROS_BUCKETS: [u64; 12] =
+pub const MICROS_BUCKETS: [u64; 12] =
     [100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 1_000_000];
+
+/// How often something was done, and how long it took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Durations {
+    /// How often.
+    pub count: u64,
+    /// How long it took together, in microseconds.
+    pub micros: u64,
+    /// How many took at most as long as the bound of the same index in [`MICROS_BUCKETS`] and longer than the
+    /// one before; the last one has no bound.
+    pub buckets: [u64; MICROS_BUCKETS.len() + 1],
+}
+
+impl Durations {
+    pub(crate) fn add(&mut self, duration: Duration) {
+        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        self.count += 1;
+        self.micros = self.micros.saturating_add(micros);
+        let bucket = MICROS_BUCKETS.iter().position(|&bound| micros <= bound);
+        self.buckets[bucket.unwrap_or(MICROS_BUCKETS.len())] += 1;
+    }
+}
 
 /// What a log holds and has done since it was opened, as plain numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,13 +38,15 @@ pub struct LogStats {
     pub segments: u64,
     /// Events appended.
     pub appended: u64,
-    /// Groups committed.
-    pub commits: u64,
-    /// How long writing and syncing them took, in microseconds.
-    pub commit_micros: u64,
-    /// How many took at most as long as the bound of the same index in
-    /// [`COMMIT_MICROS_BUCKETS`] and longer than the one before; the last one has no bound.
-    pub commit_buckets: [u64; COMMIT_MICROS_BUCKETS.len() + 1],
+    /// Commits: how long it took from taking the first event of those that one sync made durable until they could
+    /// be shown.
+    pub commits: Durations,
+    /// Syncs of the newest segment alone.
+    pub syncs: Durations,
+    /// Syncs that failed. Their events were not shown.
+    pub failed_syncs: u64,
+    /// How often a segment was ended because something in it could not be written or synced.
+    pub seals: u64,
     /// Bytes that wait to be committed (`append_queue_bytes` at most).
     pub waiting_bytes: u64,
     /// Events answered with the id of an earlier one.
@@ -45,13 +71,4 @@ pub struct LogStats {
     pub scrubbed_bytes: u64,
     /// How often all sealed segments were checked.
     pub scrub_passes: u64,
-}
-
-impl LogStats {
-    pub(crate) fn count_commit(&mut self, micros: u64) {
-        self.commits += 1;
-        self.commit_micros += micros;
-        let bucket = COMMIT_MICROS_BUCKETS.iter().position(|&bound| micros <= bound);
-        self.commit_buckets[bucket.unwrap_or(COMMIT_MICROS_BUCKETS.len())] += 1;
-    }
 }

@@ -72,23 +72,29 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 #[derive(Debug)]
 pub(crate) struct TestClock {
     wall_ms: AtomicU64,
+    /// What has passed.
     monotonic_ms: AtomicU64,
 }
 
 impl TestClock {
     pub(crate) fn at(now_ms: u64) -> Arc<TestClock> {
-        Arc::new(TestClock { wall_ms: AtomicU64::new(now_ms), monotonic_ms: AtomicU64::new(0) })
+        Arc::new(TestClock { wall_ms: AtomicU64::new(now_ms), monotonic_ms: AtomicU64::new(now_ms) })
     }
 
-    /// Lets time pass until it is so late, or sets the wall clock back.
+    /// Sets the wall clock; time passes with it where it goes on.
     pub(crate) fn set(&self, now_ms: u64) {
         let before = self.wall_ms.swap(now_ms, Ordering::Relaxed);
-        self.monotonic_ms.fetch_add(now_ms.saturating_sub(before), Ordering::Relaxed);
+        self.pass(now_ms.saturating_sub(before));
     }
 
     /// Sets the wall clock, and no time passes.
     pub(crate) fn jump(&self, now_ms: u64) {
         self.wall_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// Lets time pass while the wall clock stands.
+    pub(crate) fn pass(&self, ms: u64) {
+        self.monotonic_ms.fetch_add(ms, Ordering::Relaxed);
     }
 }
 
@@ -104,7 +110,7 @@ impl Clock for TestClock {
 
 /// A moment by clocks that agree.
 pub(crate) fn moment(now_ms: u64) -> Moment {
-    Moment { now_ms, id_ms_max: u64::MAX, retention_ms: now_ms }
+    Moment { now_ms, id_ms_max: u64::MAX, retention_ms: now_ms, monotonic: Duration::from_millis(now_ms) }
 }
 
 pub(crate) fn event(topics: &[&str], data: &str) -> NewEvent {

@@ -18,6 +18,8 @@ pub(crate) struct Moment {
     pub(crate) id_ms_max: u64,
     /// The retention clock, in milliseconds.
     pub(crate) retention_ms: u64,
+    /// The time since some moment, unmoved by what is done to the wall clock.
+    pub(crate) monotonic: Duration,
 }
 
 impl Moment {
@@ -91,13 +93,14 @@ impl Times {
     pub(crate) fn moment(&self) -> Moment {
         let now_ms = self.clock.now_ms();
         let mut retention = self.retention.lock().unwrap_or_else(PoisonError::into_inner);
-        let retention_ms = retention.advance(now_ms, self.clock.monotonic());
-        Moment { now_ms, id_ms_max: self.floor_ms.load(Ordering::Acquire), retention_ms }
+        let monotonic = self.clock.monotonic();
+        let retention_ms = retention.advance(now_ms, monotonic);
+        Moment { now_ms, id_ms_max: self.floor_ms.load(Ordering::Acquire), retention_ms, monotonic }
     }
 
     /// What is to be kept now: the floor moved ahead, never back.
     pub(crate) fn to_keep(&self) -> KeptTimes {
-        let Moment { now_ms, id_ms_max, retention_ms } = self.moment();
+        let Moment { now_ms, id_ms_max, retention_ms, .. } = self.moment();
         KeptTimes { floor_ms: id_ms_max.max(now_ms.saturating_add(FLOOR_AHEAD_MS)), retention_ms, wall_ms: now_ms }
     }
 

@@ -84,7 +84,7 @@ impl Hub {
         match self.phase.load(Ordering::Relaxed) {
             phase if phase == Phase::Starting as u8 => Some("the hub is starting"),
             phase if phase == Phase::Stopping as u8 => Some("the hub is stopping"),
-            _ if !self.log.is_writable() => Some("the log cannot be written; the hub must be started anew"),
+            _ if !self.log.is_writable() => Some("the log cannot be written"),
             _ => None,
         }
     }

@@ -6,7 +6,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 use tidewire_core::GapReason;
 use tidewire_engine::EngineStats;
-use tidewire_log::{COMMIT_MICROS_BUCKETS, LogStats};
+use tidewire_log::{Durations, LogStats, MICROS_BUCKETS};
 
 use crate::hub::Hub;
 use crate::problem::Problem;
@@ -130,8 +130,13 @@ fn add_log(registry: &mut Registry, stats: &LogStats) {
     gauge(registry, "log_tombstones", "Tombstones of what was erased, until retention removes it", stats.tombstones);
     let failures = stats.overwrite_failures;
     counter(registry, "overwrite_failures", "Bytes of what was erased that could not be overwritten yet", failures);
-    let commits = Commits { stats: stats.clone() };
-    registry.register_with_unit("commit", "How long writing and syncing a group took", Unit::Seconds, commits);
+    let failed_syncs = "Syncs of the log that failed; nobody saw their events";
+    counter(registry, "failed_syncs", failed_syncs, stats.failed_syncs);
+    let seals = "Files of the log that were ended because they could not be written or synced";
+    counter(registry, "log_seals", seals, stats.seals);
+    let commit = "How long events took that were committed together, from the first one taken";
+    registry.register_with_unit("commit", commit, Unit::Seconds, Histogram(stats.commits));
+    registry.register_with_unit("sync", "How long syncing them took", Unit::Seconds, Histogram(stats.syncs));
 }
 
 fn gauge(registry: &mut Registry, name: &str, help: &str, value: u64) {
@@ -146,17 +151,16 @@ fn counter(registry: &mut Registry, name: &str, help: &str, value: u64) {
     registry.register(name, help, ConstCounter::new(value));
 }
 
-/// The log's commits, as a histogram.
+/// What the log counted by how long it took.
 #[derive(Debug)]
-struct Commits {
-    stats: LogStats,
-}
+struct Histogram(Durations);
 
-impl EncodeMetric for Commits {
+impl EncodeMetric for Histogram {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let bounds = COMMIT_MICROS_BUCKETS.iter().map(|&micros| seconds(micros)).chain([f64::INFINITY]);
-        let buckets: Vec<(f64, u64)> = bounds.zip(self.stats.commit_buckets).collect();
-        encoder.encode_histogram::<NoLabelSet>(seconds(self.stats.commit_micros), self.stats.commits, &buckets, None)
+        let Histogram(Durations { count, micros, buckets }) = self;
+        let bounds = MICROS_BUCKETS.iter().map(|&micros| seconds(micros)).chain([f64::INFINITY]);
+        let buckets: Vec<(f64, u64)> = bounds.zip(*buckets).collect();
+        encoder.encode_histogram::<NoLabelSet>(seconds(*micros), *count, &buckets, None)
     }
 
     fn metric_type(&self) -> MetricType {

@@ -138,14 +138,16 @@ problems! {
     Connections => "connections", 503, "The hub has too many connections";
     /// The hub is starting or stopping.
     NotReady => "not-ready", 503, "The hub is not ready";
+    /// Writing failed with the events under way, and nothing of them will ever be shown.
+    NotWritten => "not-written", 503, "The events could not be written";
     /// The log cannot be written or read.
     LogFailed => "log-failed", 503, "The log failed";
     /// A stream was asked for in HTTP/1.0, which cannot frame it.
     HttpVersion => "http-version", 505, "HTTP/1.1 is needed";
     /// There is no room for what would keep it erased.
     Tombstones => "tombstones", 507, "Too much was erased";
-    /// The disk is full.
-    NoSpace => "no-space", 507, "The disk is full";
+    /// The disk is full, or takes nothing.
+    NoSpace => "no-space", 507, "The disk is full or read-only";
 }
 
 /// An error to be answered.

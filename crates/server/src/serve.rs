@@ -159,19 +159,11 @@ fn open_log(
     let folder = || config.data_dir.clone();
     let disk = RealDisk::new(&config.data_dir).map_err(|source| ServeError::Folder { folder: folder(), source })?;
     let not_opened = |source| ServeError::Log { folder: folder(), source };
-    if config.durability == Durability::Memory {
-        let log_config = MemoryLogConfig {
-            memory_bytes: config.memory_bytes,
-            idempotence_window: config.idempotence_window,
-            idempotence_entries: config.idempotence_entries,
-            retention_age: config.retention_age,
-            retention_rules: config.retention_rules.clone(),
-            retention_catch_up: config.retention_catch_up,
-            on_damage,
-        };
-        told.line("events are in memory only, and a restart forgets them");
-        return Ok(Arc::new(MemoryLog::open(disk, &log_config, Arc::new(SystemClock)).map_err(not_opened)?));
-    }
+    let durability = match config.durability {
+        Durability::Commit => tidewire_log::Durability::Commit,
+        Durability::Os => tidewire_log::Durability::Os,
+        Durability::Memory => return open_memory_log(config, disk, on_damage, told).map_err(not_opened),
+    };
     let log_config = FileLogConfig {
         segment_bytes: config.segment_bytes,
         retention_bytes,
@@ -182,10 +174,11 @@ fn open_log(
         retention_rules: config.retention_rules.clone(),
         retention_catch_up: config.retention_catch_up,
         erase_within: config.erase_within,
+        durability,
+        boot_id: system::boot_id(),
         scrub_rate: config.scrub_rate,
         reports: Reports::to(report_damage),
         on_damage,
-        ..FileLogConfig::default()
     };
     let (log, recovery) = FileLog::open(disk, &log_config, Arc::new(SystemClock)).map_err(not_opened)?;
     tell_recovery(&recovery, config, told);
@@ -203,7 +196,8 @@ fn tell_recovery(recovery: &Recovery, config: &Config, told: &mut Told<'_>) {
         told.line(&format!("data in {place}, {} events in {} {files}", recovery.records, recovery.segments));
     }
     if recovery.cut_bytes > 0 {
-        told.line(&format!("cut {} bytes that a crash left half written; nobody was told of them", recovery.cut_bytes));
+        let who = if config.durability == Durability::Commit { "; nobody was told of them" } else { "" };
+        told.line(&format!("cut {} bytes that a crash left half written{who}", recovery.cut_bytes));
     }
     for salvaged in &recovery.salvaged {
         tracing::warn!(%salvaged, "salvaged");
@@ -221,6 +215,25 @@ fn report_damage(damage: &Damage) {
         %through,
         "the log is damaged: readers of what lay there get a gap; put the file back from a copy to have it again"
     );
+}
+
+fn open_memory_log(
+    config: &Config,
+    disk: RealDisk,
+    on_damage: OnDamage,
+    told: &mut Told<'_>,
+) -> Result<Arc<dyn EventLog>, OpenError> {
+    let log_config = MemoryLogConfig {
+        memory_bytes: config.memory_bytes,
+        idempotence_window: config.idempotence_window,
+        idempotence_entries: config.idempotence_entries,
+        retention_age: config.retention_age,
+        retention_rules: config.retention_rules.clone(),
+        retention_catch_up: config.retention_catch_up,
+        on_damage,
+    };
+    told.line("events are in memory only, and a restart forgets them");
+    Ok(Arc::new(MemoryLog::open(disk, &log_config, Arc::new(SystemClock))?))
 }
 
 fn start_engine(config: EngineConfig, hub: &Arc<Hub>, stop: Shutdown, runtime: &Runtime) -> Result<Engine, ServeError> {

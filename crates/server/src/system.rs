@@ -49,6 +49,18 @@ pub(crate) fn check_backlog() {
     }
 }
 
+/// What the kernel calls its present start; zeros where it says nothing.
+pub(crate) fn boot_id() -> [u8; 16] {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    parse_uuid(text.trim()).unwrap_or_default()
+}
+
+fn parse_uuid(text: &str) -> Option<[u8; 16]> {
+    let digits: String = text.chars().filter(|&c| c != '-').collect();
+    let number = u128::from_str_radix(&digits, 16).ok().filter(|_| digits.len() == 32)?;
+    Some(number.to_be_bytes())
+}
+
 /// What the log keeps in this folder unless it is told: 10 GiB, or 80 % of the file system if
 /// that is less. The folder need not be there yet.
 pub(crate) fn retention_bytes(folder: &Path) -> u64 {
@@ -73,6 +85,19 @@ mod tests {
         assert_eq!(share_open_files(1_024, 96, 1_024), (600, 200));
         assert_eq!(share_open_files(1_024, 10_000, 1_024), (336, 112));
         assert_eq!(share_open_files(0, 162, 1_024), (1, 1));
+    }
+
+    #[test]
+    fn the_kernels_start_has_an_id_that_stays() {
+        let id = parse_uuid("01020304-0506-0708-090a-0b0c0d0e0f10");
+        assert_eq!(id, Some([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]));
+        for text in ["", "01020304", "01020304-0506-0708-090a-0b0c0d0e0fxx", "00-01020304-0506-0708-090a-0b0c0d0e0f10"]
+        {
+            assert_eq!(parse_uuid(text), None, "{text:?}");
+        }
+        assert_eq!(boot_id(), boot_id());
+        #[cfg(target_os = "linux")]
+        assert_ne!(boot_id(), [0; 16]);
     }
 
     #[test]

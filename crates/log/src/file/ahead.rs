@@ -2,7 +2,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use super::disk::Disk;
-use super::segments::fill_segment;
+use super::segments::{NewSegment, fill_ahead};
 
 /// Makes the next segment's file before it is needed, on a thread of its own: filling it with
 /// zeros takes as long as many commits.
@@ -20,7 +20,7 @@ enum State<F> {
     Idle,
     /// So many bytes are to be filled, or are being filled.
     Wanted(u64),
-    Filled(F),
+    Filled(NewSegment<F>),
     Ended,
 }
 
@@ -42,7 +42,7 @@ impl<D: Disk> Ahead<D> {
     }
 
     /// The file that was begun, once it is whole; none if none was begun, or it could not be made.
-    pub(super) fn wait(&self) -> Option<D::File> {
+    pub(super) fn wait(&self) -> Option<NewSegment<D::File>> {
         let state = self.shared.state();
         let is_filling = |state: &mut State<D::File>| matches!(state, State::Wanted(_));
         let mut state = self.shared.changed.wait_while(state, is_filling).unwrap_or_else(PoisonError::into_inner);
@@ -83,7 +83,7 @@ fn run<D: Disk>(disk: &D, shared: &Shared<D::File>) {
         let State::Wanted(bytes) = *state else { return };
         drop(state);
         // Where there is no room, whoever needs the segment tries again and tells.
-        let filled = fill_segment(disk, bytes).map_or(State::Idle, State::Filled);
+        let filled = fill_ahead(disk, bytes).map_or(State::Idle, State::Filled);
         let mut state = shared.state();
         if matches!(*state, State::Ended) {
             return;
@@ -116,7 +116,7 @@ mod tests {
         for _ in 0..3 {
             ahead.begin(5000);
             ahead.begin(6000);
-            assert_eq!(ahead.wait().expect("made").length().expect("read"), 5000);
+            assert_eq!(ahead.wait().expect("made").file.length().expect("read"), 5000);
             assert!(ahead.wait().is_none(), "it was taken");
         }
         disk.set_space(Some(10));

@@ -2,27 +2,33 @@
 //! shown. The runs go through the same steps as the log's thread, without the thread.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::io;
 use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::committer::{Answer, Committer};
+use self::steps::{Cut, Publication, Run, Step, durability, interruption, step};
+use super::batch::{Answer, Sync};
+use super::committer::Committer;
 use super::cursor::FileCursor;
 use super::keeper::Retention;
-use super::open::{self, Opened, Opening};
+use super::open::{self, Durability, Opened, Opening};
 use super::picks::Wanted;
 use super::recovery::OpenError;
-use super::segments::fill_segment;
-use super::{Outage, SimDisk};
+use super::segments::fill_ahead;
+use super::sim_faults::Random;
+use super::{Outage, SimDisk, SimFile};
 use crate::cursor::{self, RecordCursor};
 use crate::idempotence::Fingerprints;
 use crate::sequencer::Array;
 use crate::testing::{Seen, TestClock, event, event_with_id};
 use crate::{AppendError, HubId};
 
+mod steps;
+
 const WINDOW_MS: u64 = 5_000;
 const SEGMENT_BYTES: u64 = 4096;
-const RETENTION: Retention = Retention { bytes: 4 * SEGMENT_BYTES, age_ms: u64::MAX };
+const RETENTION: Retention = Retention { bytes: 4 * SEGMENT_BYTES, age_ms: 400_000 };
 
 fn opening(clock: &Arc<TestClock>) -> Opening {
     Opening {
@@ -31,117 +37,6 @@ fn opening(clock: &Arc<TestClock>) -> Opening {
         window_ms: WINDOW_MS,
         ..super::tests::opening(Arc::clone(clock))
     }
-}
-
-/// An event to publish. With an id its data follow from the id and the variant, so that it can be
-/// repeated; without one they are unlike any other.
-#[derive(Clone, Debug)]
-struct Publication {
-    topic: u8,
-    id: Option<u8>,
-    variant: bool,
-    bytes: usize,
-}
-
-#[derive(Clone, Debug)]
-enum Step {
-    /// These arrays wait together.
-    Append(Vec<Vec<Publication>>),
-    Trim,
-    /// The clocks are kept, and the floor of ids moves.
-    Keep,
-    /// The next segment is made ahead of need.
-    Ahead,
-    Clock(u64),
-    /// The machine stops during an operation soon; recovery is interrupted each time in turn.
-    Outage {
-        after: u64,
-        arrays: Vec<Vec<Publication>>,
-        outage: Cut,
-        interruptions: Vec<Interruption>,
-    },
-    /// The indexes of sealed segments are written.
-    Index,
-    /// The process is stopped properly and started again.
-    Restart,
-    /// A sync fails soon; then the process is started again after an outage.
-    FailedSync {
-        after: u64,
-        arrays: Vec<Vec<Publication>>,
-        outage: Cut,
-    },
-    /// So many more bytes fit on the disk while these arrays come.
-    Full {
-        more: u64,
-        arrays: Vec<Vec<Publication>>,
-    },
-}
-
-/// A start that does not come to its end: the machine stops, or a sync fails, and then an outage.
-#[derive(Clone, Copy, Debug)]
-struct Interruption {
-    after: u64,
-    by_failed_sync: bool,
-    outage: Cut,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Cut(Option<u64>);
-
-impl Interruption {
-    fn plan(&self, disk: &SimDisk) {
-        if self.by_failed_sync {
-            disk.fail_sync_after(self.after % 4);
-        } else {
-            disk.stop_at(1 + self.after);
-        }
-    }
-}
-
-impl From<Cut> for Outage {
-    fn from(cut: Cut) -> Outage {
-        cut.0.map_or(Outage::Kill, Outage::PowerCut)
-    }
-}
-
-fn publication() -> impl Strategy<Value = Publication> {
-    let bytes = prop_oneof![4 => 0..60_usize, 2 => 200..900_usize, 1 => 1500..5000_usize];
-    (0..3_u8, proptest::option::of(0..4_u8), prop::bool::weighted(0.2), bytes)
-        .prop_map(|(topic, id, variant, bytes)| Publication { topic, id, variant, bytes })
-}
-
-fn arrays() -> impl Strategy<Value = Vec<Vec<Publication>>> {
-    prop::collection::vec(prop::collection::vec(publication(), 1..4), 1..5)
-}
-
-fn cut() -> impl Strategy<Value = Cut> {
-    proptest::option::weighted(0.8, any::<u64>()).prop_map(Cut)
-}
-
-fn interruption() -> impl Strategy<Value = Interruption> {
-    (0..12_u64, prop::bool::weighted(0.3), cut()).prop_map(|(after, by_failed_sync, outage)| Interruption {
-        after,
-        by_failed_sync,
-        outage,
-    })
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let interruptions = prop::collection::vec(interruption(), 0..3);
-    prop_oneof![
-        6 => arrays().prop_map(Step::Append),
-        1 => Just(Step::Trim),
-        2 => Just(Step::Index),
-        1 => Just(Step::Keep),
-        1 => Just(Step::Ahead),
-        1 => prop_oneof![0..20_000_u64, Just(10_000), 0..1_000_000_u64].prop_map(Step::Clock),
-        3 => (0..25_u64, arrays(), cut(), interruptions).prop_map(|(after, arrays, outage, interruptions)| {
-            Step::Outage { after, arrays, outage, interruptions }
-        }),
-        1 => Just(Step::Restart),
-        1 => (0..4_u64, arrays(), cut()).prop_map(|(after, arrays, outage)| Step::FailedSync { after, arrays, outage }),
-        1 => (0..6000_u64, arrays()).prop_map(|(more, arrays)| Step::Full { more, arrays }),
-    ]
 }
 
 /// What is remembered of a publisher's id.
@@ -155,14 +50,19 @@ struct Known {
     has_expired: bool,
 }
 
-struct Run {
+struct Model {
     disk: SimDisk,
-    log: Option<Opened<SimDisk>>,
+    log: Option<Opened<SimDisk, usize>>,
+    durability: Durability,
+    /// Starts of the machine.
+    boots: u8,
     fingerprints: Fingerprints,
     clock: Arc<TestClock>,
     counter: u64,
-    /// Everything that was ever shown, in order.
+    /// Everything that was ever shown, in order, but for what a power cut took with `os`.
     shown: Vec<Seen>,
+    /// The last id that was ever shown.
+    highest: HubId,
     /// The data of arrays of which nobody knows whether they are there.
     unknown: Vec<Vec<String>>,
     /// Data that must never be seen.
@@ -171,29 +71,39 @@ struct Run {
     low_water: HubId,
 }
 
-impl Run {
-    fn new() -> Run {
-        let mut run = Run {
+/// Where a sync stands.
+enum Turn {
+    Free,
+    Begun(Sync<SimFile>),
+    Over(io::Result<()>),
+}
+
+impl Model {
+    fn new(durability: Durability) -> Model {
+        let mut model = Model {
             disk: SimDisk::default(),
             log: None,
+            durability,
+            boots: 0,
             fingerprints: Fingerprints::default(),
             clock: TestClock::at(10_000),
             counter: 0,
             shown: Vec::new(),
+            highest: HubId::ZERO,
             unknown: Vec::new(),
             refused: HashSet::new(),
             known: HashMap::new(),
             low_water: HubId::ZERO,
         };
-        run.open();
-        run
+        model.open(None);
+        model
     }
 
-    fn log(&mut self) -> &mut Opened<SimDisk> {
+    fn log(&mut self) -> &mut Opened<SimDisk, usize> {
         self.log.as_mut().expect("open")
     }
 
-    fn committer(&mut self) -> &mut Committer<SimDisk> {
+    fn committer(&mut self) -> &mut Committer<SimDisk, usize> {
         &mut self.log().committer
     }
 
@@ -204,19 +114,22 @@ impl Run {
 
     fn step(&mut self, step: Step) {
         match step {
-            Step::Append(arrays) => self.append(&arrays),
+            Step::Append(run) => self.append(&run),
             Step::Trim => {
-                self.log().keeper.trim().expect("trimmed");
+                let Opened { committer, times, keeper, .. } = self.log();
+                committer.tend(&times.moment());
+                // The disk may fail.
+                keeper.trim().unwrap_or_default();
                 self.low_water = self.committer().shelf().low_water();
                 // What is gone is forgotten, or will be at the next start.
                 let low_water = self.low_water;
-                self.known
-                    .values_mut()
-                    .filter(|known| known.id <= low_water)
-                    .for_each(|known| known.has_expired = true);
+                let gone = self.known.values_mut().filter(|known| known.id <= low_water);
+                gone.for_each(|known| known.has_expired = true);
+                self.note_sealed();
             }
-            Step::Index => while self.log().keeper.indexer.turn().expect("indexed") {},
-            Step::Keep => self.log().keeper.ledger.keep_times().expect("kept"),
+            // The disk may fail.
+            Step::Index => while self.log().keeper.indexer.turn().unwrap_or_default() {},
+            Step::Keep => self.log().keeper.ledger.keep_times().unwrap_or_default(),
             Step::Ahead => self.make_spare(),
             Step::Clock(now_ms) => {
                 self.clock.set(now_ms);
@@ -226,48 +139,82 @@ impl Run {
                     self.known.entry(key).and_modify(|known| known.has_expired = true);
                 }
             }
-            Step::Restart => {
-                self.disk = self.disk.restart(Outage::Kill);
-                self.open();
+            Step::Pass(ms) => self.clock.pass(ms),
+            Step::Restart(seed, durability) => {
+                let Opened { committer, keeper, .. } = self.log();
+                let is_closed = committer.close() && keeper.ledger.close().is_ok();
+                let outage = if is_closed { Outage::PowerCut(seed) } else { Outage::Kill };
+                let epochs = is_closed.then(|| self.log().epochs.current);
+                self.restart(outage);
+                self.durability = durability;
+                self.open(None);
+                assert!(epochs.is_none_or(|epoch| epoch == self.log().epochs.current), "an epoch for nothing");
             }
-            Step::Outage { after, arrays, outage, interruptions } => {
+            Step::Outage { after, run, outage, interruptions } => {
                 self.disk.stop_at(self.disk.operations() + 1 + after);
-                self.append(&arrays);
+                self.append(&run);
                 // These may be what is interrupted.
                 self.make_spare();
                 self.log().keeper.trim().unwrap_or_default();
                 self.log().keeper.indexer.turn().unwrap_or_default();
                 self.log().keeper.ledger.keep_times().unwrap_or_default();
-                self.disk = self.disk.restart(outage.into());
+                // With `os`, a power cut takes what lies behind what was synced: at least other segments are there.
+                let segments = self.committer().shelf().segments();
+                let synced = segments.last().expect("never empty").header.before.id;
+                let mut lost = matches!(outage, Cut(Some(_))).then_some(synced);
+                self.restart(outage.into());
                 for interruption in interruptions {
                     interruption.plan(&self.disk);
                     drop(self.try_open());
-                    self.disk = self.disk.restart(interruption.outage.into());
+                    if interruption.outage.0.is_some() {
+                        lost.get_or_insert(synced);
+                    }
+                    self.restart(interruption.outage.into());
                 }
-                self.open();
+                self.open(lost.filter(|_| self.durability == Durability::Os));
             }
-            Step::FailedSync { after, arrays, outage } => {
-                self.disk.fail_sync_after(after);
-                self.append(&arrays);
-                self.disk = self.disk.restart(outage.into());
-                self.open();
+            Step::FailSyncs { after, count, run } => {
+                self.disk.fail_syncs(after, count);
+                self.append(&run);
             }
-            Step::Full { more, arrays } => {
+            Step::FailWrites { after, count, run } => {
+                self.disk.fail_writes(after, count);
+                self.append(&run);
+            }
+            Step::Full { more, run } => {
                 let used: usize =
                     self.disk.names().iter().map(|name| self.disk.contents(name).map_or(0, |bytes| bytes.len())).sum();
                 self.disk.set_space(Some(used as u64 + more));
-                self.append(&arrays);
+                self.append(&run);
                 self.disk.set_space(None);
-                assert_eq!(self.committer().failure(), None, "a full disk is no failure");
+            }
+            Step::ReadOnly(run) => {
+                self.disk.set_read_only(true);
+                self.append(&run);
+                self.disk.set_read_only(false);
+            }
+            Step::Heal => {
+                self.disk.fail_syncs(0, 0);
+                self.disk.fail_writes(0, 0);
+                self.clock.pass(1_000);
+                let before = self.shown.len();
+                let publication = Publication { topic: 0, id: None, variant: false, bytes: 10 };
+                self.append(&Run { arrays: vec![vec![publication]], schedule: 0 });
+                assert_eq!(self.shown.len(), before + 1, "the disk is well, and the log takes nothing");
             }
         }
+    }
+
+    fn restart(&mut self, outage: Outage) {
+        self.disk = self.disk.restart(outage);
+        self.boots += u8::from(matches!(outage, Outage::PowerCut(_)));
     }
 
     /// As the log's threads do it.
     fn make_spare(&mut self) {
         let segments = self.committer().segments();
         if segments.wants_spare().is_some()
-            && let Ok(spare) = fill_segment(&**segments.disk(), SEGMENT_BYTES)
+            && let Ok(spare) = fill_ahead(&**segments.disk(), SEGMENT_BYTES)
         {
             segments.set_spare(spare);
         }
@@ -284,10 +231,10 @@ impl Run {
         }
     }
 
-    fn append(&mut self, arrays: &[Vec<Publication>]) {
-        let mut waiting = VecDeque::new();
+    fn append(&mut self, run: &Run) {
         let mut data = Vec::new();
-        for (ticket, array) in arrays.iter().enumerate() {
+        let mut coming = VecDeque::new();
+        for (ticket, array) in run.arrays.iter().enumerate() {
             let texts: Vec<String> = array.iter().map(|publication| self.data(publication)).collect();
             let events = array
                 .iter()
@@ -305,26 +252,94 @@ impl Run {
                 // Where this fails, it is done again before the array is committed.
                 self.log().lookup.look_up(&mut array).unwrap_or_default();
             }
-            waiting.push_back((array, ticket));
+            coming.push_back((array, ticket));
             data.push(texts);
         }
-        while !waiting.is_empty() {
-            let left = waiting.len();
-            let before = self.shown.len();
+        // The steps of two threads, in an order that the schedule gives.
+        let mut random = Random(run.schedule);
+        let mut waiting = VecDeque::new();
+        let mut turn = Turn::Free;
+        let mut unanswered: HashSet<usize> = (0..data.len()).collect();
+        loop {
+            if random.below(3) == 0 {
+                waiting.extend(coming.pop_front());
+                continue;
+            }
             let Opened { committer, keeper, times, .. } = self.log.as_mut().expect("open");
-            if self.counter.is_multiple_of(2) {
+            if random.below(8) == 0 {
                 keeper.indexer.turn().unwrap_or_default();
             }
             let moment = times.moment();
-            let answers = committer.commit(&mut waiting, &moment);
-            assert!(waiting.len() < left, "it takes at least one");
-            self.shown.extend(committer.committed().iter().map(Seen::new));
-            assert!(self.shown.last().is_none_or(|last| last.id.ms <= moment.id_ms_max), "an id above the floor");
-            assert!(self.shown.is_sorted_by(|a, b| a.id < b.id), "ids increase");
-            for (ticket, answer) in answers {
-                self.judge(&arrays[ticket], &data[ticket], &answer, before);
+            if random.below(2) == 0 {
+                committer.write(&mut waiting, &moment);
+                continue;
             }
+            turn = match turn {
+                Turn::Free => match committer.begin_sync() {
+                    Some(sync) => Turn::Begun(sync),
+                    None if coming.is_empty() && waiting.is_empty() => break,
+                    None => Turn::Free,
+                },
+                Turn::Begun(sync) => Turn::Over(sync.run()),
+                Turn::Over(synced) => {
+                    let before = self.shown.len();
+                    let finished = committer.finish(synced, &moment);
+                    let records = finished.groups.iter().flat_map(super::group::Group::records);
+                    self.shown.extend(records.map(|record| Seen::new(&record)));
+                    committer.take_back(finished.groups);
+                    assert!(self.shown[before..].is_sorted_by(|a, b| a.id < b.id), "ids increase");
+                    assert!(self.shown.get(before).is_none_or(|first| first.id > self.highest), "an id comes again");
+                    self.highest = self.highest.max(self.shown.last().map_or(HubId::ZERO, |last| last.id));
+                    assert!(self.highest.ms <= moment.id_ms_max, "an id above the floor");
+                    for (ticket, answer) in finished.answers {
+                        assert!(unanswered.remove(&ticket), "answered twice");
+                        self.judge(&run.arrays[ticket], &data[ticket], &answer, before);
+                    }
+                    self.note_sealed();
+                    Turn::Free
+                }
+            };
         }
+        assert!(unanswered.is_empty(), "not answered: {unanswered:?}");
+        if let Ok(found) = self.read() {
+            let low_water = self.committer().shelf().low_water();
+            let below = self.shown.partition_point(|seen| seen.id <= low_water);
+            assert!(found.iter().map(|(seen, _)| seen).eq(&self.shown[below..]), "readers see something else");
+        }
+    }
+
+    /// Once a segment has been sealed, what failed in it never comes.
+    fn note_sealed(&mut self) {
+        if self.committer().refusal().is_none() {
+            let gone = self.unknown.drain(..).flatten().filter(|data| data.starts_with('#'));
+            self.refused.extend(gone);
+        }
+    }
+
+    /// What a reader sees, with the retention clock. Only a machine that has stopped cannot be read.
+    fn read(&mut self) -> Result<Vec<(Seen, u64)>, crate::ReadError> {
+        let mut found = Vec::new();
+        let mut last_sequence = None;
+        let Opened { committer, .. } = self.log.as_ref().expect("open");
+        let mut cursor = FileCursor::after(committer.shelf(), HubId::ZERO, Wanted::All).expect("a segment");
+        while let Some(step) = cursor.advance()? {
+            assert_eq!(step, cursor::Step::Record, "nothing is damaged");
+            let record = cursor.record()?.expect("whole");
+            assert!(last_sequence.is_none_or(|last| record.sequence == last + 1), "a hole in the sequences");
+            last_sequence = Some(record.sequence);
+            found.push((Seen::new(&record), record.retention_ms()));
+        }
+        for topic in (0..3).map(|topic| format!("topic {topic}")) {
+            let wanted = Wanted::Topics(vec![&topic]);
+            let mut cursor = FileCursor::after(committer.shelf(), HubId::ZERO, wanted).expect("a segment");
+            let mut picked = Vec::new();
+            while let Some(head) = cursor.next_head()? {
+                picked.extend(head.topics().any(|bears| bears == topic).then_some(head.id));
+            }
+            let bears = found.iter().filter(|(seen, _)| seen.topics.contains(&topic));
+            assert_eq!(picked, bears.map(|(seen, _)| seen.id).collect::<Vec<_>>(), "by the index");
+        }
+        Ok(found)
     }
 
     /// Compares an answer with what the model would say; what lies in `shown` from `before` on
@@ -369,6 +384,9 @@ impl Run {
                 assert!(conflict == Some((*index, *first)) || is_vague, "{answer:?} and not {conflict:?}");
             }
             Err(AppendError::Unknown) => self.unknown.push(data.to_vec()),
+            Err(AppendError::NotWritten { .. }) => {
+                self.refused.extend(data.iter().filter(|data| data.starts_with('#')).cloned());
+            }
             Err(
                 AppendError::TooLarge { .. }
                 | AppendError::NoSpace
@@ -376,11 +394,12 @@ impl Run {
                 | AppendError::Unread { .. }
                 | AppendError::Failed { .. },
             ) => {
-                assert!(
-                    conflict.is_none()
-                        || is_vague
-                        || matches!(answer, Err(AppendError::Failed { .. } | AppendError::Unread { .. }))
+                // In trouble, nothing else is looked at.
+                let is_in_trouble = matches!(
+                    answer,
+                    Err(AppendError::Failed { .. } | AppendError::NoSpace | AppendError::Unread { .. })
                 );
+                assert!(conflict.is_none() || is_vague || is_in_trouble);
                 self.refused.extend(data.iter().filter(|data| data.starts_with('#')).cloned());
             }
             Err(AppendError::Busy | AppendError::Closed) => unreachable!("there is no queue here"),
@@ -395,36 +414,30 @@ impl Run {
         self.retention_ms().saturating_sub(known.time_ms) < WINDOW_MS
     }
 
-    fn try_open(&mut self) -> Result<Opened<SimDisk>, OpenError> {
-        open::open(self.disk.clone(), &opening(&self.clock), &self.fingerprints)
+    fn try_open(&mut self) -> Result<Opened<SimDisk, usize>, OpenError> {
+        let opening = Opening { durability: self.durability, boot_id: [self.boots; 16], ..opening(&self.clock) };
+        open::open(self.disk.clone(), &opening, &self.fingerprints)
     }
 
-    /// Starts again, and compares what is there with what was shown.
-    fn open(&mut self) {
+    /// Starts again, and compares what is there with what was shown. What lies behind the place `lost` may be gone:
+    /// the end of it.
+    fn open(&mut self, lost: Option<HubId>) {
         let log = self.try_open().expect("opened");
-        let shelf = log.committer.shelf();
+        let shelf = Arc::clone(log.committer.shelf());
+        let current = log.epochs.current;
+        self.log = Some(log);
         let low_water = shelf.low_water();
         assert!(low_water >= self.low_water);
-        let mut found = Vec::new();
-        let mut times = Vec::new();
-        let mut cursor = FileCursor::after(shelf, HubId::ZERO, Wanted::All).expect("a segment");
-        while let Some(step) = cursor.advance().expect("read") {
-            assert_eq!(step, cursor::Step::Record, "nothing is damaged");
-            let record = cursor.record().expect("read").expect("whole");
-            found.push(Seen::new(&record));
-            times.push(record.retention_ms());
-        }
-        for topic in (0..3).map(|topic| format!("topic {topic}")) {
-            let mut cursor = FileCursor::after(shelf, HubId::ZERO, Wanted::Topics(vec![&topic])).expect("a segment");
-            let mut picked = Vec::new();
-            while let Some(head) = cursor.next_head().expect("read") {
-                picked.extend(head.topics().any(|bears| bears == topic).then_some(head.id));
-            }
-            let bears = found.iter().filter(|seen| seen.topics.contains(&topic));
-            assert_eq!(picked, bears.map(|seen| seen.id).collect::<Vec<_>>(), "by the index");
-        }
-        assert_eq!(shelf.head(), found.last().map_or(low_water, |last| last.id));
+        let (found, times): (Vec<Seen>, Vec<u64>) = self.read().expect("read").into_iter().unzip();
+        assert_eq!(shelf.head(), current.max(found.last().map_or(low_water, |last| last.id)));
         let below = self.shown.partition_point(|seen| seen.id <= low_water);
+        if let Some(synced) = lost {
+            assert!(current > self.highest, "ids may come again");
+            let kept = self.shown.partition_point(|seen| seen.id <= synced).max(below + found.len());
+            let gone: Vec<Seen> = self.shown.drain(kept.min(self.shown.len())..).collect();
+            self.refused.extend(gone.into_iter().map(|seen| seen.data).filter(|data| data.starts_with('#')));
+            self.known.clear();
+        }
         let kept = &self.shown[below..];
         assert!(found.len() >= kept.len(), "{} of {} shown events are there", found.len(), kept.len());
         assert_eq!(found[..kept.len()], *kept, "what was shown is there");
@@ -439,23 +452,24 @@ impl Run {
             let there = unkeyed.iter().filter(|data| texts.contains(*data)).count();
             assert!(there == 0 || there == unkeyed.len(), "half an array is there");
         }
-        self.log = Some(log);
         // What was not there at this start never comes.
         let gone = self.unknown.drain(..).flatten().filter(|data| data.starts_with('#') && !texts.contains(data));
         self.refused.extend(gone);
         self.known.retain(|_, known| known.id > low_water);
-        for (seen, time_ms) in found.iter().zip(times).skip(kept.len()) {
+        for (seen, time_ms) in found.iter().zip(times).skip(if lost.is_some() { 0 } else { kept.len() }) {
             if let [topic, id, variant] = seen.data.split(' ').collect::<Vec<_>>()[..]
                 && !seen.data.starts_with('#')
             {
                 let parse = |text: &str| text.parse().expect("a number");
                 let mut known = Known { time_ms, ..self.known_now(seen.id, variant == "true") };
-                known.has_expired = !self.is_live(&known);
+                // With what was lost, the retention clock may have gone back.
+                known.has_expired = lost.is_some() || !self.is_live(&known);
                 self.known.insert((parse(topic), parse(id)), known);
             }
         }
         self.shown.truncate(below);
         self.shown.extend(found);
+        self.highest = self.highest.max(self.shown.last().map_or(HubId::ZERO, |last| last.id));
         self.low_water = low_water;
     }
 }
@@ -465,13 +479,15 @@ proptest! {
 
     #[test]
     fn whatever_happens_to_the_disk_what_was_shown_stays_and_what_was_refused_is_never_seen(
-        steps in prop::collection::vec(step(), 1..25)
+        durability in durability(),
+        steps in prop::collection::vec(step(), 1..25),
     ) {
-        let mut run = Run::new();
+        let mut model = Model::new(durability);
         for step in steps {
-            run.step(step);
+            model.step(step);
         }
-        run.step(Step::Restart);
+        model.step(Step::Heal);
+        model.step(Step::Restart(0, Durability::Commit));
     }
 
     /// The very first start may be interrupted too.
@@ -482,7 +498,7 @@ proptest! {
         let mut disk = SimDisk::default();
         let open = |disk: &SimDisk, log_id: &[u8; 16]| {
             let opening = Opening { new_log_id: *log_id, ..opening(&TestClock::at(10_000)) };
-            open::open(disk.clone(), &opening, &Fingerprints::default())
+            open::open::<_, ()>(disk.clone(), &opening, &Fingerprints::default())
         };
         for interruption in interruptions {
             interruption.plan(&disk);

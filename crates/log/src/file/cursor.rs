@@ -303,7 +303,7 @@ impl<'a, F: DiskFile> FileCursor<'a, F> {
         if self.one_segment {
             return Passed::Nothing;
         }
-        let Some(next) = self.shelf.after(self.segment.header.first_sequence) else { return Passed::Nothing };
+        let Some(next) = self.shelf.next(&self.segment) else { return Passed::Nothing };
         if self.indexes_left == 0 {
             self.rests_at = Some(next.header.before.id);
             return Passed::Nothing;

@@ -1,4 +1,5 @@
 use super::layout::{GROUP_HEADER, GroupHeader, LogId};
+use super::segments::End;
 use crate::record::{Draft, Extent};
 use crate::times::Moment;
 use crate::{HubId, RecordView};
@@ -6,7 +7,7 @@ use crate::{HubId, RecordView};
 /// How much room is kept from one group to the next.
 const KEPT_BYTES: usize = 4 << 20;
 
-/// What one sync makes durable: the records of one or more arrays, as they are written.
+/// The records of one or more arrays, as they are written together.
 #[derive(Debug, Default)]
 pub(crate) struct Group {
     /// The header, empty until it is sealed, and the records.
@@ -16,7 +17,10 @@ pub(crate) struct Group {
     first_sequence: u64,
     last_sequence: u64,
     last_id: HubId,
+    first_ms: u64,
     retention_ms: u64,
+    /// Once it is written: the place before it, where it begins, and how far it fills its segment.
+    place: Option<(HubId, u64, End)>,
 }
 
 impl Group {
@@ -24,6 +28,7 @@ impl Group {
         if self.is_empty() {
             self.bytes.resize(GROUP_HEADER, 0);
             self.first_sequence = sequence;
+            self.first_ms = moment.retention_ms;
         }
         let head_crc = draft.encode(sequence, id, moment, &mut self.bytes);
         self.records_crc = crc32c::crc32c_append(self.records_crc, &head_crc.to_le_bytes());
@@ -45,6 +50,11 @@ impl Group {
         self.count == 0
     }
 
+    /// How many records it has.
+    pub(crate) fn count(&self) -> u32 {
+        self.count
+    }
+
     pub(crate) fn first_sequence(&self) -> u64 {
         self.first_sequence
     }
@@ -57,6 +67,21 @@ impl Group {
         self.last_id
     }
 
+    /// The retention clock of its first record.
+    pub(crate) fn first_ms(&self) -> u64 {
+        self.first_ms
+    }
+
+    /// Notes where it was written.
+    pub(crate) fn set_place(&mut self, after: HubId, at: u64, end: End) {
+        self.place = Some((after, at, end));
+    }
+
+    /// The place before it, where it begins in its segment, and how far it fills that.
+    pub(crate) fn place(&self) -> (HubId, u64, End) {
+        self.place.expect("it was written")
+    }
+
     /// The retention clock of its last record.
     pub(crate) fn retention_ms(&self) -> u64 {
         self.retention_ms
@@ -65,6 +90,11 @@ impl Group {
     /// What its records take, in bytes.
     pub(crate) fn body_bytes(&self) -> usize {
         self.bytes.len().saturating_sub(GROUP_HEADER)
+    }
+
+    /// The records as they are written.
+    pub(crate) fn body(&self) -> &[u8] {
+        self.bytes.get(GROUP_HEADER..).unwrap_or_default()
     }
 
     /// Writes the header. Returns the bytes to write, and the header's checksum.

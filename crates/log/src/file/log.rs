@@ -1,5 +1,5 @@
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::lookup::Lookup;
 use super::open::{self, Durability, EpochPlaces, Opened, Opening};
 use super::picks::Wanted;
 use super::recovery::{OpenError, Recovery};
-use super::run::{Follow, Run, Shared, Ticket};
+use super::run::{Follow, Run, Shared, THREADS, Ticket};
 use super::salvage::OnDamage;
 use super::scrub::{Scrub, Scrubbed};
 use super::shelf::Shelf;
@@ -91,8 +91,8 @@ impl Default for FileLogConfig {
     }
 }
 
-/// The log in a folder. One thread writes and syncs what waits, as one group; readers read by
-/// position beside it.
+/// The log in a folder. Two threads take turns to write what waits and to sync it; readers read by
+/// position beside them.
 pub struct FileLog<D: Disk = RealDisk> {
     shared: Arc<Shared>,
     pub(super) shelf: Arc<Shelf<D::File>>,
@@ -102,7 +102,8 @@ pub struct FileLog<D: Disk = RealDisk> {
     eraser: Arc<Eraser<D>>,
     segment_bytes: u64,
     append_queue_bytes: usize,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    run: Arc<Run<D>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
     keeping: Background,
     nudge: Nudge,
     /// None where nothing is checked.
@@ -111,7 +112,7 @@ pub struct FileLog<D: Disk = RealDisk> {
     pub(super) keeper: Arc<Mutex<Keeper<D>>>,
     /// Whether the manifest says that it is closed.
     is_noted: Mutex<bool>,
-    /// Given back when the thread has ended.
+    /// Given back when the threads have ended.
     _lock: Arc<D::Lock>,
 }
 
@@ -169,8 +170,8 @@ impl<D: Disk> FileLog<D> {
             nudge.clone(),
             Arc::clone(&lock),
         );
-        let run = run.map_err(no_thread)?;
-        let thread = thread::Builder::new().name("log".to_owned()).spawn(move || run.run()).map_err(no_thread)?;
+        let run = Arc::new(run.map_err(no_thread)?);
+        let threads = Mutex::new(Vec::with_capacity(THREADS));
         let log = FileLog {
             shared,
             shelf,
@@ -180,7 +181,8 @@ impl<D: Disk> FileLog<D> {
             eraser,
             segment_bytes: config.segment_bytes,
             append_queue_bytes: config.append_queue_bytes,
-            thread: Mutex::new(Some(thread)),
+            run,
+            threads,
             keeping,
             nudge,
             scrubbing,
@@ -189,7 +191,27 @@ impl<D: Disk> FileLog<D> {
             is_noted: Mutex::new(false),
             _lock: lock,
         };
+        for _ in 0..THREADS {
+            let run = Arc::clone(&log.run);
+            let thread = thread::Builder::new().name("log".to_owned()).spawn(move || run.run()).map_err(no_thread)?;
+            log.threads().push(thread);
+        }
         Ok((log, recovery))
+    }
+
+    fn threads(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[cfg(test)]
+    pub(super) fn shelf(&self) -> &Arc<Shelf<D::File>> {
+        &self.shelf
+    }
+
+    /// Lets the keeper take its turn now.
+    #[cfg(test)]
+    pub(super) fn call_keeper(&self) {
+        self.keeping.call();
     }
 
     fn walk<'a>(&'a self, after: HubId, wanted: Wanted<'a>) -> Option<FileCursor<'a, D::File>> {
@@ -242,6 +264,7 @@ fn turns<D: Disk>(
         if visibility.has_rules() {
             shared.forget_expired();
         }
+        shared.tend();
         pause
     }
 }
@@ -270,19 +293,17 @@ impl<D: Disk> EventLog for FileLog<D> {
         }
         queue.waiting_bytes += bytes;
         queue.waiting.push_back((array, Ticket { bytes, done }));
-        drop(queue);
-        self.shared.news.notify_one();
+        self.shared.call(queue);
     }
 
     fn follow(&self, follower: Box<dyn Follower>) {
         let (begun, has_begun) = mpsc::sync_channel(1);
         let mut queue = self.shared.queue();
-        if queue.has_ended {
+        if queue.has_ended() {
             return;
         }
         queue.follow = Some(Follow { follower, begun });
-        drop(queue);
-        self.shared.news.notify_one();
+        self.shared.call(queue);
         // An error means that the thread has ended: there is nothing to follow.
         has_begun.recv().unwrap_or_default();
     }
@@ -380,24 +401,28 @@ impl<D: Disk> EventLog for FileLog<D> {
 
     fn is_writable(&self) -> bool {
         let queue = self.shared.queue();
-        queue.failure.is_none() && !queue.is_closed
+        queue.failure.is_none() && !queue.is_in_trouble && !queue.is_closed
     }
 
     fn close(&self) {
-        self.shared.queue().is_closed = true;
-        self.shared.news.notify_one();
-        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
-        // What the thread itself drops last may be this log.
-        let is_own = |thread: &JoinHandle<()>| thread.thread().id() == thread::current().id();
-        if let Some(thread) = thread.take_if(|thread| !is_own(thread)) {
+        self.shared.close();
+        let mut threads = self.threads();
+        // What a thread itself drops last may be this log.
+        let is_other = |thread: &mut JoinHandle<()>| thread.thread().id() != thread::current().id();
+        for thread in threads.extract_if(.., is_other) {
             // A panic there has been reported, and has failed the log.
             drop(thread.join());
         }
+        let have_ended = threads.is_empty();
+        drop(threads);
         self.keeping.stop();
         if let Some(scrubbing) = &self.scrubbing {
             scrubbing.stop();
         }
         if std::mem::replace(&mut *self.is_noted.lock().unwrap_or_else(PoisonError::into_inner), true) {
+            return;
+        }
+        if !have_ended || !self.run.close() {
             return;
         }
         let mut keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);

@@ -78,6 +78,8 @@ impl Manifest {
     /// Begins an epoch whose ids lie above every id that was ever given out. The one before ends at `last`.
     pub(crate) fn begin_epoch(&mut self, last: HubId, now_ms: u64) {
         let first = HubId { ms: now_ms.max(self.times.floor_ms.saturating_add(1)), seq: 0 };
+        // The first of its ids may have as many milliseconds.
+        self.times.floor_ms = self.times.floor_ms.max(first.ms);
         let number = self.epochs.last().and_then(|epoch| epoch.name.parse::<u64>().ok()).unwrap_or(0) + 1;
         if let Some(before) = self.epochs.last_mut() {
             before.last = last.max(before.first);
@@ -226,6 +228,7 @@ mod tests {
         assert_eq!(*manifest.epoch(), Epoch { name: "3".into(), first: id(70_001), last: id(70_001) });
         manifest.begin_epoch(HubId::ZERO, 90_000);
         assert_eq!((manifest.epochs[2].last, manifest.epoch().first), (id(70_001), id(90_000)));
+        assert_eq!(manifest.times.floor_ms, 90_000, "or the next epoch might begin with ids of this one");
         for _ in 0..EPOCHS_MAX {
             manifest.begin_epoch(HubId::ZERO, 0);
         }

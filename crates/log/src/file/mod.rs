@@ -2,6 +2,7 @@
 
 mod ahead;
 mod backup;
+mod batch;
 mod committer;
 #[cfg(test)]
 mod counting_disk;
@@ -36,6 +37,7 @@ mod segment;
 mod segments;
 mod shelf;
 mod sim_disk;
+mod sim_faults;
 mod sweep;
 #[cfg(test)]
 mod tests;

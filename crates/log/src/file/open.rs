@@ -1,19 +1,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::committer::Committer;
+use super::committer::{Committer, unreadable};
+use super::cursor::FileCursor;
 use super::damage::Reports;
-use super::disk::Disk;
+use super::disk::{Disk, DiskFile};
 use super::indexer::Indexer;
 use super::keeper::{Keeper, Retention};
 use super::layout::LogId;
 use super::ledger::Ledger;
 use super::lookup::Lookup;
 use super::manifest::{BootId, Manifest, State};
+use super::picks::Wanted;
 use super::recovery::{self, OpenError, Recovered, Recovery};
 use super::salvage::OnDamage;
+use super::segment::Segment;
+use super::shelf::Shelf;
 use super::sweep::{Eraser, Sweep};
 use super::tombstone_file::TombstoneFile;
+use crate::cursor::RecordCursor;
 use crate::idempotence::Fingerprints;
 use crate::times::Times;
 use crate::visibility::Visibility;
@@ -48,9 +53,9 @@ pub enum Durability {
     Os,
 }
 
-/// An open log, without its threads.
-pub(crate) struct Opened<D: Disk> {
-    pub(crate) committer: Committer<D>,
+/// An open log, without its threads; `T` says who is answered.
+pub(crate) struct Opened<D: Disk, T> {
+    pub(crate) committer: Committer<D, T>,
     pub(crate) lookup: Arc<Lookup<D>>,
     pub(crate) keeper: Keeper<D>,
     pub(crate) times: Arc<Times>,
@@ -64,7 +69,11 @@ pub(crate) struct Opened<D: Disk> {
 ///
 /// # Errors
 /// When the folder cannot be read, or is not what a log leaves behind.
-pub(crate) fn open<D: Disk>(disk: D, opening: &Opening, fingerprints: &Fingerprints) -> Result<Opened<D>, OpenError> {
+pub(crate) fn open<D: Disk, T>(
+    disk: D,
+    opening: &Opening,
+    fingerprints: &Fingerprints,
+) -> Result<Opened<D, T>, OpenError> {
     let now_ms = opening.clock.now_ms();
     let Recovered { mut segments, mut manifest, tombstones, mut recovery } = recovery::open(disk, opening, now_ms)?;
     let shelf = Arc::clone(segments.shelf());
@@ -78,7 +87,7 @@ pub(crate) fn open<D: Disk>(disk: D, opening: &Opening, fingerprints: &Fingerpri
     }
     let times = Arc::new(Times::go_on(&manifest.times, Arc::clone(&opening.clock), opening.retention_catch_up));
     // What was kept last may be older than the last record.
-    times.raise_retention(segments.retention_ms());
+    times.raise_retention(segments.shown().retention_ms);
     manifest.state = match opening.durability {
         Durability::Commit => State::Commit,
         Durability::Os => State::Os(opening.boot_id),
@@ -86,7 +95,8 @@ pub(crate) fn open<D: Disk>(disk: D, opening: &Opening, fingerprints: &Fingerpri
     let epochs = EpochPlaces::of(&manifest);
     let mut ledger = Ledger::new(Arc::clone(segments.disk()), manifest, Arc::clone(&times));
     ledger.keep_times().map_err(|source| OpenError::Io { what: "write the manifest", source })?;
-    segments.begin_at(epochs.current);
+    let first_ms = first_ms(&shelf, segments.active())?;
+    segments.begin_at(epochs.current, first_ms, opening.durability);
     let disk = Arc::clone(segments.disk());
     let file = TombstoneFile::go_on(Arc::clone(&disk), shelf.log_id, &tombstones)
         .map_err(|source| OpenError::Io { what: "write the tombstones", source })?;
@@ -97,12 +107,20 @@ pub(crate) fn open<D: Disk>(disk: D, opening: &Opening, fingerprints: &Fingerpri
     let indexer = Arc::new(Indexer::new(disk, Arc::clone(&shelf)));
     let keeper = Keeper::new(ledger, Arc::clone(&shelf), Arc::clone(&indexer), opening.retention, sweep);
     let window_ms = opening.window_ms;
-    let retention_ms = times.moment().retention_ms;
+    let (age_ms, retention_ms) = (opening.retention.age_ms, times.moment().retention_ms);
     let known = Arc::clone(&visibility);
     let lookup = Arc::new(Lookup::new(shelf, indexer, fingerprints.clone(), Arc::clone(&times), known, window_ms));
-    let committer = Committer::open(segments, window_ms, Arc::clone(&lookup), Arc::clone(&visibility), retention_ms)?;
+    let known = Arc::clone(&visibility);
+    let committer = Committer::open(segments, window_ms, Arc::clone(&lookup), known, age_ms, retention_ms)?;
     recovery.idempotence_entries = committer.sequencer().idempotence.len() as u64;
     Ok(Opened { committer, lookup, keeper, times, visibility, epochs, recovery })
+}
+
+/// The retention clock of the first record in a segment.
+fn first_ms<F: DiskFile>(shelf: &Shelf<F>, segment: &Arc<Segment<F>>) -> Result<Option<u64>, OpenError> {
+    let mut cursor = FileCursor::of_segment(shelf, Arc::clone(segment), Wanted::All);
+    let first = cursor.next_head().map_err(unreadable)?;
+    Ok(first.map(|head| head.retention_ms))
 }
 
 /// Where the epochs of an open log begin.

@@ -16,7 +16,7 @@ use super::open::Opening;
 use super::salvage::{self, OnDamage, Salvaged};
 use super::search::{SEARCH_BYTES, is_bad_sector, next_header};
 use super::segment::{Mark, Segment};
-use super::segments::{RollError, Segments, create_segment, fill_segment, write_zeros};
+use super::segments::{self, Segments, create_segment, fill_segment, rewrite, write_zeros};
 use super::shelf::Shelf;
 use super::tombstone_file;
 use crate::HubId;
@@ -197,7 +197,7 @@ pub(crate) fn open<D: Disk>(disk: D, opening: &Opening, now_ms: u64) -> Result<R
     }
     let tombstones = tombstone_file::read(&*disk, &manifest.log_id, manifest.low_water)?;
     let (opened, recovery) = recover(disk, opening, &manifest, &tombstones.tombstones, segments, &indexes)?;
-    let (records, _, segments) = opened.shelf.size();
+    let (records, _, segments) = opened.shelf().size();
     Ok(Recovered {
         segments: opened,
         recovery: Recovery { created, records, segments, salvaged, ..recovery },
@@ -241,9 +241,7 @@ fn create<D: Disk>(
     let header = SegmentHeader { log_id: manifest.log_id, first_sequence: 1, file_bytes: segment_bytes, before };
     let failed = io_error("make the first segment");
     let file = fill_segment(disk, segment_bytes).map_err(&failed)?;
-    create_segment(disk, &file, &header).map_err(|error| match error {
-        RollError::NotMade(error) | RollError::Uncertain(error) => failed(error),
-    })?;
+    create_segment(disk, file, &header).map_err(|error| failed(error.into_source()))?;
     *firsts = vec![1];
     manifest.low_water = first;
     manifest.write(disk).map_err(io_error("write the manifest"))
@@ -355,25 +353,22 @@ fn recover<D: Disk>(
     let cut_bytes = cut(&*file, active.header.file_bytes, end.position).map_err(io_error("cut the last segment"))?;
     // What is read here may be in the page cache alone: a killed process leaves it there. After a
     // failed sync the system even takes it for written, and would not write it at the next sync.
-    // Only of the last group no other says that it is durable.
-    rewrite(&*file, end.last_group, end.position).map_err(io_error("write the last group again"))?;
+    // Of the last groups no other says that they are durable.
+    rewrite(&*file, end.unvouched_at(), end.position).map_err(io_error("write the last groups again"))?;
     file.sync().map_err(io_error("sync the last segment"))?;
     end.marks.into_iter().for_each(|mark| active.note(mark));
     sealed.push_back(Arc::clone(&active));
     let damages = Damages::new(opening.reports.clone());
     let (head, last_sequence) = (end.last_id, end.last_sequence);
     let shelf = Shelf::new(manifest.log_id, files, sealed, head, last_sequence, manifest.low_water, damages);
-    let opened = Segments {
-        disk,
-        shelf: Arc::new(shelf),
-        active,
+    let written = segments::End {
         position: end.position,
         predecessor: end.predecessor,
-        last_sequence: end.last_sequence,
+        sequence: end.last_sequence,
+        id: end.last_id,
         retention_ms: end.retention_ms,
-        segment_bytes: opening.segment_bytes,
-        spare: None,
     };
+    let opened = Segments::new(disk, Arc::new(shelf), active, written, opening.segment_bytes);
     Ok((opened, Recovery { cut_bytes, ..Recovery::default() }))
 }
 
@@ -385,9 +380,16 @@ struct End {
     last_id: HubId,
     /// The retention clock of the last record.
     retention_ms: u64,
-    /// Where the last whole group begins; `position` if there is none.
-    last_group: u64,
+    /// The first sequence of each of the last groups, which no other says is durable, and where it begins.
+    unvouched: VecDeque<(u64, u64)>,
     marks: Vec<Mark>,
+}
+
+impl End {
+    /// From where on nothing says that it is durable.
+    fn unvouched_at(&self) -> u64 {
+        self.unvouched.front().map_or(self.position, |&(_, at)| at)
+    }
 }
 
 /// Walks over the whole groups of the last segment, and takes them into its index.
@@ -405,16 +407,21 @@ fn scan<F: DiskFile>(
         last_sequence: segment.header.first_sequence - 1,
         last_id: segment.header.before.id,
         retention_ms: segment.header.before.retention_ms,
-        last_group: SEGMENT_HEADER as u64,
+        unvouched: VecDeque::new(),
         marks: Vec::new(),
     };
     let mut window = Window::default();
     while let Some(next) = whole_group(&mut window, file, &end, file_end, log_id, tombstones).map_err(&failed)? {
+        let (next, durable_sequence) = next;
         let body_at = end.position + GROUP_HEADER as u64;
         let length = usize::try_from(next.position - body_at).expect("it was read at once");
         segment.index_group(body_at, window.load(file, body_at, length, file_end).map_err(&failed)?);
         end.marks.push(Mark { after: end.last_id, at: end.position, group_end: end.position });
-        end = End { marks: end.marks, ..next };
+        end.unvouched.push_back((end.last_sequence + 1, end.position));
+        while end.unvouched.front().is_some_and(|&(first_sequence, _)| first_sequence <= durable_sequence) {
+            end.unvouched.pop_front();
+        }
+        end = End { marks: end.marks, unvouched: end.unvouched, ..next };
     }
     // The end, or a damaged group with others behind it?
     match claimed_durable(file, &end, file_end, log_id).map_err(&failed)? {
@@ -425,7 +432,8 @@ fn scan<F: DiskFile>(
     }
 }
 
-/// Where the log ends after the group at `end.position`; `None` if there is no whole group.
+/// Where the log ends after the group at `end.position`, and which sequence was durable when that was written;
+/// `None` if there is no whole group.
 fn whole_group(
     window: &mut Window,
     file: &impl DiskFile,
@@ -433,7 +441,7 @@ fn whole_group(
     file_end: u64,
     log_id: &LogId,
     tombstones: &Tombstones,
-) -> io::Result<Option<End>> {
+) -> io::Result<Option<(End, u64)>> {
     let body_at = end.position + GROUP_HEADER as u64;
     if body_at > file_end {
         return Ok(None);
@@ -461,9 +469,9 @@ fn whole_group(
         body = rest;
     }
     let is_whole = count == header.count && records_crc == header.records_crc;
-    let last_group = end.position;
-    let marks = Vec::new();
-    Ok(is_whole.then_some(End { position, predecessor, last_sequence, last_id, retention_ms, last_group, marks }))
+    let (unvouched, marks) = (VecDeque::new(), Vec::new());
+    let next = End { position, predecessor, last_sequence, last_id, retention_ms, unvouched, marks };
+    Ok(is_whole.then_some((next, header.durable_sequence)))
 }
 
 /// Whether a group behind the end says that more was durable than is whole.
@@ -492,19 +500,6 @@ fn cut(file: &impl DiskFile, file_bytes: u64, position: u64) -> io::Result<u64> 
         at = end;
     }
     Ok(cut_bytes)
-}
-
-/// Writes the bytes of a range once more.
-pub(super) fn rewrite(file: &impl DiskFile, mut at: u64, end: u64) -> io::Result<()> {
-    let mut buffer = Vec::new();
-    while at < end {
-        let length = usize::try_from(end - at).map_or(SEARCH_BYTES, |left| left.min(SEARCH_BYTES));
-        buffer.resize(length, 0);
-        file.read_at(&mut buffer, at)?;
-        file.write_at(&buffer, at)?;
-        at += length as u64;
-    }
-    Ok(())
 }
 
 /// The first byte in a range that is not zero.

@@ -4,9 +4,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 
 use super::ahead::Ahead;
+use super::batch::Finished;
 use super::committer::Committer;
 use super::cursor::{FileCursor, Stretch};
 use super::disk::{Disk, DiskLock};
+use super::group::Group;
 use crate::background::Nudge;
 use crate::expiry::Expiry;
 use crate::sequencer::Array;
@@ -14,12 +16,15 @@ use crate::times::Times;
 use crate::visibility::Visibility;
 use crate::{AppendError, Done, Follower, HubId, LogStats};
 
-/// What the committing thread shares with the others.
+/// Threads that commit: one writes while the other one syncs.
+pub(super) const THREADS: usize = 2;
+
+/// What the committing threads share with the others.
 #[derive(Default)]
 pub(super) struct Shared {
     queue: Mutex<Queue>,
-    /// Something was put into the queue.
-    pub(super) news: Condvar,
+    /// There is something to do for a committing thread.
+    news: Condvar,
     stats: Mutex<LogStats>,
 }
 
@@ -30,11 +35,34 @@ pub(super) struct Queue {
     pub(super) waiting_bytes: usize,
     pub(super) follow: Option<Follow>,
     /// What the follower is to forget, in order.
-    pub(super) forget: Vec<Forget>,
+    forget: Vec<Forget>,
+    /// Whether what is due without publishers is to be looked for.
+    pub(super) tends: bool,
     pub(super) is_closed: bool,
+    /// Whether publishers are refused until the disk works again.
+    pub(super) is_in_trouble: bool,
+    /// Why nothing is taken any more: a thread has panicked.
     pub(super) failure: Option<String>,
-    /// Whether the thread has ended.
-    pub(super) has_ended: bool,
+    /// Threads that will look here again before they wait or sync: nobody has to be called.
+    attending: usize,
+    /// Threads that have ended.
+    ended: usize,
+}
+
+impl Queue {
+    fn has_work(&self) -> bool {
+        !self.waiting.is_empty() || self.follow.is_some() || !self.forget.is_empty() || self.tends
+    }
+
+    /// Takes nothing any more.
+    fn fail(&mut self) {
+        self.failure.get_or_insert_with(|| "the log's thread panicked".to_owned());
+    }
+
+    /// Whether nobody is left to commit.
+    pub(super) fn has_ended(&self) -> bool {
+        self.failure.is_some() || self.ended == THREADS
+    }
 }
 
 /// Who waits for an array.
@@ -50,7 +78,7 @@ pub(super) struct Follow {
 }
 
 /// What a follower is to forget.
-pub(super) enum Forget {
+enum Forget {
     /// What was erased. Who waits is told.
     Erased { topic: Option<Box<str>>, through: HubId, forgotten: mpsc::SyncSender<()> },
     /// What rules hide by now.
@@ -62,45 +90,87 @@ impl Shared {
     pub(super) fn forget_erased(&self, topic: Option<Box<str>>, through: HubId) -> bool {
         let (forgotten, has_forgotten) = mpsc::sync_channel(1);
         let mut queue = self.queue();
-        if queue.has_ended {
+        if queue.has_ended() {
             return false;
         }
         queue.forget.push(Forget::Erased { topic, through, forgotten });
-        drop(queue);
-        self.news.notify_one();
+        self.call(queue);
         has_forgotten.recv().is_ok()
     }
 
     /// Lets the follower forget what rules hide by now.
     pub(super) fn forget_expired(&self) {
-        self.queue().forget.push(Forget::Expired);
-        self.news.notify_one();
+        let mut queue = self.queue();
+        queue.forget.push(Forget::Expired);
+        self.call(queue);
     }
 
     pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Tells a committing thread that there is something in the queue, unless one will see it anyway. To wake
+    /// the other one as well would cost more than it can take over.
+    pub(super) fn call(&self, queue: MutexGuard<'_, Queue>) {
+        let is_attended = queue.attending > 0;
+        drop(queue);
+        if !is_attended {
+            self.news.notify_one();
+        }
+    }
+
     pub(super) fn stats(&self) -> MutexGuard<'_, LogStats> {
         self.stats.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Lets a committing thread look for what is due without publishers.
+    pub(super) fn tend(&self) {
+        let mut queue = self.queue();
+        queue.tends = true;
+        self.call(queue);
+    }
+
+    /// Takes no more, once what waits is done.
+    pub(super) fn close(&self) {
+        self.queue().is_closed = true;
+        self.news.notify_all();
+    }
 }
 
-/// The committing thread.
+/// What the committing threads do, in turns: whoever has the state takes what waits and writes it; syncing needs no
+/// state, so that meanwhile the other one writes. Groups are shown in the order in which they were written, since a
+/// sync is finished before the next is begun, and a follower is given its groups before the next gets to it.
 pub(super) struct Run<D: Disk> {
     shared: Arc<Shared>,
-    committer: Committer<D>,
-    ahead: Ahead<D>,
-    follower: Option<Box<dyn Follower>>,
+    state: Mutex<State<D>>,
+    /// A sync has ended.
+    turn: Condvar,
+    /// Locked by who has the state.
+    follower: Mutex<Following>,
     tail_bytes: u64,
     times: Arc<Times>,
     visibility: Arc<Visibility>,
-    /// When rules will hide what the follower was given.
-    expiry: Expiry,
     /// Calls the keeper when there is something to trim.
     keeper: Nudge,
     /// Says to those who read the folder how far it is committed.
     lock: Arc<D::Lock>,
+}
+
+/// Who is told what is committed.
+#[derive(Default)]
+struct Following {
+    follower: Option<Box<dyn Follower>>,
+    /// When rules will hide what it was given.
+    expiry: Expiry,
+}
+
+struct State<D: Disk> {
+    committer: Committer<D, Ticket>,
+    /// Taken from the queue, and not written yet.
+    waiting: VecDeque<(Array, Ticket)>,
+    ahead: Ahead<D>,
+    is_syncing: bool,
+    segments: u64,
 }
 
 impl<D: Disk> Run<D> {
@@ -108,7 +178,7 @@ impl<D: Disk> Run<D> {
     /// When the thread that makes segments ahead of need cannot be started.
     pub(super) fn new(
         shared: Arc<Shared>,
-        mut committer: Committer<D>,
+        mut committer: Committer<D, Ticket>,
         tail_bytes: u64,
         times: Arc<Times>,
         visibility: Arc<Visibility>,
@@ -116,96 +186,185 @@ impl<D: Disk> Run<D> {
         lock: Arc<D::Lock>,
     ) -> io::Result<Run<D>> {
         let ahead = Ahead::start(Arc::clone(committer.segments().disk()))?;
-        let expiry = Expiry::default();
-        Ok(Run { shared, committer, ahead, follower: None, tail_bytes, times, visibility, expiry, keeper, lock })
+        let segments = committer.shelf().size().2;
+        let state = State { committer, waiting: VecDeque::new(), ahead, is_syncing: false, segments };
+        let (state, turn, follower) = (Mutex::new(state), Condvar::new(), Mutex::default());
+        Ok(Run { shared, state, turn, follower, tail_bytes, times, visibility, keeper, lock })
     }
 
-    pub(super) fn run(mut self) {
-        let _ending = Ending(Arc::clone(&self.shared));
+    /// One thread's work.
+    pub(super) fn run(&self) {
+        let _ending = Ending(self);
         loop {
-            let Work { mut waiting, follow, forget, is_closed } = self.wait();
-            if let Some(Follow { follower, begun }) = follow {
-                self.begin(follower);
-                // Who asked may have gone away.
-                begun.send(()).unwrap_or_default();
-            }
-            for forget in forget {
-                self.forget(forget);
-            }
-            if waiting.is_empty() && is_closed {
+            let queue = self.shared.queue();
+            let has_time = |queue: &mut Queue| !queue.has_work() && !queue.is_closed && !queue.has_ended();
+            let mut queue = self.shared.news.wait_while(queue, has_time).unwrap_or_else(PoisonError::into_inner);
+            if queue.has_ended() || !queue.has_work() {
                 return;
             }
-            while !waiting.is_empty() {
-                self.commit(&mut waiting);
-            }
+            queue.attending += 1;
+            drop(queue);
+            self.work();
+            self.look_away();
         }
     }
 
-    /// Waits for something to do, and takes all of it.
-    fn wait(&self) -> Work {
-        let queue = self.shared.queue();
-        let has_time = |queue: &mut Queue| {
-            queue.waiting.is_empty() && queue.follow.is_none() && queue.forget.is_empty() && !queue.is_closed
+    /// Makes durable what is not, once the threads have ended. Whether all is well.
+    pub(super) fn close(&self) -> bool {
+        let is_well = self.shared.queue().failure.is_none();
+        is_well && self.state().is_some_and(|mut state| state.committer.close())
+    }
+
+    /// Leaves the queue to the other thread.
+    fn look_away(&self) {
+        let mut queue = self.shared.queue();
+        queue.attending -= 1;
+        if queue.has_work() {
+            self.shared.call(queue);
+        }
+    }
+
+    /// Commits until nothing waits, or the other thread does it.
+    fn work(&self) {
+        let Some(mut state) = self.state() else { return };
+        loop {
+            self.take(&mut state);
+            if state.is_syncing {
+                if state.waiting.is_empty() && !state.committer.has_written() {
+                    return;
+                }
+                // What comes meanwhile is written before the next sync, and shares it.
+                let Ok(turn) = self.turn.wait(state) else { return };
+                state = turn;
+                continue;
+            }
+            let Some(sync) = state.committer.begin_sync() else { return };
+            state.is_syncing = true;
+            drop(state);
+            self.look_away();
+            let begun = self.times.clock().monotonic();
+            let synced = sync.run();
+            let took = self.times.clock().monotonic().saturating_sub(begun);
+            if sync.segment.is_some() && synced.is_ok() {
+                self.shared.stats().syncs.add(took);
+            }
+            let Some(again) = self.state() else { return self.shared.queue().attending += 1 };
+            state = again;
+            state.is_syncing = false;
+            let finished = state.committer.finish(synced, &self.times.moment());
+            self.note(&mut state, &finished);
+            self.turn.notify_one();
+            let follower = self.follower.lock();
+            drop(state);
+            let Ok(follower) = follower else {
+                // It has panicked, in the other thread. What is committed can no longer be shown.
+                let mut queue = self.shared.queue();
+                queue.fail();
+                queue.attending += 1;
+                drop(queue);
+                finished.answers.into_iter().for_each(|(ticket, _)| (ticket.done)(Err(AppendError::Unknown)));
+                return;
+            };
+            let groups = self.show(finished, follower);
+            let Some(again) = self.state() else { return };
+            state = again;
+            state.committer.take_back(groups);
+        }
+    }
+
+    /// Takes what is in the queue, and writes as much as can be written now.
+    fn take(&self, state: &mut State<D>) {
+        let (follow, forget, tends) = {
+            let mut queue = self.shared.queue();
+            if state.waiting.is_empty() {
+                std::mem::swap(&mut state.waiting, &mut queue.waiting);
+            } else {
+                state.waiting.append(&mut queue.waiting);
+            }
+            let forget = std::mem::take(&mut queue.forget);
+            (queue.follow.take(), forget, std::mem::take(&mut queue.tends))
         };
-        let mut queue = self.shared.news.wait_while(queue, has_time).unwrap_or_else(PoisonError::into_inner);
-        let waiting = std::mem::take(&mut queue.waiting);
-        let forget = std::mem::take(&mut queue.forget);
-        Work { waiting, follow: queue.follow.take(), forget, is_closed: queue.is_closed }
+        let State { committer, waiting, ahead, .. } = state;
+        if let Some(Follow { follower, begun }) = follow {
+            self.begin(committer, follower);
+            // Who asked may have gone away.
+            begun.send(()).unwrap_or_default();
+        }
+        for forget in forget {
+            self.forget(forget);
+        }
+        let moment = self.times.moment();
+        if committer.needs_segment(waiting, &moment)
+            && let Some(spare) = ahead.wait()
+        {
+            committer.segments().set_spare(spare);
+        }
+        if tends {
+            committer.tend(&moment);
+        }
+        committer.write(waiting, &moment);
+        if let Some(bytes) = committer.segments().wants_spare() {
+            ahead.begin(bytes);
+        }
+        if tends {
+            self.shared.queue().is_in_trouble = committer.refusal().is_some();
+        }
     }
 
-    /// Commits one group of what waits, shows it, and answers.
-    fn commit(&mut self, waiting: &mut VecDeque<(Array, Ticket)>) {
-        if waiting.front().is_some_and(|(array, _)| self.committer.needs_segment(array))
-            && let Some(spare) = self.ahead.wait()
-        {
-            self.committer.segments().set_spare(spare);
-        }
-        let segments = self.committer.shelf().size().2;
-        let begun = self.times.clock().monotonic();
-        let answers = self.committer.commit(waiting, &self.times.moment());
-        let micros =
-            u64::try_from(self.times.clock().monotonic().saturating_sub(begun).as_micros()).unwrap_or(u64::MAX);
-        let records = self.committer.committed();
-        if !records.is_empty() {
+    /// Notes what has become of a batch, before anybody is told.
+    fn note(&self, state: &mut State<D>, finished: &Finished<Ticket>) {
+        let committer = &mut state.committer;
+        if !finished.groups.is_empty() {
             // Without it, others see less until the next commit.
-            self.lock.note(&self.committer.note()).unwrap_or_default();
-            if let Some(follower) = &mut self.follower {
-                follower.committed(&records);
-                self.expiry.note(&records, &self.visibility);
-            }
-            let mut stats = self.shared.stats();
-            stats.count_commit(micros);
-            stats.appended += records.len() as u64;
+            self.lock.note(&committer.note()).unwrap_or_default();
         }
-        drop(records);
-        let sequencer = self.committer.sequencer();
         {
             let mut stats = self.shared.stats();
+            if !finished.groups.is_empty() {
+                stats.commits.add(self.times.clock().monotonic().saturating_sub(finished.begun));
+                stats.appended += finished.groups.iter().map(|group| u64::from(group.count())).sum::<u64>();
+            }
+            let sequencer = committer.sequencer();
             stats.repeated = sequencer.repeated;
             stats.idempotence_entries = sequencer.idempotence.len() as u64;
+            stats.seals = committer.seals;
+            stats.failed_syncs = committer.segments().failed_syncs;
         }
-        {
-            let mut queue = self.shared.queue();
-            queue.waiting_bytes -= answers.iter().map(|(ticket, _)| ticket.bytes).sum::<usize>();
-            if let Some(reason) = self.committer.failure() {
-                queue.failure.get_or_insert_with(|| reason.to_owned());
-            }
-        }
-        for (Ticket { done, .. }, answer) in answers {
-            done(answer);
-        }
-        if let Some(bytes) = self.committer.segments().wants_spare() {
-            self.ahead.begin(bytes);
-        }
-        if self.committer.shelf().size().2 > segments {
+        self.shared.queue().is_in_trouble = committer.refusal().is_some();
+        let segments = committer.shelf().size().2;
+        if segments > std::mem::replace(&mut state.segments, segments) {
             self.keeper.call();
         }
     }
 
+    /// Gives the follower what was committed, and then answers.
+    fn show(&self, finished: Finished<Ticket>, mut following: MutexGuard<'_, Following>) -> Vec<Group> {
+        let Finished { groups, answers, .. } = finished;
+        let Following { follower, expiry } = &mut *following;
+        if let Some(follower) = follower {
+            for group in &groups {
+                let records = group.records();
+                follower.committed(&records);
+                expiry.note(&records, &self.visibility);
+            }
+        }
+        drop(following);
+        let mut queue = self.shared.queue();
+        queue.waiting_bytes -= answers.iter().map(|(ticket, _)| ticket.bytes).sum::<usize>();
+        // Those who are answered now may publish again.
+        queue.attending += 1;
+        drop(queue);
+        for (Ticket { done, .. }, answer) in answers {
+            done(answer);
+        }
+        groups
+    }
+
     /// Gives a new follower the newest records of the last segment, whole groups, and from then
     /// on what is committed. It begins behind what is damaged: who reads the log is told of that.
-    fn begin(&mut self, mut follower: Box<dyn Follower>) {
-        let shelf = Arc::clone(self.committer.shelf());
+    fn begin(&self, committer: &mut Committer<D, Ticket>, mut follower: Box<dyn Follower>) {
+        let Ok(mut following) = self.follower.lock() else { return };
+        let shelf = Arc::clone(committer.shelf());
         let Some(segment) = shelf.find(shelf.head()) else { return };
         let mark = segment.mark_before_last(self.tail_bytes);
         follower.begin(mark.after);
@@ -219,26 +378,29 @@ impl<D: Disk> Run<D> {
                     }
                     if !records.is_empty() {
                         follower.committed(&records);
-                        self.expiry.note(&records, &self.visibility);
+                        following.expiry.note(&records, &self.visibility);
                     }
                 }
                 Ok(Some(Stretch::Lost(through))) => follower.forget(through),
                 Ok(None) => break,
                 Err(error) => {
                     // What follows would not follow on what was shown.
-                    self.committer.fail(error.to_string());
-                    self.shared.queue().failure.get_or_insert(error.to_string());
+                    committer.fail(error.to_string());
+                    self.shared.queue().is_in_trouble = true;
                     break;
                 }
             }
         }
-        self.follower = Some(follower);
+        following.follower = Some(follower);
     }
 
-    fn forget(&mut self, forget: Forget) {
+    /// Lets the follower forget. It has been given everything that was committed before.
+    fn forget(&self, forget: Forget) {
+        let Ok(mut following) = self.follower.lock() else { return };
+        let Following { follower, expiry } = &mut *following;
         match forget {
             Forget::Erased { topic, through, forgotten } => {
-                match (&mut self.follower, topic) {
+                match (follower, topic) {
                     (Some(follower), Some(topic)) => follower.forget_topic(&topic, through),
                     (Some(follower), None) => follower.forget(through),
                     (None, _) => {}
@@ -247,39 +409,52 @@ impl<D: Disk> Run<D> {
                 forgotten.send(()).unwrap_or_default();
             }
             Forget::Expired => {
-                let through = self.expiry.due(self.times.moment().retention_ms);
-                if let (Some(follower), Some(through)) = (&mut self.follower, through) {
+                let through = expiry.due(self.times.moment().retention_ms);
+                if let (Some(follower), Some(through)) = (follower, through) {
                     follower.forget(through);
                 }
             }
         }
     }
-}
 
-/// What there is to do.
-struct Work {
-    waiting: VecDeque<(Array, Ticket)>,
-    follow: Option<Follow>,
-    forget: Vec<Forget>,
-    is_closed: bool,
+    /// The state, unless a thread has panicked with it.
+    fn state(&self) -> Option<MutexGuard<'_, State<D>>> {
+        self.state.lock().ok()
+    }
 }
 
 /// Nobody is left waiting for a thread that has ended, or panicked.
-struct Ending(Arc<Shared>);
+struct Ending<'a, D: Disk>(&'a Run<D>);
 
-impl Drop for Ending {
+impl<D: Disk> Drop for Ending<'_, D> {
     fn drop(&mut self) {
-        let mut queue = self.0.queue();
-        queue.has_ended = true;
+        let Run { shared, turn, .. } = self.0;
+        let mut queue = shared.queue();
+        queue.ended += 1;
+        if thread::panicking() {
+            queue.fail();
+        }
+        if !queue.has_ended() {
+            return;
+        }
         queue.follow = None;
         queue.forget.clear();
-        if thread::panicking() {
-            queue.failure.get_or_insert_with(|| "the log's thread panicked".to_owned());
-        }
-        let waiting = std::mem::take(&mut queue.waiting);
+        let has_failed = queue.failure.is_some();
+        let mut waiting = std::mem::take(&mut queue.waiting);
         drop(queue);
-        for (_, Ticket { done, .. }) in waiting {
-            done(Err(AppendError::Unknown));
+        let mut tickets = Vec::new();
+        if has_failed {
+            shared.news.notify_all();
+            let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+            waiting.append(&mut state.waiting);
+            tickets = state.committer.give_back_tickets();
+            // The other one finds that there is nothing to do.
+            state.is_syncing = false;
+            drop(state);
+            turn.notify_all();
+        }
+        for ticket in waiting.into_iter().map(|(_, ticket)| ticket).chain(tickets) {
+            (ticket.done)(Err(AppendError::Unknown));
         }
     }
 }

@@ -4,81 +4,150 @@ use std::sync::Arc;
 use super::disk::{Disk, DiskFile};
 use super::group::Group;
 use super::layout::{GROUP_HEADER, SEGMENT_HEADER, SegmentEnd, SegmentHeader, segment_name};
+use super::open::Durability;
 use super::segment::{Mark, Segment};
 use super::shelf::Shelf;
 use crate::HubId;
 
-/// The next segment's name until it is whole.
-pub(super) const SEGMENT_NEW: &str = "segment.tmp";
+/// The name of a segment that is made when it is needed, until it is whole.
+const SEGMENT_NEW: &str = "segment.tmp";
+/// The name of a segment that is made ahead of need. It is another, so that none is ever taken for the other.
+const SEGMENT_AHEAD: &str = "ahead.tmp";
 /// Zeros are written in pieces of this length.
 static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+/// What is written once more at a time.
+const REWRITE_BYTES: usize = 256 * 1024;
 
 /// Why there is no next segment.
 #[derive(Debug)]
 pub(crate) enum RollError {
-    /// It could not be made, and nothing is left of it: it can be tried again.
+    /// It could not be made, and nothing is left of it: it can be tried again, and meanwhile the segment
+    /// before be written.
     NotMade(io::Error),
-    /// It is not known whether it is there. Nothing may be written to the segment before.
+    /// It may be there, or what it says of the one before may not be durable. Nothing may be written to the
+    /// segment before, until another try has made the new one.
     Uncertain(io::Error),
+}
+
+impl RollError {
+    /// What the disk said.
+    pub(crate) fn into_source(self) -> io::Error {
+        let (RollError::NotMade(source) | RollError::Uncertain(source)) = self;
+        source
+    }
+}
+
+/// How far the active segment was filled by a group.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct End {
+    /// Where the next group goes.
+    pub(crate) position: u64,
+    /// The checksum of the header of the last group in the segment; 0 if there is none.
+    pub(crate) predecessor: u32,
+    /// The last sequence.
+    pub(crate) sequence: u64,
+    /// The last place.
+    pub(crate) id: HubId,
+    /// The retention clock of the last record.
+    pub(crate) retention_ms: u64,
 }
 
 /// The writing side of the segments. One owner; readers hold the [`Shelf`].
 ///
-/// After an error of [`Segments::write`] nothing may be written any more.
+/// After an error of [`Segments::write`], [`Segments::abandon`] and [`Segments::roll`] come before the
+/// next group.
 pub(crate) struct Segments<D: Disk> {
-    pub(super) disk: Arc<D>,
-    pub(super) shelf: Arc<Shelf<D::File>>,
-    pub(super) active: Arc<Segment<D::File>>,
-    /// Where the next group goes in the active segment.
-    pub(super) position: u64,
-    /// The checksum of the header of the last group in the active segment.
-    pub(super) predecessor: u32,
-    pub(super) last_sequence: u64,
-    /// The retention clock of the last record.
-    pub(super) retention_ms: u64,
-    pub(super) segment_bytes: u64,
+    disk: Arc<D>,
+    shelf: Arc<Shelf<D::File>>,
+    active: Arc<Segment<D::File>>,
+    /// How far the active segment is written.
+    written: End,
+    /// How far it is shown.
+    shown: End,
+    /// How far it is known to be durable.
+    durable: End,
+    /// Whether a sync of what is shown has failed, so that another one alone would say nothing.
+    has_lost_sync: bool,
+    /// The retention clock of the first record in the active segment.
+    first_ms: Option<u64>,
+    segment_bytes: u64,
+    durability: Durability,
     /// The file of the next segment, made ahead of need.
-    pub(super) spare: Option<D::File>,
+    spare: Option<NewSegment<D::File>>,
+    /// Syncs of segments that are filled.
+    pub(crate) failed_syncs: u64,
 }
 
 impl<D: Disk> Segments<D> {
+    /// Goes on behind `end` in the active segment, the newest one on the shelf. All up to there is durable.
+    pub(crate) fn new(
+        disk: Arc<D>,
+        shelf: Arc<Shelf<D::File>>,
+        active: Arc<Segment<D::File>>,
+        end: End,
+        segment_bytes: u64,
+    ) -> Segments<D> {
+        Segments {
+            disk,
+            shelf,
+            active,
+            written: end,
+            shown: end,
+            durable: end,
+            has_lost_sync: false,
+            first_ms: None,
+            segment_bytes,
+            durability: Durability::Commit,
+            spare: None,
+            failed_syncs: 0,
+        }
+    }
+
+    /// Goes on with ids above this place, which is the head until there is a record behind it. The first record
+    /// of the active segment, if there is one, is from `first_ms` on the retention clock.
+    pub(crate) fn begin_at(&mut self, place: HubId, first_ms: Option<u64>, durability: Durability) {
+        self.shelf.raise_head(place);
+        let id = self.shelf.head();
+        for end in [&mut self.written, &mut self.shown, &mut self.durable] {
+            end.id = id;
+        }
+        (self.first_ms, self.durability) = (first_ms, durability);
+    }
+
     pub(crate) fn shelf(&self) -> &Arc<Shelf<D::File>> {
         &self.shelf
-    }
-
-    pub(crate) fn last_sequence(&self) -> u64 {
-        self.last_sequence
-    }
-
-    /// Goes on with ids above this place, which is the head until there is a record behind it.
-    pub(crate) fn begin_at(&mut self, place: HubId) {
-        self.shelf.raise_head(place);
-    }
-
-    /// The retention clock of the last record.
-    pub(crate) fn retention_ms(&self) -> u64 {
-        self.retention_ms
-    }
-
-    /// How many bytes of records fit in the active segment, in one group.
-    pub(crate) fn room(&self) -> u64 {
-        self.active.header.file_bytes.saturating_sub(self.position + GROUP_HEADER as u64)
     }
 
     pub(crate) fn disk(&self) -> &Arc<D> {
         &self.disk
     }
 
-    /// How long the file of the next segment will be, if it should be made now: the active one is
-    /// half full.
-    pub(crate) fn wants_spare(&self) -> Option<u64> {
-        let is_half_full = self.position > self.active.header.file_bytes / 2;
-        (self.spare.is_none() && is_half_full).then_some(self.segment_bytes)
+    pub(crate) fn active(&self) -> &Arc<Segment<D::File>> {
+        &self.active
     }
 
-    /// Takes the file that [`fill_segment`] has made.
-    pub(crate) fn set_spare(&mut self, spare: D::File) {
-        self.spare = Some(spare);
+    pub(crate) fn durability(&self) -> Durability {
+        self.durability
+    }
+
+    /// How far the active segment is written.
+    pub(crate) fn written(&self) -> &End {
+        &self.written
+    }
+
+    /// How far it is shown.
+    pub(crate) fn shown(&self) -> &End {
+        &self.shown
+    }
+
+    /// The retention clock of the oldest and of the newest record in the active segment, if it has any.
+    pub(crate) fn ages(&self) -> Option<(u64, u64)> {
+        self.first_ms.map(|first_ms| (first_ms, self.shown.retention_ms))
+    }
+
+    /// How many bytes of records fit in the active segment, in one group.
+    pub(crate) fn room(&self) -> u64 {
+        self.active.header.file_bytes.saturating_sub(self.written.position + GROUP_HEADER as u64)
     }
 
     /// How many bytes of records fit in an empty segment, in one group.
@@ -86,60 +155,117 @@ impl<D: Disk> Segments<D> {
         room_max(self.segment_bytes)
     }
 
-    /// Writes a group and syncs it, and only then lets readers see it.
+    /// Makes the segments to come so long.
+    pub(crate) fn set_segment_bytes(&mut self, segment_bytes: u64) {
+        self.segment_bytes = segment_bytes;
+    }
+
+    /// How long the file of the next segment will be, if it should be made now: the active one is
+    /// half full.
+    pub(crate) fn wants_spare(&self) -> Option<u64> {
+        let is_half_full = self.written.position > self.active.header.file_bytes / 2;
+        (self.spare.is_none() && is_half_full).then_some(self.segment_bytes)
+    }
+
+    /// Takes the file that [`fill_ahead`] has made.
+    pub(crate) fn set_spare(&mut self, spare: NewSegment<D::File>) {
+        self.spare = Some(spare);
+    }
+
+    /// Writes a group behind the others. It is neither durable nor shown.
     ///
     /// # Errors
-    /// When the disk fails: then it is not known whether the group is durable.
+    /// When the disk fails: then any part of it may have been written.
     pub(crate) fn write(&mut self, group: &mut Group) -> io::Result<()> {
-        let (first_sequence, last_sequence, last_id) = (group.first_sequence(), group.last_sequence(), group.last_id());
-        debug_assert_eq!(first_sequence, self.last_sequence + 1);
-        let (bytes, crc) = group.seal(&self.shelf.log_id, self.predecessor, self.last_sequence);
-        let file = self.active.file()?;
-        file.write_at(bytes, self.position)?;
-        file.sync()?;
-        self.active.index_group(self.position + GROUP_HEADER as u64, &bytes[GROUP_HEADER..]);
-        self.active.note(Mark { after: self.shelf.head(), at: self.position, group_end: self.position });
-        self.position += bytes.len() as u64;
-        self.predecessor = crc;
-        self.last_sequence = last_sequence;
-        self.retention_ms = group.retention_ms();
-        self.shelf.commit(self.position, last_id, last_sequence);
+        debug_assert_eq!(group.first_sequence(), self.written.sequence + 1);
+        let before = self.written;
+        let (bytes, crc) = group.seal(&self.shelf.log_id, before.predecessor, self.durable.sequence);
+        self.active.file()?.write_at(bytes, before.position)?;
+        self.written = End {
+            position: before.position + bytes.len() as u64,
+            predecessor: crc,
+            sequence: group.last_sequence(),
+            id: group.last_id(),
+            retention_ms: group.retention_ms(),
+        };
+        group.set_place(before.id, before.position, self.written);
         Ok(())
     }
 
-    /// Ends the active segment and goes on in a new one.
+    /// Lets readers see what was written, and with [`Durability::Commit`] synced, up to the last of these groups.
+    pub(crate) fn show(&mut self, groups: &[Group]) {
+        for group in groups {
+            let (after, at, end) = group.place();
+            self.active.index_group(at + GROUP_HEADER as u64, group.body());
+            self.active.note(Mark { after, at, group_end: at });
+            self.first_ms.get_or_insert(group.first_ms());
+            self.shown = end;
+        }
+        if self.durability == Durability::Commit {
+            self.durable = self.shown;
+        }
+        self.shelf.commit(self.shown.position, self.shown.id, self.shown.sequence);
+    }
+
+    /// Forgets what was written and is not shown. The active segment ends with what is shown.
+    pub(crate) fn abandon(&mut self) {
+        self.written = self.shown;
+    }
+
+    /// Ends the active segment with what is shown, and goes on in a new one. Nothing else is under way.
     ///
     /// # Errors
     /// When the new one cannot be made.
     pub(crate) fn roll(&mut self) -> Result<(), RollError> {
+        debug_assert_eq!(self.written.position, self.shown.position);
+        self.make_durable().map_err(RollError::Uncertain)?;
         // An empty segment is replaced by one that may be larger.
-        let before = if self.position == SEGMENT_HEADER as u64 {
+        let before = if self.shown.position == SEGMENT_HEADER as u64 {
             self.active.header.before
         } else {
             SegmentEnd {
                 first_sequence: self.active.header.first_sequence,
-                sequence: self.last_sequence,
-                id: self.shelf.head(),
-                length: self.position,
-                retention_ms: self.retention_ms,
+                sequence: self.shown.sequence,
+                id: self.shown.id,
+                length: self.shown.position,
+                retention_ms: self.shown.retention_ms,
             }
         };
         let header = SegmentHeader {
             log_id: self.shelf.log_id,
-            first_sequence: self.last_sequence + 1,
+            first_sequence: self.shown.sequence + 1,
             file_bytes: self.segment_bytes,
             before,
         };
-        let file = match self.spare.take() {
-            Some(file) => file,
-            None => fill_segment(&*self.disk, header.file_bytes).map_err(RollError::NotMade)?,
+        let new = match self.spare.take() {
+            Some(spare) => spare,
+            None => fill_segment(&*self.disk, self.segment_bytes).map_err(RollError::NotMade)?,
         };
-        create_segment(&*self.disk, &file, &header)?;
-        let segment = Arc::new(Segment::open(header, Arc::new(file), Arc::clone(&self.shelf.files)));
+        let file = Arc::new(create_segment(&*self.disk, new, &header)?);
+        let segment = Arc::new(Segment::open(header, file, Arc::clone(&self.shelf.files)));
         self.shelf.push(Arc::clone(&segment));
         self.active = segment;
-        self.position = SEGMENT_HEADER as u64;
-        self.predecessor = 0;
+        let end = End { position: SEGMENT_HEADER as u64, predecessor: 0, ..self.shown };
+        (self.written, self.shown, self.durable, self.first_ms) = (end, end, end, None);
+        Ok(())
+    }
+
+    /// Makes durable what is shown and is not: that is something with [`Durability::Os`] alone.
+    ///
+    /// # Errors
+    /// When the disk fails; it can be tried again.
+    pub(crate) fn make_durable(&mut self) -> io::Result<()> {
+        if self.durable.position == self.shown.position {
+            return Ok(());
+        }
+        if self.has_lost_sync {
+            // The system may take for written what is not. Written once more, it is synced once more.
+            rewrite(&*self.active.file()?, self.durable.position, self.shown.position)?;
+        }
+        self.has_lost_sync = true;
+        self.active.file()?.sync().inspect_err(|_| self.failed_syncs += 1)?;
+        self.has_lost_sync = false;
+        self.durable = self.shown;
         Ok(())
     }
 }
@@ -149,30 +275,60 @@ pub(crate) fn room_max(segment_bytes: u64) -> u64 {
     segment_bytes.saturating_sub((SEGMENT_HEADER + GROUP_HEADER) as u64)
 }
 
+/// A file of zeros that is to become a segment.
+#[derive(Debug)]
+pub(crate) struct NewSegment<F> {
+    name: &'static str,
+    pub(super) file: F,
+}
+
 /// Makes the file of a segment: zeros, so that what is written later needs no more room.
-pub(super) fn fill_segment<D: Disk>(disk: &D, bytes: u64) -> io::Result<D::File> {
-    let fill = || -> io::Result<D::File> {
-        let file = disk.create(SEGMENT_NEW)?;
+pub(super) fn fill_segment<D: Disk>(disk: &D, bytes: u64) -> io::Result<NewSegment<D::File>> {
+    fill(disk, SEGMENT_NEW, bytes)
+}
+
+/// Makes the file of a segment beside whoever may make another.
+pub(super) fn fill_ahead<D: Disk>(disk: &D, bytes: u64) -> io::Result<NewSegment<D::File>> {
+    fill(disk, SEGMENT_AHEAD, bytes)
+}
+
+/// Makes the file of a segment that holds nothing and takes no room.
+pub(super) fn sparse_segment<D: Disk>(disk: &D, bytes: u64) -> io::Result<NewSegment<D::File>> {
+    let file = disk.create(SEGMENT_NEW)?;
+    file.truncate(bytes)?;
+    Ok(NewSegment { name: SEGMENT_NEW, file })
+}
+
+fn fill<D: Disk>(disk: &D, name: &'static str, bytes: u64) -> io::Result<NewSegment<D::File>> {
+    let fill = || -> io::Result<NewSegment<D::File>> {
+        let file = disk.create(name)?;
         write_zeros(&file, 0, bytes)?;
         file.sync()?;
-        Ok(file)
+        Ok(NewSegment { name, file })
     };
-    fill().inspect_err(|_| remove_unfinished(disk))
+    fill().inspect_err(|_| remove_unfinished(disk, name))
 }
 
-/// Makes a segment of the file that [`fill_segment`] has made: its header and its name are durable.
-pub(super) fn create_segment<D: Disk>(disk: &D, file: &D::File, header: &SegmentHeader) -> Result<(), RollError> {
+/// Makes a segment of a file of zeros: its header and its name are durable.
+pub(super) fn create_segment<D: Disk>(
+    disk: &D,
+    new: NewSegment<D::File>,
+    header: &SegmentHeader,
+) -> Result<D::File, RollError> {
+    let NewSegment { name, file } = new;
     file.write_at(&header.encode(), 0).and_then(|()| file.sync()).map_err(|error| {
-        remove_unfinished(disk);
+        remove_unfinished(disk, name);
         RollError::NotMade(error)
     })?;
-    let name = segment_name(header.first_sequence);
-    disk.rename(SEGMENT_NEW, &name).and_then(|()| disk.sync_names()).map_err(RollError::Uncertain)
+    disk.rename(name, &segment_name(header.first_sequence))
+        .and_then(|()| disk.sync_names())
+        .map_err(RollError::Uncertain)?;
+    Ok(file)
 }
 
-fn remove_unfinished<D: Disk>(disk: &D) {
+fn remove_unfinished<D: Disk>(disk: &D, name: &str) {
     // It may not even have been created; what is left is removed at the next start.
-    drop(disk.unlink(SEGMENT_NEW));
+    drop(disk.unlink(name));
 }
 
 /// Writes zeros from `at` to `end`, so that later writes need no more room.
@@ -180,6 +336,19 @@ pub(super) fn write_zeros(file: &impl DiskFile, mut at: u64, end: u64) -> io::Re
     while at < end {
         let length = usize::try_from(end - at).map_or(ZEROS.len(), |left| left.min(ZEROS.len()));
         file.write_at(&ZEROS[..length], at)?;
+        at += length as u64;
+    }
+    Ok(())
+}
+
+/// Writes the bytes of a range once more.
+pub(super) fn rewrite(file: &impl DiskFile, mut at: u64, end: u64) -> io::Result<()> {
+    let mut buffer = Vec::new();
+    while at < end {
+        let length = usize::try_from(end - at).map_or(REWRITE_BYTES, |left| left.min(REWRITE_BYTES));
+        buffer.resize(length, 0);
+        file.read_at(&mut buffer, at)?;
+        file.write_at(&buffer, at)?;
         at += length as u64;
     }
     Ok(())

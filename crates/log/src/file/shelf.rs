@@ -59,6 +59,16 @@ impl<F> Shelf<F> {
         inner.segments.get(begun.saturating_sub(1)).cloned()
     }
 
+    /// The segment after this one, also if this one is gone, or the one that took the place of this one while it
+    /// held nothing.
+    pub(crate) fn next(&self, segment: &Arc<Segment<F>>) -> Option<Arc<Segment<F>>> {
+        let inner = self.read();
+        let first_sequence = segment.header.first_sequence;
+        let here = inner.segments.partition_point(|other| other.header.first_sequence < first_sequence);
+        let is_itself = inner.segments.get(here).is_some_and(|other| Arc::ptr_eq(other, segment));
+        inner.segments.get(here + usize::from(is_itself)).cloned()
+    }
+
     /// The segment after the one that begins with this sequence, also if that one is gone.
     pub(crate) fn after(&self, first_sequence: u64) -> Option<Arc<Segment<F>>> {
         let inner = self.read();

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::disk::{Disk, DiskFile, DiskLock, Holder};
+use super::sim_faults::{Fault, Faults, Random};
 
 /// What survives together when a write is torn by a power cut, in bytes.
 const SECTOR: usize = 512;
@@ -52,7 +53,7 @@ struct State {
     /// Writes, syncs and changes of names since the last start.
     operations: u64,
     stop_at: Option<u64>,
-    failing_sync: Option<u64>,
+    faults: Faults,
     space: Option<u64>,
 }
 
@@ -83,7 +84,7 @@ impl SimDisk {
         state.is_locked = false;
         state.operations = 0;
         state.stop_at = None;
-        state.failing_sync = None;
+        state.faults = Faults::default();
         SimDisk { state: Arc::clone(&self.state), start: state.start }
     }
 
@@ -102,7 +103,22 @@ impl SimDisk {
     /// Lets the sync after `others` others fail, of a file or of names. What a file's sync should
     /// have made durable survives wholly, in part or not at all, and no later sync changes that.
     pub fn fail_sync_after(&self, others: u64) {
-        self.locked_state().failing_sync = Some(others);
+        self.fail_syncs(others, 1);
+    }
+
+    /// Lets so many syncs fail after `others` others.
+    pub fn fail_syncs(&self, others: u64, count: u64) {
+        self.locked_state().faults.syncs = Fault::after(others, count);
+    }
+
+    /// Lets so many writes fail after `others` others, half-way.
+    pub fn fail_writes(&self, others: u64, count: u64) {
+        self.locked_state().faults.writes = Fault::after(others, count);
+    }
+
+    /// Lets everything fail that would change something, as on a file system that is mounted for reading only.
+    pub fn set_read_only(&self, is_read_only: bool) {
+        self.locked_state().faults.is_read_only = is_read_only;
     }
 
     /// How many bytes all files may take together; without limit at first.
@@ -185,19 +201,6 @@ impl State {
     fn count(&mut self) -> io::Result<()> {
         self.operations += 1;
         if self.has_stopped() { Err(stopped()) } else { Ok(()) }
-    }
-
-    fn sync_fails(&mut self) -> bool {
-        match self.failing_sync {
-            Some(0) => {
-                self.failing_sync = None;
-                true
-            }
-            others => {
-                self.failing_sync = others.map(|others| others - 1);
-                false
-            }
-        }
     }
 
     fn used(&self) -> u64 {
@@ -302,6 +305,7 @@ impl Disk for SimDisk {
 
     fn create(&self, name: &str) -> io::Result<SimFile> {
         let mut state = self.state()?;
+        state.faults.check_writable()?;
         let inode = state.inodes.len();
         state.inodes.push(Inode::default());
         state.names.insert(name.to_owned(), inode);
@@ -315,6 +319,7 @@ impl Disk for SimDisk {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut state = self.state()?;
+        state.faults.check_writable()?;
         let inode = state.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
         state.names.insert(to.to_owned(), inode);
         state.count()
@@ -322,6 +327,7 @@ impl Disk for SimDisk {
 
     fn unlink(&self, name: &str) -> io::Result<()> {
         let mut state = self.state()?;
+        state.faults.check_writable()?;
         state.names.remove(name).ok_or(io::ErrorKind::NotFound)?;
         state.count()
     }
@@ -329,9 +335,7 @@ impl Disk for SimDisk {
     fn sync_names(&self) -> io::Result<()> {
         let mut state = self.state()?;
         state.count()?;
-        if state.sync_fails() {
-            return Err(io::Error::other("input/output error"));
-        }
+        state.faults.syncs.meet()?;
         state.durable_names = state.names.clone();
         Ok(())
     }
@@ -352,11 +356,12 @@ impl DiskFile for SimFile {
 
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
         let mut state = self.disk.state()?;
+        state.faults.check_writable()?;
         let at = usize::try_from(at).map_err(io::Error::other)?;
         let length = state.inodes[self.inode].current.len();
         let more = (at + bytes.len()).saturating_sub(length) as u64;
         let is_full = more > 0 && state.space.is_some_and(|space| state.used() + more > space);
-        let counted = state.count();
+        let counted = state.count().and_then(|()| state.faults.writes.meet());
         // A write that fails has got somewhere.
         let written = if is_full || counted.is_err() { bytes.len() / 2 } else { bytes.len() };
         let change = Change::Write { at, bytes: bytes[..written].to_vec() };
@@ -372,15 +377,15 @@ impl DiskFile for SimFile {
     fn sync(&self) -> io::Result<()> {
         let mut state = self.disk.state()?;
         state.count()?;
-        let fails = state.sync_fails();
+        let met = state.faults.syncs.meet();
         let mut random = Random(state.operations);
         let inode = &mut state.inodes[self.inode];
-        if fails {
+        if met.is_err() {
             // Processes go on seeing what they wrote; the system takes it for written.
             for change in inode.unsynced.drain(..) {
                 survive(&mut inode.durable, change, &mut random);
             }
-            return Err(io::Error::other("input/output error"));
+            return met;
         }
         for change in inode.unsynced.drain(..) {
             change.apply(&mut inode.durable);
@@ -415,20 +420,6 @@ impl Drop for SimLock {
         if state.start == self.0.start {
             state.is_locked = false;
         }
-    }
-}
-
-/// A small generator (splitmix64): enough to scatter losses, and the same everywhere.
-#[derive(Debug)]
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % bound as u64) as usize
     }
 }
 
@@ -513,5 +504,23 @@ mod tests {
         assert!(file.write_at(b"xy", 0).is_err(), "the second");
         assert!(disk.list().is_err(), "and everything after");
         assert_eq!(disk.restart(Outage::Kill).contents("a").expect("there"), b"x", "cut short");
+    }
+
+    #[test]
+    fn writes_fail_when_they_are_told_to_and_all_of_them_where_nothing_may_be_written() {
+        let disk = SimDisk::default();
+        disk.fail_writes(1, 2);
+        let file = write(&disk, "a", b"xy");
+        for _ in 0..2 {
+            assert!(file.write_at(b"XY", 0).is_err());
+        }
+        assert_eq!(disk.contents("a").expect("there"), b"Xy", "half of it was written");
+        disk.set_read_only(true);
+        let refused = [file.write_at(b"x", 0).err(), disk.create("b").err(), disk.rename("a", "b").err()];
+        for error in refused {
+            assert_eq!(error.map(|error| error.kind()), Some(io::ErrorKind::ReadOnlyFilesystem));
+        }
+        disk.set_read_only(false);
+        file.write_at(b"x", 0).expect("written");
     }
 }

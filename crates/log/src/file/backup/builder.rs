@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use super::super::committer::GROUP_BYTES;
 use super::super::damage::Damages;
-use super::super::disk::Disk;
+use super::super::disk::{Disk, DiskFile};
 use super::super::files::Files;
 use super::super::group::Group;
 use super::super::layout::{GROUP_HEADER, LogId, SEGMENT_HEADER, SegmentEnd, SegmentHeader};
 use super::super::recovery::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use super::super::segment::Segment;
-use super::super::segments::{RollError, Segments, create_segment, fill_segment};
+use super::super::segments::{End, RollError, Segments, create_segment, fill_segment};
 use super::super::shelf::Shelf;
 use crate::HubId;
 use crate::record::Draft;
@@ -32,30 +32,14 @@ impl<D: Disk> Builder<D> {
         let segment_bytes = segment_bytes.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
         let before = SegmentEnd { id: low_water, ..SegmentEnd::default() };
         let header = SegmentHeader { log_id, first_sequence: 1, file_bytes: segment_bytes, before };
-        let file = fill_segment(&**disk, segment_bytes)?;
-        create_segment(&**disk, &file, &header).map_err(io_error)?;
+        let new = fill_segment(&**disk, segment_bytes)?;
+        let file = create_segment(&**disk, new, &header).map_err(RollError::into_source)?;
         let files = Arc::new(Files::new(Arc::clone(disk)));
         let first = Arc::new(Segment::open(header, Arc::new(file), Arc::clone(&files)));
-        let shelf = Shelf::new(
-            log_id,
-            files,
-            VecDeque::from([Arc::clone(&first)]),
-            low_water,
-            0,
-            low_water,
-            Damages::default(),
-        );
-        let segments = Segments {
-            disk: Arc::clone(disk),
-            shelf: Arc::new(shelf),
-            active: first,
-            position: SEGMENT_HEADER as u64,
-            predecessor: 0,
-            last_sequence: 0,
-            retention_ms: 0,
-            segment_bytes,
-            spare: None,
-        };
+        let segments = VecDeque::from([Arc::clone(&first)]);
+        let shelf = Shelf::new(log_id, files, segments, low_water, 0, low_water, Damages::default());
+        let end = End { position: SEGMENT_HEADER as u64, predecessor: 0, sequence: 0, id: low_water, retention_ms: 0 };
+        let segments = Segments::new(Arc::clone(disk), Arc::new(shelf), first, end, segment_bytes);
         Ok(Builder { segments, group: Group::default(), low_water, segment_bytes, last_sequence: 0, retention_ms: 0 })
     }
 
@@ -66,11 +50,12 @@ impl<D: Disk> Builder<D> {
             self.flush()?;
         }
         if bytes > self.segments.room() {
-            self.segments.segment_bytes = self.segment_bytes.max(bytes + (SEGMENT_HEADER + GROUP_HEADER) as u64);
-            if self.segments.segment_bytes > SEGMENT_BYTES_MAX {
+            let segment_bytes = self.segment_bytes.max(bytes + (SEGMENT_HEADER + GROUP_HEADER) as u64);
+            if segment_bytes > SEGMENT_BYTES_MAX {
                 return Err(io::Error::new(io::ErrorKind::FileTooLarge, "an event is longer than a segment may be"));
             }
-            self.segments.roll().map_err(io_error)?;
+            self.segments.set_segment_bytes(segment_bytes);
+            self.segments.roll().map_err(RollError::into_source)?;
         }
         self.last_sequence += 1;
         self.retention_ms = moment.retention_ms;
@@ -100,14 +85,10 @@ impl<D: Disk> Builder<D> {
     fn flush(&mut self) -> io::Result<()> {
         if !self.group.is_empty() {
             self.segments.write(&mut self.group)?;
+            self.segments.active().file()?.sync()?;
+            self.segments.show(std::slice::from_ref(&self.group));
             self.group.clear();
         }
         Ok(())
-    }
-}
-
-fn io_error(error: RollError) -> io::Error {
-    match error {
-        RollError::NotMade(error) | RollError::Uncertain(error) => error,
     }
 }

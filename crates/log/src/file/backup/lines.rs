@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use tidewire_topic::Topic;
 
@@ -140,7 +142,7 @@ impl EventLine {
 
     /// What the clocks said when the event was appended.
     pub(crate) fn moment(&self) -> Moment {
-        Moment { now_ms: self.time_ms, id_ms_max: u64::MAX, retention_ms: self.retention_ms }
+        Moment { now_ms: self.time_ms, id_ms_max: u64::MAX, retention_ms: self.retention_ms, monotonic: Duration::ZERO }
     }
 
     /// The event, if the record that comes of it is the one that was exported.

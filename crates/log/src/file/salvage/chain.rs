@@ -2,7 +2,7 @@ use super::super::damage::Damage;
 use super::super::disk::{Disk, DiskFile};
 use super::super::layout::{SEGMENT_HEADER, SegmentEnd, SegmentHeader, segment_name};
 use super::super::recovery::{OpenError, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, io_error};
-use super::super::segments::{RollError, SEGMENT_NEW, create_segment};
+use super::super::segments::{create_segment, sparse_segment};
 use super::survey::survey;
 use super::{Piece, Salvage, Salvaged};
 use crate::HubId;
@@ -138,11 +138,8 @@ impl<D: Disk> Salvage<'_, D> {
         self.lengthen(index - 1, &before)?;
         let file_bytes = length.max(SEGMENT_BYTES_MIN);
         let header = SegmentHeader { log_id: self.manifest.log_id, first_sequence, file_bytes, before };
-        let file = self.disk.create(SEGMENT_NEW).map_err(&failed)?;
-        file.truncate(file_bytes).map_err(&failed)?;
-        create_segment(self.disk, &file, &header).map_err(|error| match error {
-            RollError::NotMade(error) | RollError::Uncertain(error) => failed(error),
-        })?;
+        let new = sparse_segment(self.disk, file_bytes).map_err(&failed)?;
+        let file = create_segment(self.disk, new, &header).map_err(|error| failed(error.into_source()))?;
         let name = segment_name(first_sequence);
         let gone = Damage { file: name.clone(), from_byte: 0, to_byte: length, after: end.last_seen, through };
         self.done.push(Salvaged::Gone(gone));

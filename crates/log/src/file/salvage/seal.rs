@@ -1,9 +1,9 @@
 use super::super::damage::Damage;
 use super::super::disk::{Disk, DiskFile};
 use super::super::layout::{GROUP_HEADER, SEGMENT_HEADER, SegmentEnd, SegmentHeader};
-use super::super::recovery::{OpenError, io_error, rewrite};
+use super::super::recovery::{OpenError, io_error};
 use super::super::search::has_bad_sector;
-use super::super::segments::{RollError, create_segment, fill_segment};
+use super::super::segments::{create_segment, fill_segment, rewrite};
 use super::survey::Found;
 use super::{Salvage, Salvaged};
 use crate::HubId;
@@ -59,9 +59,7 @@ impl<D: Disk> Salvage<'_, D> {
         };
         let failed = io_error("begin a segment behind the damaged one");
         let file = fill_segment(self.disk, header.file_bytes).map_err(&failed)?;
-        create_segment(self.disk, &file, &header).map_err(|error| match error {
-            RollError::NotMade(error) | RollError::Uncertain(error) => failed(error),
-        })?;
+        create_segment(self.disk, file, &header).map_err(|error| failed(error.into_source()))?;
         Ok(())
     }
 

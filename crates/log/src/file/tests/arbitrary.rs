@@ -77,7 +77,7 @@ proptest! {
                 disk.put(&segment_name(header.first_sequence), bytes);
             }
             let opening = Opening { on_damage, ..opening(TestClock::at(BEGINNING)) };
-            drop(open::open(disk, &opening, &Fingerprints::default()));
+            drop(open::open::<_, ()>(disk, &opening, &Fingerprints::default()));
         }
     }
 }

@@ -108,17 +108,17 @@ struct Stopped {
     erased: Vec<(Vec<usize>, bool)>,
 }
 
-fn open(disk: &SimDisk) -> Result<Opened<SimDisk>, OpenError> {
+fn open(disk: &SimDisk) -> Result<Opened<SimDisk, ()>, OpenError> {
     let opening = Opening { erase_within: Duration::ZERO, ..opening(TestClock::at(BEGINNING)) };
     open::open(disk.clone(), &opening, &Fingerprints::default())
 }
 
-fn sweep(log: &mut Opened<SimDisk>) -> bool {
+fn sweep(log: &mut Opened<SimDisk, ()>) -> bool {
     let now = Duration::from_millis(BEGINNING);
     (0..20).any(|_| log.keeper.sweep.turn(now).is_none()) && log.keeper.sweep.failures == 0
 }
 
-fn publish(log: &mut Opened<SimDisk>, of: &str, data: &str) -> Option<HubId> {
+fn publish(log: &mut Opened<SimDisk, ()>, of: &str, data: &str) -> Option<HubId> {
     let array = Array::new(vec![event(&[of], data)], &Fingerprints::default());
     let moment = log.times.moment();
     let (_, answer) = log.committer.commit(&mut VecDeque::from([(array, ())]), &moment).remove(0);

@@ -9,12 +9,15 @@ use crate::hiding_tests::conformance_of_hiding;
 use crate::testing::TestClock;
 use crate::{Clock, EventLog, RetentionRules};
 
+mod age;
 mod arbitrary;
 mod damage;
 mod epochs;
 mod erasing;
+mod failures;
 mod indexed;
 mod limits;
+mod os;
 mod salvage;
 mod start;
 mod threads;

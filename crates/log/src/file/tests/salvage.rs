@@ -72,17 +72,17 @@ fn harm() -> impl Strategy<Value = Harm> {
     ]
 }
 
-fn start(disk: &SimDisk, on_damage: OnDamage) -> Result<Opened<SimDisk>, OpenError> {
+fn start(disk: &SimDisk, on_damage: OnDamage) -> Result<Opened<SimDisk, ()>, OpenError> {
     let opening = Opening { on_damage, ..opening(TestClock::at(BEGINNING + 1000)) };
     open::open(disk.clone(), &opening, &Fingerprints::default())
 }
 
-fn write(log: &mut Opened<SimDisk>, texts: &[String]) -> Vec<Seen> {
+fn write(log: &mut Opened<SimDisk, ()>, texts: &[String]) -> Vec<Seen> {
     let array = Array::new(texts.iter().map(|text| event(&["t"], text)).collect(), &Fingerprints::default());
     let moment = log.times.moment();
-    let answers = log.committer.commit(&mut [(array, ())].into(), &moment);
-    answers.into_iter().for_each(|((), answer)| drop(answer.expect("appended")));
-    log.committer.committed().iter().map(Seen::new).collect()
+    let ids = log.committer.commit(&mut [(array, ())].into(), &moment).remove(0).1.expect("appended");
+    let seen = |(id, data): (_, &String)| Seen { id, topics: vec!["t".to_owned()], data: data.clone() };
+    ids.into_iter().zip(texts).map(seen).collect()
 }
 
 impl Whole {
@@ -191,7 +191,7 @@ impl Whole {
 }
 
 /// Everything from a place on, and the low-water mark.
-fn look(log: &Opened<SimDisk>, after: HubId) -> (Vec<Shown>, HubId) {
+fn look(log: &Opened<SimDisk, ()>, after: HubId) -> (Vec<Shown>, HubId) {
     let shelf = log.committer.shelf();
     let mut shown = Vec::new();
     let mut cursor = super::super::cursor::FileCursor::after(shelf, after, Wanted::All).expect("a segment");
@@ -212,7 +212,7 @@ fn look(log: &Opened<SimDisk>, after: HubId) -> (Vec<Shown>, HubId) {
 /// Whether a reader from each place sees, in order, all that is untouched and nothing that was not written, and
 /// is told before each record, and before the end, of what it misses. What is at the end of the last segment may
 /// be taken for what a crash had left half written.
-fn judge(log: &Opened<SimDisk>, whole: &[Written], untouched: &[Written], more: &[Seen]) {
+fn judge(log: &Opened<SimDisk, ()>, whole: &[Written], untouched: &[Written], more: &[Seen]) {
     let last_segment = whole.last().map(|written| written.segment);
     let some = whole.iter().step_by(whole.len() / PLACES + 1);
     let places = some.map(|written| written.seen.id).chain([HubId::ZERO]);
@@ -429,7 +429,7 @@ fn a_segment_of_another_log_or_under_another_name_is_not_salvaged() {
     let other = Whole { disk: SimDisk::default(), ..small() };
     let opening =
         Opening { on_damage: OnDamage::Stop, new_log_id: *b"quite another on", ..opening(TestClock::at(BEGINNING)) };
-    drop(open::open(other.disk.clone(), &opening, &Fingerprints::default()).expect("opened"));
+    drop(open::open::<_, ()>(other.disk.clone(), &opening, &Fingerprints::default()).expect("opened"));
     let first = segment_name(1);
     let own = whole.disk.contents(&first).expect("there");
     whole.disk.put(&first, other.disk.contents(&first).expect("there"));

@@ -63,8 +63,11 @@ fn what_waits_meanwhile_is_committed_as_one_group() {
     let ids: Vec<HubId> = answers.iter().flat_map(|answered| wait(answered).expect("appended")).collect();
     assert!(ids.is_sorted());
     let stats = log.stats();
-    assert_eq!((stats.commits, stats.appended), (2, 101));
-    assert_eq!(stats.commit_buckets.iter().sum::<u64>(), 2);
+    // The first one, what the other thread takes until it has to wait, and all the rest.
+    assert!((2..=3).contains(&stats.commits.count), "{stats:?}");
+    assert_eq!(stats.appended, 101);
+    assert_eq!(stats.commits.buckets.iter().sum::<u64>(), stats.commits.count);
+    assert_eq!(stats.syncs.count, stats.commits.count);
     log.close();
     assert_eq!(log.stats().waiting_bytes, 0);
 }

@@ -122,6 +122,11 @@ fn what_could_not_be_committed_is_not_shown() {
     publish(&log, 5);
     let committed = read_all(&log);
     disk.fail_sync_after(0);
+    let refused = try_append(&log, vec![event(&["t"], "refused")]);
+    assert!(matches!(refused, Err(AppendError::NotWritten { .. })), "{refused:?}");
+    assert_eq!(shown(&view(&disk)), committed);
+    // What is written behind it cannot be refused for good: no later sync succeeds.
+    disk.fail_syncs(0, u64::MAX);
     assert_eq!(try_append(&log, vec![event(&["t"], "not synced")]), Err(AppendError::Unknown));
     let running = view(&disk);
     assert_eq!(shown(&running), committed);

@@ -115,11 +115,15 @@ fn failure(error: AppendError, is_array: bool) -> Failure {
         AppendError::Busy => Problem::new(Kind::Busy, text),
         AppendError::NoSegment { .. } | AppendError::Unread { .. } => Problem::new(Kind::Busy, text),
         AppendError::NoSpace => Problem::new(Kind::NoSpace, text),
+        AppendError::NotWritten { reason } => {
+            tracing::error!(reason, "events could not be written; their publisher is told so, and nobody sees them");
+            Problem::new(Kind::NotWritten, "nothing of what was sent will be shown; send it again")
+        }
         AppendError::Failed { reason } => {
-            // It has failed for good: to say so for each publisher would bury everything else.
+            // To say so for each publisher would bury everything else.
             static TOLD: Once = Once::new();
-            TOLD.call_once(|| tracing::error!(reason, "the log cannot be written; the hub must be started anew"));
-            Problem::new(Kind::LogFailed, "the log cannot be written; the hub must be started anew")
+            TOLD.call_once(|| tracing::error!(reason, "the log cannot be written; publishers are refused"));
+            Problem::new(Kind::LogFailed, "the log cannot be written; send again later")
         }
         AppendError::Closed => Problem::new(Kind::NotReady, "the hub is stopping"),
         AppendError::Unknown => {
