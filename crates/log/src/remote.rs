@@ -131,7 +131,9 @@ impl Run {
                 Item::Answered(result, done) => self.waiting.push((result, done)),
                 Item::Follow(mut follower, begun) => {
                     // What was to be forgotten is not shown at all.
-                    let begin = self.applied.iter().filter_map(|delivery| delivery.forgets()).max();
+                    let before = |number: usize| &self.applied[..number];
+                    let forgets = |(number, delivery): (usize, &Arc<Delivery>)| delivery.forgets(before(number));
+                    let begin = self.applied.iter().enumerate().filter_map(forgets).max();
                     let begin = begin.unwrap_or_default().max(self.begin);
                     follower.begin(begin);
                     self.applied.iter().for_each(|delivery| delivery.show(begin, &mut *follower));

@@ -30,12 +30,14 @@ struct ToldInner {
 pub(super) enum Delivery {
     Group(Vec<FarRecord>),
     Forget(HubId),
+    ForgetTopic(String, HubId),
 }
 
 /// A record as it goes over the wire.
 pub(super) struct FarRecord {
     sequence: u64,
     id: HubId,
+    topics: Vec<String>,
     line: String,
 }
 
@@ -107,6 +109,10 @@ impl Follower for ToldFollower {
         self.0.add(Delivery::Forget(through));
     }
 
+    fn forget_topic(&mut self, topic: &str, through: HubId) {
+        self.0.add(Delivery::ForgetTopic(topic.to_owned(), through));
+    }
+
     fn committed(&mut self, group: &[RecordView<'_>]) {
         self.0.add(Delivery::Group(group.iter().map(FarRecord::of).collect()));
     }
@@ -116,15 +122,27 @@ impl Delivery {
     pub(super) fn last_place(&self) -> Option<HubId> {
         match self {
             Delivery::Group(records) => records.last().map(|record| record.id),
-            Delivery::Forget(_) => None,
+            Delivery::Forget(_) | Delivery::ForgetTopic(..) => None,
         }
     }
 
-    /// The place through which it tells to forget.
-    pub(super) fn forgets(&self) -> Option<HubId> {
+    /// The place through which it tells to forget what was delivered before it.
+    pub(super) fn forgets(&self, before: &[Arc<Delivery>]) -> Option<HubId> {
         match self {
             Delivery::Group(_) => None,
             Delivery::Forget(through) => Some(*through),
+            Delivery::ForgetTopic(topic, through) => {
+                before.iter().rev().find_map(|delivery| delivery.newest_on(topic)).map(|newest| newest.min(*through))
+            }
+        }
+    }
+
+    fn newest_on(&self, topic: &String) -> Option<HubId> {
+        match self {
+            Delivery::Group(records) => {
+                records.iter().rfind(|record| record.topics.contains(topic)).map(|found| found.id)
+            }
+            Delivery::Forget(_) | Delivery::ForgetTopic(..) => None,
         }
     }
 
@@ -142,13 +160,15 @@ impl Delivery {
                 follower.committed(&views);
             }
             Delivery::Forget(through) => follower.forget(*through),
+            Delivery::ForgetTopic(topic, through) => follower.forget_topic(topic, *through),
         }
     }
 }
 
 impl FarRecord {
     pub(super) fn of(record: &RecordView<'_>) -> FarRecord {
-        FarRecord { sequence: record.sequence, id: record.id, line: wire_line(record) }
+        let topics = record.topics().map(str::to_owned).collect();
+        FarRecord { sequence: record.sequence, id: record.id, topics, line: wire_line(record) }
     }
 
     pub(super) fn encoded(&self) -> Vec<u8> {

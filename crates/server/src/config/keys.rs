@@ -110,7 +110,7 @@ pub const KEYS: &[Key] = &[
         durability,
         "commit|os|memory",
         Some("commit"),
-        "What an event is before it is shown: synced to disk, or in memory only"
+        "What an event is before it is shown: synced to disk, given to the system, or in memory only"
     ),
     key!(memory_bytes, "SIZE", Some("256MiB"), "What the log keeps with durability = \"memory\""),
     key!(shards, "NUMBER", Some("1"), "Threads that serve streams"),

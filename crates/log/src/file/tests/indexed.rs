@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -235,6 +236,35 @@ fn what_is_indexed_between_looking_up_and_sequencing_is_not_published_twice() {
     commit(Array::new(vec![event(&["t"], "")], &fingerprints));
     assert_eq!(commit(early), first);
     assert_eq!(commit(publish()), first);
+}
+
+/// An array was looked up, and what was found had expired. Before it was sequenced, its key was published anew, and
+/// the segment of that got its index, so that it was forgotten. Looked up again, the newer one was not looked for,
+/// since something had been found before: the event was appended twice.
+#[test]
+fn what_was_found_before_does_not_hide_what_was_published_since() {
+    let (fingerprints, clock) = (Fingerprints::default(), TestClock::at(BEGINNING));
+    let opened = open::open(SimDisk::default(), &opening(Arc::clone(&clock)), &fingerprints).expect("opened");
+    let Opened { mut committer, keeper, lookup, times, .. } = opened;
+    let mut commit = |array: Array| {
+        let mut answers = committer.commit(&mut [(array, ())].into(), &times.moment());
+        answers.pop().expect("one").1.expect("appended")
+    };
+    let publish = || Array::new(vec![event_with_id("t", "id", "1")], &fingerprints);
+    let first = commit(publish());
+    let next_segment = || Array::new(vec![event(&["t"], &"x".repeat(3500))], &fingerprints);
+    commit(next_segment());
+    while keeper.indexer.turn().expect("written") {}
+    let mut early = publish();
+    lookup.look_up(&mut early).expect("looked up");
+    assert_eq!(early.publications().next().and_then(|event| event.earlier).map(|found| found.id), Some(first[0]));
+    // The window passes.
+    clock.set(BEGINNING + 1001);
+    let newer = commit(publish());
+    assert_ne!(newer, first);
+    commit(next_segment());
+    while keeper.indexer.turn().expect("written") {}
+    assert_eq!(commit(early), newer);
 }
 
 #[test]
