@@ -3,7 +3,8 @@ use std::sync::Arc;
 
 use super::disk::{Disk, DiskFile};
 use super::layout::LogId;
-use super::recovery::{OpenError, io_error};
+use super::open_error::OpenError;
+use super::recovery::io_error;
 use crate::HubId;
 use crate::record::{u16_at, u32_at, u64_at};
 use crate::tombstones::{Bytes, TOMBSTONE_TOPICS_BYTES_MAX, TOMBSTONES_MAX, Tombstone, Tombstones};
