@@ -7,7 +7,7 @@ use super::index::{BadIndex, RecordIndex};
 use super::layout::GROUP_HEADER;
 use super::picks::{self, Picks, Wanted};
 use super::segment::{Mark, Segment};
-use super::shelf::Shelf;
+use super::shelf::{SegmentEnd, Shelf};
 use crate::cursor::{RecordCursor, Step};
 use crate::record::{Extent, Head};
 use crate::{HubId, ReadError, RecordView};
@@ -286,7 +286,7 @@ impl<'a, F: DiskFile> FileCursor<'a, F> {
 
     /// Goes on to what was committed since, or to the next segment.
     fn pass_end(&mut self) -> Passed {
-        let (committed, place) = self.shelf.end_of(&self.segment);
+        let SegmentEnd { committed, place, next } = self.shelf.end_of(&self.segment);
         if committed > self.end {
             self.end = committed;
             if self.picks.is_some() {
@@ -303,7 +303,7 @@ impl<'a, F: DiskFile> FileCursor<'a, F> {
         if self.one_segment {
             return Passed::Nothing;
         }
-        let Some(next) = self.shelf.next(&self.segment) else { return Passed::Nothing };
+        let Some(next) = next else { return Passed::Nothing };
         if self.indexes_left == 0 {
             self.rests_at = Some(next.header.before.id);
             return Passed::Nothing;

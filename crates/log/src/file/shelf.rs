@@ -28,6 +28,25 @@ struct Inner<F> {
     indexed: HubId,
 }
 
+/// Where a segment ends.
+pub(crate) struct SegmentEnd<F> {
+    /// How many of its bytes are committed.
+    pub(crate) committed: u64,
+    /// A place that lies after its records and before what follows.
+    pub(crate) place: HubId,
+    /// The segment after it.
+    pub(crate) next: Option<Arc<Segment<F>>>,
+}
+
+impl<F> Inner<F> {
+    fn next(&self, segment: &Arc<Segment<F>>) -> Option<&Arc<Segment<F>>> {
+        let first_sequence = segment.header.first_sequence;
+        let here = self.segments.partition_point(|other| other.header.first_sequence < first_sequence);
+        let is_itself = self.segments.get(here).is_some_and(|other| Arc::ptr_eq(other, segment));
+        self.segments.get(here + usize::from(is_itself))
+    }
+}
+
 impl<F> Shelf<F> {
     pub(crate) fn new(
         log_id: LogId,
@@ -62,11 +81,7 @@ impl<F> Shelf<F> {
     /// The segment after this one, also if this one is gone, or the one that took the place of this one while it
     /// held nothing.
     pub(crate) fn next(&self, segment: &Arc<Segment<F>>) -> Option<Arc<Segment<F>>> {
-        let inner = self.read();
-        let first_sequence = segment.header.first_sequence;
-        let here = inner.segments.partition_point(|other| other.header.first_sequence < first_sequence);
-        let is_itself = inner.segments.get(here).is_some_and(|other| Arc::ptr_eq(other, segment));
-        inner.segments.get(here + usize::from(is_itself)).cloned()
+        self.read().next(segment).cloned()
     }
 
     /// The segment after the one that begins with this sequence, also if that one is gone.
@@ -76,12 +91,12 @@ impl<F> Shelf<F> {
         inner.segments.get(next).cloned()
     }
 
-    /// How many bytes of a segment are committed, and a place that lies after its records and before what follows.
-    pub(crate) fn end_of(&self, segment: &Segment<F>) -> (u64, HubId) {
+    /// Where a segment ends, looked at all at once: only if there is another is its length final.
+    pub(crate) fn end_of(&self, segment: &Arc<Segment<F>>) -> SegmentEnd<F> {
         let inner = self.read();
-        let next = inner.segments.partition_point(|other| other.header.first_sequence <= segment.header.first_sequence);
-        let place = inner.segments.get(next).map_or(inner.head, |next| next.header.before.id);
-        (segment.committed(), place)
+        let next = inner.next(segment).cloned();
+        let place = next.as_ref().map_or(inner.head, |next| next.header.before.id);
+        SegmentEnd { committed: segment.committed(), place, next }
     }
 
     /// All segments, oldest first.
