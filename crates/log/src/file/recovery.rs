@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::cursor::Window;
 use super::damage::Damages;
-use super::disk::{Disk, DiskFile};
+use super::disk::{Disk, DiskFile, lacks_room};
 use super::files::Files;
 use super::index::{index_name, parse_index_name};
 use super::layout::{
@@ -484,7 +484,11 @@ fn claimed_durable(file: &impl DiskFile, end: &End, file_end: u64, log_id: &LogI
 /// many bytes had been written there.
 fn cut(file: &impl DiskFile, file_bytes: u64, position: u64) -> io::Result<u64> {
     let length = file.length()?.min(file_bytes);
-    write_zeros(file, length, file_bytes)?;
+    match write_zeros(file, length, file_bytes) {
+        // Until there is room, groups may lack it as well.
+        Err(error) if lacks_room(&error) => {}
+        zeroed => zeroed?,
+    }
     let mut buffer = Vec::new();
     let mut at = position;
     let mut cut_bytes = 0;
