@@ -62,7 +62,7 @@ pub use index::fuzz_index;
 pub use log::{FileLog, FileLogConfig};
 pub use open::Durability;
 pub use recovery::{OpenError, Recovery};
-pub use salvage::{OnDamage, Salvaged};
+pub use salvage::{Between, OnDamage, Salvaged};
 pub use sim_disk::{Outage, SimDisk, SimFile, SimLock};
 pub use view::{
     DAMAGES_LISTED_MAX, EpochInfo, Finding, Inspection, LogView, SegmentInfo, Usage, Verification, ViewError,
