@@ -12,8 +12,9 @@ use crate::process::Run;
 
 /// The tests that need more than the hub: each a test program of `crates/tidewire`, and what it needs. Every other
 /// test program there is a black-box test.
-const TESTS_WITH_NEEDS: [(&str, &[Need]); 5] = [
+const TESTS_WITH_NEEDS: [(&str, &[Need]); 6] = [
     ("full_disk", &[Need::Mounting]),
+    ("read_only_disk", &[Need::Mounting]),
     ("failing_disk", &[Need::Tool(&STRACE), Need::Tracing]),
     ("browser_chromium", &[Need::Tool(&CHROMIUM), Need::Tool(&CHROME_DRIVER)]),
     ("browser_firefox", &[Need::Tool(&FIREFOX)]),
