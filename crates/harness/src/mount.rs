@@ -72,10 +72,13 @@ impl ReadOnly {
     /// If it cannot be mounted.
     #[must_use]
     pub fn new(folder: &Path) -> ReadOnly {
-        mount(&["--bind", &folder.display().to_string()], folder);
-        let read_only = ReadOnly { folder: folder.to_owned() };
-        mount(&["-o", "remount,bind,ro"], folder);
-        read_only
+        // It is made elsewhere first: what is opened for writing in between would keep it writable.
+        let elsewhere = tempfile::tempdir().expect("a directory can be made");
+        mount(&["--bind", &folder.display().to_string()], elsewhere.path());
+        let _until_then = ReadOnly { folder: elsewhere.path().to_owned() };
+        mount(&["-o", "remount,bind,ro"], elsewhere.path());
+        mount(&["--bind", &elsewhere.path().display().to_string()], folder);
+        ReadOnly { folder: folder.to_owned() }
     }
 }
 
