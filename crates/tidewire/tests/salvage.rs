@@ -7,7 +7,7 @@ use serde_json::Value;
 use tidewire_harness::{Clock, EventStream, StoppedLog, wait_until};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_tidewire");
-const WITHIN: Duration = Duration::from_secs(60);
+const WITHIN: Duration = Duration::from_secs(10);
 /// How long a group's header is.
 const GROUP_HEADER: usize = 48;
 
@@ -96,6 +96,31 @@ fn a_group_of_the_last_segment_is_gone() {
             assert_gone(&mut log, gone);
             log.hub.kill(Clock::start());
         }
+    }
+}
+
+/// The segments say what is in them.
+#[test]
+fn the_manifest_is_gone() {
+    let mut log = StoppedLog::new(BINARY);
+    let whole = log.files.clone();
+    for is_missing in [false, true] {
+        log.files.clone_from(&whole);
+        if is_missing {
+            log.files.remove("manifest");
+        } else {
+            log.files.get_mut("manifest").expect("it is there")[30] ^= 1;
+        }
+        log.write();
+        log.assert_refused(&["manifest", "--salvage"]);
+        log.hub.restart_with_arguments(&["--dev", "--salvage"]);
+        for _ in 0..2 {
+            let all = shown(&log, "&from=earliest", None, &StoppedLog::content(StoppedLog::EVENTS - 1));
+            assert_eq!(all, log.ids.iter().cloned().map(Some).collect::<Vec<_>>());
+            log.hub.kill(Clock::start());
+            log.hub.restart_with_arguments(&["--dev"]);
+        }
+        log.hub.kill(Clock::start());
     }
 }
 
