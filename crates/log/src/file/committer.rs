@@ -12,8 +12,8 @@ use super::group::Group;
 use super::lookup::Lookup;
 use super::note::{NOTE_BYTES, Note};
 use super::open::Durability;
+use super::open_error::OpenError;
 use super::picks::Wanted;
-use super::recovery::OpenError;
 use super::segments::{End, RollError, Segments, room_max};
 use super::shelf::Shelf;
 use crate::cursor::RecordCursor;
@@ -459,10 +459,9 @@ fn remember<F: DiskFile>(
             && idempotence.is_live(head.retention_ms, now_ms)
             && !is_erased
             && let Some(record) = cursor.record()?
+            && let Some(fingerprint) = fingerprints.of_record(&record)
         {
-            if let Some(fingerprint) = fingerprints.of_record(&record) {
-                idempotence.insert(fingerprint, record.id, record.retention_ms());
-            }
+            idempotence.insert(fingerprint, record.id, record.retention_ms());
         }
     }
     Ok(idempotence)

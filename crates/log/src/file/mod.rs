@@ -27,6 +27,7 @@ mod lookup;
 mod manifest;
 mod note;
 mod open;
+mod open_error;
 mod picks;
 mod recovery;
 mod run;
@@ -61,7 +62,8 @@ pub use files::LOG_FILES_MAX;
 pub use index::fuzz_index;
 pub use log::{FileLog, FileLogConfig};
 pub use open::Durability;
-pub use recovery::{OpenError, Recovery};
+pub use open_error::OpenError;
+pub use recovery::Recovery;
 pub use salvage::{Between, OnDamage, Salvaged};
 pub use sim_disk::{Outage, SimDisk, SimFile, SimLock};
 pub use view::{

@@ -3,7 +3,8 @@ use std::sync::Arc;
 
 use super::disk::{Disk, DiskFile, lacks_room};
 use super::layout::LogId;
-use super::recovery::{OpenError, io_error};
+use super::open_error::OpenError;
+use super::recovery::io_error;
 use super::segments::rewrite;
 use crate::HubId;
 use crate::record::{u16_at, u32_at, u64_at};

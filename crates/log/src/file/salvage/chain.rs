@@ -1,6 +1,7 @@
 use super::super::disk::{Disk, DiskFile};
 use super::super::layout::{SEGMENT_HEADER, SegmentEnd, SegmentHeader, segment_name};
-use super::super::recovery::{OpenError, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, io_error};
+use super::super::open_error::OpenError;
+use super::super::recovery::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, io_error};
 use super::super::segments::{create_segment, sparse_segment};
 use super::survey::survey;
 use super::{Between, Piece, Salvage, Salvaged};

@@ -1,6 +1,7 @@
 use super::super::disk::{Disk, DiskFile};
 use super::super::layout::{GROUP_HEADER, SEGMENT_HEADER, SegmentEnd, SegmentHeader};
-use super::super::recovery::{OpenError, io_error};
+use super::super::open_error::OpenError;
+use super::super::recovery::io_error;
 use super::super::search::has_bad_sector;
 use super::super::segments::{create_segment, fill_segment, rewrite};
 use super::survey::Found;

@@ -252,8 +252,10 @@ fn what_was_found_before_does_not_hide_what_was_published_since() {
     };
     let publish = || Array::new(vec![event_with_id("t", "id", "1")], &fingerprints);
     let first = commit(publish());
-    let next_segment = || Array::new(vec![event(&["t"], &"x".repeat(3500))], &fingerprints);
-    commit(next_segment());
+    // Two of these do not fit in one segment.
+    let large = || Array::new(vec![event(&["t"], &"x".repeat(3000))], &fingerprints);
+    commit(large());
+    commit(large());
     while keeper.indexer.turn().expect("written") {}
     let mut early = publish();
     lookup.look_up(&mut early).expect("looked up");
@@ -262,7 +264,8 @@ fn what_was_found_before_does_not_hide_what_was_published_since() {
     clock.set(BEGINNING + 1001);
     let newer = commit(publish());
     assert_ne!(newer, first);
-    commit(next_segment());
+    commit(large());
+    commit(large());
     while keeper.indexer.turn().expect("written") {}
     assert_eq!(commit(early), newer);
 }

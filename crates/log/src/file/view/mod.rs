@@ -14,7 +14,7 @@ use super::disk::{Disk, Holder, RealDisk};
 use super::folder::IMPORTING;
 use super::manifest::{BadManifest, MANIFEST, MANIFEST_FORMAT, Manifest, State};
 use super::note::Note;
-use super::recovery::OpenError;
+use super::open_error::OpenError;
 use super::tombstone_file::{self, TOMBSTONES};
 use crate::HubId;
 use crate::record::Head;
