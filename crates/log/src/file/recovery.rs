@@ -100,11 +100,12 @@ pub(crate) fn open<D: Disk>(disk: D, opening: &Opening, now_ms: u64) -> Result<R
         .collect::<Result<VecDeque<_>, _>>()?;
     remove_left_over(&*disk, &mut segments, manifest.low_water)?;
     let kept: BTreeSet<u64> = segments.iter().map(|segment| segment.header.first_sequence).collect();
-    for &first_sequence in indexes.difference(&kept) {
-        disk.unlink(&index_name(first_sequence)).map_err(io_error("remove an old index"))?;
-    }
     let tombstones = tombstone_file::read(&*disk, &manifest.log_id, manifest.low_water)?;
     let (opened, recovery) = recover(disk, opening, &manifest, &tombstones.tombstones, segments, &indexes)?;
+    // Only now: a segment that is missing may be put back.
+    for &first_sequence in indexes.difference(&kept) {
+        opened.disk().unlink(&index_name(first_sequence)).map_err(io_error("remove an old index"))?;
+    }
     let (records, _, segments) = opened.shelf().size();
     Ok(Recovered {
         segments: opened,
