@@ -15,6 +15,7 @@ use crate::process::Run;
 /// test program there is a black-box test.
 const TESTS_WITH_NEEDS: [(&str, &[Need]); 6] = [
     ("full_disk", &[Need::Mounting]),
+    ("read_only_disk", &[Need::Mounting]),
     ("failing_disk", &[Need::Tool(&STRACE), Need::Tracing]),
     ("bench_redis", &[Need::Tool(&REDIS)]),
     ("browser_chromium", &[Need::Tool(&CHROMIUM), Need::Tool(&CHROME_DRIVER)]),

@@ -3,6 +3,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -17,6 +18,8 @@ const START_MAX: Duration = Duration::from_secs(60);
 const STOP_MAX: Duration = Duration::from_secs(60);
 /// Lines of standard output that wait to be read.
 const LINES_MAX: usize = 1_024;
+/// What is gathered of what it tells on standard error.
+const TOLD_BYTES_MAX: usize = 1 << 20;
 /// Below the ports that Linux gives to outgoing connections: on those, a publisher that knocks
 /// while the hub is down may connect to itself and keep the port.
 const PORTS: std::ops::Range<usize> = 20_000..32_000;
@@ -36,6 +39,8 @@ pub struct Hub {
     life: Life,
     child: Option<Child>,
     said: Vec<String>,
+    /// What this life told on standard error so far.
+    told: Arc<Mutex<String>>,
 }
 
 /// A start that failed.
@@ -95,6 +100,7 @@ impl Hub {
             life: Life::default(),
             child: None,
             said: Vec::new(),
+            told: Arc::default(),
         }
     }
 
@@ -128,6 +134,16 @@ impl Hub {
         &self.said
     }
 
+    /// Whether it has told this since it was last started, on standard output or on standard error.
+    ///
+    /// # Panics
+    /// If the thread that reads it did.
+    #[must_use]
+    pub fn has_told(&self, what: &str) -> bool {
+        let told = self.told.lock().expect("nobody panics with it in hand");
+        told.contains(what) || self.said.iter().any(|line| line.contains(what))
+    }
+
     /// Which life runs; it can be watched from other threads.
     #[must_use]
     pub fn life(&self) -> Life {
@@ -155,8 +171,9 @@ impl Hub {
     /// If it runs, or does not start.
     pub fn restart(&mut self) {
         assert!(self.child.is_none(), "the hub runs already");
-        let mut child = self.command().spawn().expect("the binary can be run");
+        let mut child = self.command().stderr(Stdio::piped()).spawn().expect("the binary can be run");
         let lines = lines(child.stdout.take().expect("it is piped"));
+        self.told = listen(child.stderr.take().expect("it is piped"));
         self.child = Some(child);
         let mut awaited =
             vec![format!("listening on http://{}", self.address), format!("admin on http://{}", self.admin)];
@@ -177,6 +194,20 @@ impl Hub {
         self.environment.retain(|(name, _)| name != variable);
         self.environment.push((variable.to_owned(), value.to_owned()));
         self.restart();
+    }
+
+    /// Starts it with these arguments from now on, in place of what it had.
+    ///
+    /// # Panics
+    /// If it runs, or does not start.
+    pub fn restart_with_arguments(&mut self, arguments: &[&str]) {
+        self.set_arguments(arguments);
+        self.restart();
+    }
+
+    /// Gives it these arguments from the next start on, in place of what it had.
+    pub fn set_arguments(&mut self, arguments: &[&str]) {
+        self.arguments = arguments.iter().map(ToString::to_string).collect();
     }
 
     /// Starts it again and kills it after this time, wherever it is by then. Answers when.
@@ -303,6 +334,23 @@ pub(crate) fn lines(output: impl Read + Send + 'static) -> Receiver<String> {
         }
     });
     receiver
+}
+
+/// What a process tells, gathered, and passed on to the test's own output.
+fn listen(output: impl Read + Send + 'static) -> Arc<Mutex<String>> {
+    let told = Arc::new(Mutex::new(String::new()));
+    let gathered = Arc::clone(&told);
+    std::thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            eprintln!("{line}");
+            let mut gathered = gathered.lock().expect("nobody panics with it in hand");
+            if gathered.len() < TOLD_BYTES_MAX {
+                gathered.push_str(&line);
+                gathered.push('\n');
+            }
+        }
+    });
+    told
 }
 
 pub(crate) fn signal(name: &str, process: u32) {

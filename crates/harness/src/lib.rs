@@ -35,7 +35,7 @@ pub use http::{Http, Response};
 pub use hub::{Hub, Refusal, free_port};
 pub use kill_points::KillPoints;
 pub use life::Life;
-pub use mount::{Ballast, SmallDisk};
+pub use mount::{Ballast, ReadOnly, SmallDisk};
 pub use numbers::Numbers;
 pub use publishers::Publishers;
 pub use raw_reader::{Pace, RawReader};

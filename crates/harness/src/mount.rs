@@ -20,6 +20,13 @@ pub struct Ballast {
     path: PathBuf,
 }
 
+/// A folder in which nothing can be made, renamed or removed, or opened for writing, until this is dropped. What is
+/// open can still be written: the folder is mounted over itself, read-only. It takes root.
+#[derive(Debug)]
+pub struct ReadOnly {
+    folder: PathBuf,
+}
+
 impl SmallDisk {
     /// Mounts a disk of so many bytes.
     ///
@@ -58,6 +65,23 @@ impl SmallDisk {
     }
 }
 
+impl ReadOnly {
+    /// Makes a folder read-only.
+    ///
+    /// # Panics
+    /// If it cannot be mounted.
+    #[must_use]
+    pub fn new(folder: &Path) -> ReadOnly {
+        // It is made elsewhere first: what is opened for writing in between would keep it writable.
+        let elsewhere = tempfile::tempdir().expect("a directory can be made");
+        mount(&["--bind", &folder.display().to_string()], elsewhere.path());
+        let _until_then = ReadOnly { folder: elsewhere.path().to_owned() };
+        mount(&["-o", "remount,bind,ro"], elsewhere.path());
+        mount(&["--bind", &elsewhere.path().display().to_string()], folder);
+        ReadOnly { folder: folder.to_owned() }
+    }
+}
+
 impl Drop for SmallDisk {
     fn drop(&mut self) {
         unmount(self.path());
@@ -68,6 +92,12 @@ impl Drop for Ballast {
     fn drop(&mut self) {
         // It is gone when the disk is.
         let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+impl Drop for ReadOnly {
+    fn drop(&mut self) {
+        unmount(&self.folder);
     }
 }
 

@@ -158,13 +158,13 @@ fn publish(http: &mut Http, number: usize) -> String {
     answer.json()["id"].as_str().expect("an id").to_owned()
 }
 
+/// The files of a folder, but for those that a kill has left unfinished: any start removes these.
 fn read_all(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let entries = std::fs::read_dir(folder).expect("the folder is there");
     entries
         .map(|entry| entry.expect("it can be listed"))
-        .map(|entry| {
-            let name = entry.file_name().into_string().expect("our names are text");
-            (name, std::fs::read(entry.path()).expect("a file can be read"))
-        })
+        .map(|entry| (entry.file_name().into_string().expect("our names are text"), entry.path()))
+        .filter(|(name, _)| !name.ends_with(".tmp"))
+        .map(|(name, path)| (name, std::fs::read(path).expect("a file can be read")))
         .collect()
 }

@@ -47,8 +47,8 @@ struct Told {
     acknowledged_to: Place,
     /// How often it refused, by the name of the problem.
     refused: BTreeMap<String, usize>,
-    /// How many requests the hub could not take when it got them.
-    turned_away: usize,
+    /// How many requests the hub could not take when it got them, by the status.
+    turned_away: BTreeMap<u16, usize>,
     /// How many requests got no answer.
     lost: usize,
     /// Answers that should not have been, the first of them.
@@ -104,7 +104,13 @@ impl Workload {
     /// How many requests were refused because the hub could not take them then: with 503 or 507.
     #[must_use]
     pub fn turned_away(&self) -> usize {
-        self.shared.told(|told| told.turned_away)
+        self.shared.told(|told| told.turned_away.values().sum())
+    }
+
+    /// How many of these with this status.
+    #[must_use]
+    pub fn turned_away_with(&self, status: u16) -> usize {
+        self.shared.told(|told| told.turned_away.get(&status).copied().unwrap_or_default())
     }
 
     /// How many requests got no answer.
@@ -180,7 +186,9 @@ impl Shared {
                         self.complain(format!("{request:?} was answered {}", response.text()));
                     }
                     self.told(|told| {
-                        told.turned_away += usize::from(may_come_later);
+                        if may_come_later {
+                            *told.turned_away.entry(response.status).or_default() += 1;
+                        }
                         *told.refused.entry(problem).or_default() += 1;
                     });
                     if is_wrong {

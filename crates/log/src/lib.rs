@@ -49,11 +49,11 @@ pub use event_log::{AppendError, Done, EventLog, Follower, ReadEnd, ReadError, T
 #[doc(hidden)]
 pub use file::fuzz_index;
 pub use file::{
-    BackupProblem, DAMAGED_RANGES_MAX, DAMAGES_LISTED_MAX, Damage, Disk, DiskFile, DiskLock, Durability, EpochInfo,
-    ExportConfig, ExportError, ExportSummary, FileLog, FileLogConfig, Finding, Holder, ImportConfig, ImportError,
-    ImportSummary, Inspection, LOG_FILES_MAX, LeftOut, LogView, OnDamage, OpenError, Outage, PROBLEMS_LISTED_MAX,
-    RealDisk, Recovery, Reports, Salvaged, SegmentInfo, SimDisk, SimFile, SimLock, Usage, Verification, ViewError,
-    import,
+    BackupProblem, Between, DAMAGED_RANGES_MAX, DAMAGES_LISTED_MAX, Damage, Disk, DiskFile, DiskLock, Durability,
+    EpochInfo, ExportConfig, ExportError, ExportSummary, FileLog, FileLogConfig, Finding, Holder, ImportConfig,
+    ImportError, ImportSummary, Inspection, LOG_FILES_MAX, LeftOut, LogView, OnDamage, OpenError, Outage,
+    PROBLEMS_LISTED_MAX, RealDisk, Recovery, Reports, Salvaged, SegmentInfo, SimDisk, SimFile, SimLock, Usage,
+    Verification, ViewError, import,
 };
 #[cfg(test)]
 pub(crate) use file::{wire_line, wire_record};

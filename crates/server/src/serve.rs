@@ -206,13 +206,12 @@ fn tell_recovery(recovery: &Recovery, config: &Config, told: &mut Told<'_>) {
 }
 
 fn report_damage(damage: &Damage) {
-    let Damage { file, from_byte, to_byte, after, through } = damage;
+    let Damage { file, from_byte, to_byte, .. } = damage;
     tracing::error!(
         file,
         from_byte,
         to_byte,
-        %after,
-        %through,
+        lost = damage.lost(),
         "the log is damaged: readers of what lay there get a gap; put the file back from a copy to have it again"
     );
 }

@@ -58,3 +58,62 @@ fn a_disk_that_syncs_no_more_takes_nothing_and_loses_nothing() {
     println!("{verdict}");
     verdict.assert_clean();
 }
+
+/// What was in the failed group is answered with an error, once it is sure that it will never be shown; the log goes
+/// on in another segment.
+#[test]
+fn after_one_failed_sync_publishers_are_told_and_the_log_goes_on() {
+    for nth in [1, 2, 3, 5, 9] {
+        let (clock, seed) = (Clock::start(), Seed::new(&format!("failing_disk, sync {nth}")));
+        let mut hub = Hub::start_with(BINARY, &["--dev"], &SETTINGS);
+        let always = reader(&hub, clock, "always there");
+        let workload = Workload::start(hub.address(), clock, &seed, PUBLISHERS);
+        wait_for_acknowledgements(&workload);
+        let tracer = Tracer::inject(hub.process(), &format!("fdatasync:error=EIO:when={nth}"));
+        wait_until("publishers are told", WITHIN, || workload.turned_away() + workload.lost() > 0);
+        wait_for_acknowledgements(&workload);
+        assert_eq!(workload.lost(), 0, "sync {nth}: what failed was sealed, and everybody was answered");
+        assert_eq!(ready(&hub), 200, "sync {nth}");
+        drop(tracer);
+
+        let mut history = History::default();
+        history.kills.push(hub.kill(clock));
+        hub.restart();
+        wait_for_acknowledgements(&workload);
+        history.publications = workload.finish();
+        let last = history.acknowledged_to();
+        history.subscribers.push(always.stop_at(last, WITHIN));
+        history.subscribers.push(reader(&hub, clock, "after a kill").stop_at(last, WITHIN));
+        let verdict = history.check();
+        println!("sync {nth}: {verdict}");
+        verdict.assert_clean();
+    }
+}
+
+/// Where the seal fails too, nobody can be told anything: connections are closed, or it is tried again first.
+#[test]
+fn a_seal_that_fails_tells_nobody_what_may_not_be_so() {
+    for last in [2, 3, 4] {
+        let (clock, seed) = (Clock::start(), Seed::new(&format!("failing_disk, {last} syncs")));
+        let mut hub = Hub::start_with(BINARY, &["--dev"], &SETTINGS);
+        let always = reader(&hub, clock, "always there");
+        let workload = Workload::start(hub.address(), clock, &seed, PUBLISHERS);
+        wait_for_acknowledgements(&workload);
+        let tracer = Tracer::inject(hub.process(), &format!("fdatasync:error=EIO:when=1..{last}"));
+        wait_until("publishers notice", WITHIN, || workload.turned_away() + workload.lost() > 0);
+        let acknowledged = workload.acknowledged_to();
+        wait_until("who is connected reads on", WITHIN, || always.place() >= acknowledged);
+        let mut history = History::default();
+        history.kills.push(hub.kill(clock));
+        drop(tracer);
+        hub.restart();
+        wait_for_acknowledgements(&workload);
+        history.publications = workload.finish();
+        let place = history.acknowledged_to();
+        history.subscribers.push(always.stop_at(place, WITHIN));
+        history.subscribers.push(reader(&hub, clock, "after a kill").stop_at(place, WITHIN));
+        let verdict = history.check();
+        println!("{last} syncs: {verdict}");
+        verdict.assert_clean();
+    }
+}

@@ -69,3 +69,31 @@ fn publishers_are_told_and_readers_read_on_until_there_is_room() {
     verdict.assert_clean();
     assert_eq!(verdict.counts.gaps, 0, "nothing was removed");
 }
+
+#[test]
+fn a_hub_that_is_killed_on_a_full_disk_starts_there() {
+    let (clock, seed, disk) = (Clock::start(), Seed::new("full_disk, killed"), SmallDisk::new(DISK_BYTES));
+    let mut hub = Hub::start_in(&disk.path().join("data"), BINARY, &["--dev"], &SETTINGS);
+    let always = reader(&hub, clock, "always there");
+    let workload = Workload::start(hub.address(), clock, &seed, PUBLISHERS);
+    wait_for_acknowledgements(&workload);
+    let ballast = disk.fill();
+    let mut history = History::default();
+    for life in 0..3 {
+        wait_for_refusals(&workload);
+        history.kills.push(hub.kill(clock));
+        let acknowledged = workload.acknowledged_to();
+        hub.restart();
+        let newcomer = reader(&hub, clock, &format!("in life {life}, while the disk is full"));
+        wait_until("everything can be read", WITHIN, || newcomer.place() >= acknowledged);
+    }
+    drop(ballast);
+    wait_for_acknowledgements(&workload);
+    history.publications = workload.finish();
+    let last = history.acknowledged_to();
+    history.subscribers.push(always.stop_at(last, WITHIN));
+    history.subscribers.push(reader(&hub, clock, "at the end").stop_at(last, WITHIN));
+    let verdict = history.check();
+    println!("{verdict}");
+    verdict.assert_clean();
+}

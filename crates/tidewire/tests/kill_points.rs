@@ -9,3 +9,9 @@ const BINARY: &str = env!("CARGO_BIN_EXE_tidewire");
 fn what_was_committed_survives_kills_at_random_points() {
     KillPoints::new("kill_points", "commit").run(BINARY);
 }
+
+/// The system keeps what was written, whatever becomes of the process.
+#[test]
+fn what_the_system_was_given_survives_kills_at_random_points() {
+    KillPoints::new("kill_points, os", "os").run(BINARY);
+}

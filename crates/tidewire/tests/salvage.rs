@@ -1,198 +1,207 @@
-//! The process on a log that is not as it was left: what it says when it refuses, and what `--salvage` does.
+//! Damage: `--salvage` goes on without what cannot be read, says which range is gone, and so do readers' gaps. What
+//! is no damage it leaves alone.
 
-use std::fs;
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::ops::Range;
+use std::time::Duration;
 
-use serde_json::json;
-use tempfile::TempDir;
-use tidewire_harness::{EventStream, Http, Hub, free_port};
+use serde_json::Value;
+use tidewire_harness::{Clock, EventStream, Http, StoppedLog, wait_until};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_tidewire");
+const WITHIN: Duration = Duration::from_secs(10);
+/// How long a group's header is.
+const GROUP_HEADER: usize = 48;
 
-/// A folder with a log of several files, of events whose data are their numbers and much more.
-struct Log {
-    folder: TempDir,
-    ids: Vec<String>,
-}
-
-impl Log {
-    fn new() -> Log {
-        let mut hub = Hub::start_with(BINARY, &["--dev", "--segment-bytes", "64KiB"], &[]);
-        let mut http = Http::connect(hub.address()).expect("the hub listens");
-        let ids = (0..20).map(|n| publish(&mut http, n)).collect();
-        assert_eq!(hub.terminate().code(), Some(0));
-        let folder = tempfile::tempdir().expect("a directory can be made");
-        for entry in fs::read_dir(hub.data()).expect("a folder") {
-            let path = entry.expect("a file").path();
-            fs::copy(&path, folder.path().join(path.file_name().expect("a name"))).expect("copied");
-        }
-        let log = Log { folder, ids };
-        assert!(log.segments().len() >= 4);
-        log
-    }
-
-    fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
-    fn segments(&self) -> Vec<PathBuf> {
-        let entries = fs::read_dir(self.path()).expect("a folder").map(|entry| entry.expect("a file").path());
-        let mut segments: Vec<PathBuf> =
-            entries.filter(|path| path.extension().is_some_and(|end| end == "seg")).collect();
-        segments.sort();
-        segments
-    }
-
-    fn damage(&self, file: &Path, at: u64) {
-        let file = fs::OpenOptions::new().write(true).open(file).expect("there");
-        file.write_all_at(b"damage", at).expect("written");
-    }
-
-    /// What a hub says that must not start here.
-    fn refused(&self, arguments: &[&str]) -> String {
-        let (listen, admin) = (free_port(), free_port());
-        let output = self.command(listen, admin).args(arguments).output().expect("the binary can be run");
-        assert_eq!(output.status.code(), Some(1));
-        String::from_utf8_lossy(&output.stderr).into_owned()
-    }
-
-    fn command(&self, listen: SocketAddr, admin: SocketAddr) -> Command {
-        let mut command = Command::new(BINARY);
-        command.args(["serve", "--dev", "--listen", &listen.to_string(), "--admin-listen", &admin.to_string()]);
-        command.args(["--segment-bytes", "64KiB", "--data-dir"]).arg(self.path());
-        command.stdin(Stdio::null());
-        command
-    }
-}
-
-/// Waits until a hub serves, and gives what it said until then.
-fn started(command: &mut Command) -> (Child, Vec<String>) {
-    let mut hub = command.stdout(Stdio::piped()).spawn().expect("the binary can be run");
-    let lines = BufReader::new(hub.stdout.take().expect("it is piped")).lines().map_while(Result::ok);
-    let told = lines.take_while(|line| !line.starts_with("listening on")).collect();
-    (hub, told)
-}
-
-fn kill(mut hub: Child) {
-    hub.kill().expect("it runs");
-    hub.wait().expect("it ends");
-}
-
-/// Publishes an event that takes about a fifth of a file.
-fn publish(http: &mut Http, n: usize) -> String {
-    let body = json!({"topic": "a", "data": format!("{n} {}", "x".repeat(12_000))}).to_string();
-    let answer = http.request("POST", "/api/v1/events", &[("content-type", "application/json")], body.as_bytes());
-    answer.expect("the hub answers").json()["id"].as_str().expect("an id").to_owned()
-}
-
-fn name(path: &Path) -> &str {
-    path.file_name().and_then(|name| name.to_str()).expect("a name")
-}
-
-#[test]
-fn each_reason_not_to_start_has_a_message_that_says_what_to_do() {
-    let log = Log::new();
-    let segments = log.segments();
-    let second = fs::read(&segments[1]).expect("there");
-    log.damage(&segments[1], 20);
-    let said = log.refused(&[]);
-    let damaged = format!("{} is damaged at byte 0 (its header's checksum is wrong)", name(&segments[1]));
-    assert!(said.contains(&damaged) && said.contains("--salvage"), "{said}");
-    assert!(said.contains(&log.path().display().to_string()), "{said}");
-
-    fs::remove_file(&segments[1]).expect("there");
-    let said = log.refused(&[]);
-    assert!(said.contains(&format!("the segment before {} is missing", name(&segments[2]))), "{said}");
-    assert!(said.contains("--salvage"), "{said}");
-
-    let other = Log::new();
-    fs::copy(&other.segments()[1], &segments[1]).expect("copied");
-    for flag in [&[][..], &["--salvage"]] {
-        let said = log.refused(flag);
-        assert!(said.contains("belongs to another log") && !said.contains("--salvage"), "{said}");
-    }
-
-    fs::write(&segments[1], fs::read(&segments[2]).expect("there")).expect("written");
-    let said = log.refused(&["--salvage"]);
-    assert!(said.contains("another file's contents"), "{said}");
-    fs::write(&segments[1], &second).expect("written");
-
-    let manifest = log.path().join("manifest");
-    let whole = fs::read(&manifest).expect("there");
-    log.damage(&manifest, 40);
-    let said = log.refused(&[]);
-    assert!(said.contains("manifest is damaged") && said.contains("--salvage"), "{said}");
-    fs::remove_file(&manifest).expect("there");
-    let said = log.refused(&[]);
-    assert!(said.contains("no manifest") && said.contains("--salvage"), "{said}");
-
-    let mut newer = whole.clone();
-    newer[12] = 9;
-    let crc = crc32c(&newer[12..]).to_le_bytes();
-    newer[8..12].copy_from_slice(&crc);
-    fs::write(&manifest, newer).expect("written");
-    for flag in [&[][..], &["--salvage"]] {
-        let said = log.refused(flag);
-        assert!(said.contains("manifest has format 9") && said.contains("use the version that wrote it"), "{said}");
-    }
-
-    fs::write(&manifest, whole).expect("written");
-    segments.iter().for_each(|segment| fs::remove_file(segment).expect("there"));
-    let said = log.refused(&[]);
-    assert!(said.contains("no segments"), "{said}");
-}
-
-/// As in the format's documentation, bit by bit.
-fn crc32c(bytes: &[u8]) -> u32 {
-    let step = |crc: u32, _| if crc & 1 == 1 { (crc >> 1) ^ 0x82f6_3b78 } else { crc >> 1 };
-    !bytes.iter().fold(!0, |crc, &byte| (0..8).fold(crc ^ u32::from(byte), step))
-}
-
-#[test]
-fn salvage_goes_on_without_what_is_damaged_and_says_what_is_gone() {
-    let log = Log::new();
-    let segments = log.segments();
-    fs::remove_file(&segments[1]).expect("there");
-    let last = fs::read(segments.last().expect("one")).expect("there");
-    // The first group of the last file, which others behind it say was durable.
-    log.damage(segments.last().expect("one"), 200);
-    assert!(last[128..].starts_with(b"TWGR"));
-
-    let (address, admin) = (free_port(), free_port());
-    let (hub, told) = started(log.command(address, admin).arg("--salvage"));
-    kill(hub);
-    let gone: Vec<&String> = told.iter().filter(|line| line.starts_with("salvage: gone: events after #")).collect();
-    assert_eq!(gone.len(), 2, "{told:?}");
-    assert!(gone[0].contains(name(&segments[1])), "{told:?}");
-    assert!(gone[1].contains(name(segments.last().expect("one"))), "{told:?}");
-
-    // The next start need not salvage, and readers are told.
-    let (hub, told) = started(&mut log.command(address, admin));
-    assert!(told.iter().all(|line| !line.starts_with("salvage")), "{told:?}");
-    let mut stream = EventStream::open(address, "/api/v1/events?topic=*&from=earliest", &[]).expect("the hub answers");
-    let mut seen = Vec::new();
-    let mut gaps = 0;
-    let last_id = log.ids.last().expect("one");
-    while seen.last() != Some(last_id) {
-        let event = stream.event().expect("read").expect("an event");
-        match &*event.event_type {
-            "tidewire.gap" => {
-                assert!(event.data.contains("damaged"), "{event:?}");
-                gaps += 1;
-            }
+/// What a stream shows, up to an event that says `last`: `None` for a gap that says `damaged`.
+fn shown(log: &StoppedLog, query: &str, after: Option<&str>, last: &str) -> Vec<Option<String>> {
+    let headers: Vec<(&str, &str)> = after.iter().map(|id| ("last-event-id", *id)).collect();
+    let target = format!("/api/v1/events?topic=a{query}");
+    let mut stream = EventStream::open(log.hub.address(), &target, &headers).expect("the hub answers");
+    let mut shown = Vec::new();
+    loop {
+        let event = stream.event().expect("the stream goes on").expect("the stream goes on");
+        match event.event_type.as_str() {
             "tidewire.checkpoint" => {}
-            _ => seen.push(event.id),
+            "tidewire.gap" => {
+                let gap: Value = serde_json::from_str(&event.data).expect("JSON");
+                assert_eq!(gap["reason"], "damaged", "{gap}");
+                // It may repeat.
+                if shown.last() != Some(&None) {
+                    shown.push(None);
+                }
+            }
+            _ => {
+                let is_last = event.data == last;
+                shown.push(Some(event.id));
+                if is_last {
+                    return shown;
+                }
+            }
         }
     }
-    assert_eq!(gaps, 2);
-    assert!(seen.iter().all(|id| log.ids.contains(id)));
-    assert!(seen.len() >= 12, "{seen:?}");
-    let mut http = Http::connect(admin).expect("the hub listens");
+}
+
+/// Without these events, everybody gets the others, and a gap where they were; also after another restart.
+#[track_caller]
+fn assert_gone(log: &mut StoppedLog, gone: Range<usize>) {
+    let last = StoppedLog::content(StoppedLog::EVENTS - 1);
+    let ids = log.ids.clone();
+    let expected = |from: usize| {
+        let before = (from..gone.start).map(|number| Some(ids[number].clone()));
+        let after = (gone.end..StoppedLog::EVENTS).map(|number| Some(ids[number].clone()));
+        before.chain([None]).chain(after).collect::<Vec<_>>()
+    };
+    for _ in 0..2 {
+        assert_eq!(shown(log, "&from=earliest", None, &last), expected(0));
+        if let Some(before) = gone.start.checked_sub(1) {
+            assert_eq!(shown(log, "", Some(&ids[before]), &last), expected(gone.start));
+        }
+        let behind: Vec<_> = ids[gone.end + 1..].iter().cloned().map(Some).collect();
+        if !behind.is_empty() {
+            let shown = shown(log, "", Some(&ids[gone.end]), &last);
+            assert_eq!(shown, behind, "who stands behind the damage has lost nothing");
+        }
+        log.hub.kill(Clock::start());
+        log.hub.restart_with_arguments(&["--dev"]);
+    }
+}
+
+/// Starts with `--salvage`, which must say which ids stand before and behind what is gone.
+#[track_caller]
+fn salvage(log: &mut StoppedLog, gone: &Range<usize>) {
+    log.hub.restart_with_arguments(&["--dev", "--salvage"]);
+    let next = log.ids.get(gone.end).map_or("the end", String::as_str);
+    let told = match gone.start.checked_sub(1) {
+        Some(last) => format!("salvage: gone: events between {} and {next} (", log.ids[last]),
+        None => format!(" and {next} ("),
+    };
+    wait_until(&format!("it says {told:?}"), WITHIN, || log.hub.has_told(&told));
+}
+
+/// Which events lie in a segment.
+fn events_of(log: &StoppedLog, segment: &str) -> Range<usize> {
+    let first: usize = segment.trim_end_matches(".seg").parse().expect("a segment is called after its first sequence");
+    first - 1..first - 1 + log.groups(segment).len()
+}
+
+#[test]
+fn a_group_of_the_last_segment_is_gone() {
+    let mut log = StoppedLog::new(BINARY);
+    let (whole, last) = (log.files.clone(), log.segments().pop().expect("there is one"));
+    let (groups, events) = (log.groups(&last), events_of(&log, &last));
+    for damaged in [0, groups.len() - 2] {
+        for at in [0, GROUP_HEADER + 20] {
+            log.files.clone_from(&whole);
+            log.change(&last, |bytes| bytes[groups[damaged].0 + at] ^= 1);
+            log.assert_refused(&[&last, "--salvage"]);
+            let gone = events.start + damaged..events.start + damaged + 1;
+            salvage(&mut log, &gone);
+            assert_gone(&mut log, gone);
+            log.hub.kill(Clock::start());
+        }
+    }
+}
+
+/// The segments say what is in them.
+#[test]
+fn the_manifest_is_gone() {
+    let mut log = StoppedLog::new(BINARY);
+    let whole = log.files.clone();
+    for is_missing in [false, true] {
+        log.files.clone_from(&whole);
+        if is_missing {
+            log.files.remove("manifest");
+        } else {
+            log.files.get_mut("manifest").expect("it is there")[30] ^= 1;
+        }
+        log.write();
+        log.assert_refused(&["manifest", "--salvage"]);
+        log.hub.restart_with_arguments(&["--dev", "--salvage"]);
+        for _ in 0..2 {
+            let all = shown(&log, "&from=earliest", None, &StoppedLog::content(StoppedLog::EVENTS - 1));
+            assert_eq!(all, log.ids.iter().cloned().map(Some).collect::<Vec<_>>());
+            log.hub.kill(Clock::start());
+            log.hub.restart_with_arguments(&["--dev"]);
+        }
+        log.hub.kill(Clock::start());
+    }
+}
+
+/// Its groups may be read all the same.
+#[test]
+fn a_segments_header_is_gone() {
+    let mut log = StoppedLog::new(BINARY);
+    let segment = log.segments()[1].clone();
+    let segment_events = events_of(&log, &segment);
+    log.change(&segment, |bytes| bytes[40] ^= 1);
+    log.assert_refused(&[&segment, "--salvage"]);
+    log.hub.restart_with_arguments(&["--dev", "--salvage"]);
+    let all = shown(&log, "&from=earliest", None, &StoppedLog::content(StoppedLog::EVENTS - 1));
+    let there: Vec<&String> = all.iter().flatten().collect();
+    let gone: Vec<usize> = (0..StoppedLog::EVENTS).filter(|number| !there.contains(&&log.ids[*number])).collect();
+    assert!(gone.iter().all(|number| segment_events.contains(number)), "more than the segment is gone: {gone:?}");
+    if let (Some(first), Some(last)) = (gone.first(), gone.last()) {
+        assert_gone(&mut log, *first..*last + 1);
+    }
+}
+
+#[test]
+fn a_segment_is_gone() {
+    let mut log = StoppedLog::new(BINARY);
+    let segment = log.segments()[1].clone();
+    let gone = events_of(&log, &segment);
+    log.files.remove(&segment);
+    log.write();
+    log.assert_refused(&["is missing", "--salvage"]);
+    salvage(&mut log, &gone);
+    assert_gone(&mut log, gone);
+}
+
+/// The start does not read it. Whoever comes by is told.
+#[test]
+fn a_group_of_a_sealed_segment_is_damaged() {
+    let mut log = StoppedLog::new(BINARY);
+    let segment = log.segments()[1].clone();
+    let (groups, events) = (log.groups(&segment), events_of(&log, &segment));
+    let damaged = groups.len() / 2;
+    let (_, end) = groups[damaged];
+    log.change(&segment, |bytes| bytes[end - 20] ^= 1);
+    log.hub.restart();
+    assert_gone(&mut log, events.start + damaged..events.start + damaged + 1);
+}
+
+/// It is told once, and counted.
+#[test]
+fn damaged_ranges_are_counted() {
+    let mut log = StoppedLog::new(BINARY);
+    let segments = log.segments();
+    for segment in &segments[1..3] {
+        let (_, end) = log.groups(segment)[0];
+        log.change(segment, |bytes| bytes[end - 20] ^= 1);
+    }
+    log.hub.restart();
+    shown(&log, "&from=earliest", None, &StoppedLog::content(StoppedLog::EVENTS - 1));
+    let mut http = Http::connect(log.hub.admin()).expect("the hub listens");
     let metrics = http.request("GET", "/metrics", &[], b"").expect("the hub answers");
     assert!(metrics.text().contains("tidewire_log_damaged_ranges 2"), "{}", metrics.text());
-    kill(hub);
+}
+
+/// Another log's file, one under another's name, and one of a newer version would be lost by it.
+#[test]
+fn what_is_no_damage_is_not_salvaged() {
+    let (mut log, other) = (StoppedLog::new(BINARY), StoppedLog::new(BINARY));
+    let (whole, segments) = (log.files.clone(), log.segments());
+    let refusals = [
+        (other.files[&segments[1]].clone(), "belongs to another log"),
+        (whole[&segments[2]].clone(), "has another file's contents"),
+    ];
+    for arguments in [&["--dev"][..], &["--dev", "--salvage"]] {
+        log.hub.set_arguments(arguments);
+        for (bytes, told) in &refusals {
+            log.change(&segments[1], |segment| segment.clone_from(bytes));
+            log.assert_refused(&[&segments[1], told]);
+        }
+        log.files.clone_from(&whole);
+        log.write();
+    }
 }

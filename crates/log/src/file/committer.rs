@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::batch::Answer;
 use super::batch::{Batch, Finished, Sync};
 use super::cursor::FileCursor;
-use super::disk::{Disk, DiskFile};
+use super::disk::{Disk, DiskFile, lacks_room};
 use super::group::Group;
 use super::lookup::Lookup;
 use super::note::{NOTE_BYTES, Note};
@@ -421,11 +421,7 @@ enum Room {
 
 /// What publishers are told when the disk has no room, or takes nothing; else `other`.
 fn no_space_or(error: &io::Error, other: AppendError) -> AppendError {
-    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
-    match error.kind() {
-        StorageFull | QuotaExceeded | ReadOnlyFilesystem => AppendError::NoSpace,
-        _ => other,
-    }
+    if lacks_room(error) { AppendError::NoSpace } else { other }
 }
 
 /// Says what could not be read back at the start.

@@ -25,8 +25,26 @@ pub struct Damage {
 
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Damage { file, from_byte, to_byte, after, through } = self;
-        write!(f, "{file} is damaged from byte {from_byte} to {to_byte}: events after {after} up to {through} are lost")
+        let Damage { file, from_byte, to_byte, .. } = self;
+        write!(f, "{file} is damaged from byte {from_byte} to {to_byte}: {}", self.lost())
+    }
+}
+
+impl Damage {
+    /// What is lost, in words. Places at which there is no event are not named where the next event is known.
+    #[must_use]
+    pub fn lost(&self) -> String {
+        let Damage { after, through, .. } = self;
+        if after >= through {
+            "no event is lost".to_owned()
+        } else if through.before() == Some(*after) {
+            format!("event {through} is lost")
+        } else if through.seq == u64::MAX {
+            // The place before the first event of a millisecond.
+            format!("events between {after} and {} are lost", through.next(0))
+        } else {
+            format!("events after {after} up to {through} are lost")
+        }
     }
 }
 
@@ -124,6 +142,16 @@ mod tests {
 
     fn damage(file: &str, from_byte: u64) -> Damage {
         Damage { file: file.to_owned(), from_byte, to_byte: from_byte + 1, after: HubId::ZERO, through: HubId::ZERO }
+    }
+
+    #[test]
+    fn what_is_lost_is_said_without_places_that_nobody_knows() {
+        let id = |ms, seq| HubId { ms, seq };
+        let lost = |after, through| Damage { after, through, ..damage("a", 1) }.lost();
+        assert_eq!(lost(id(5, 1), id(7, u64::MAX)), "events between #5-1 and #8-0 are lost");
+        assert_eq!(lost(id(5, 1), id(7, 3)), "events after #5-1 up to #7-3 are lost");
+        assert_eq!(lost(id(6, u64::MAX), id(7, 0)), "event #7-0 is lost");
+        assert_eq!(lost(id(7, 0), id(7, 0)), "no event is lost", "the header alone is damaged");
     }
 
     #[test]

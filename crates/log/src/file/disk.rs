@@ -115,6 +115,12 @@ pub trait DiskFile: Send + Sync + 'static {
     fn truncate(&self, length: u64) -> io::Result<()>;
 }
 
+/// Whether a write failed for want of room or quota, or because the file system takes nothing: it may go well later.
+pub(crate) fn lacks_room(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    matches!(error.kind(), QuotaExceeded | ReadOnlyFilesystem | StorageFull)
+}
+
 /// A folder of the file system.
 #[derive(Debug)]
 pub struct RealDisk {

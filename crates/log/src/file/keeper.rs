@@ -11,6 +11,8 @@ use super::sweep::Sweep;
 
 /// How often the clocks are kept, and the floor of ids moves.
 pub(crate) const KEEP_EVERY: Duration = Duration::from_secs(30);
+/// How soon the clocks are kept after that has failed: as often as old segments are looked for.
+pub(crate) const KEEP_AGAIN: Duration = TRIM_EVERY;
 /// How often old segments are looked for.
 const TRIM_EVERY: Duration = Duration::from_secs(10);
 
@@ -38,14 +40,17 @@ pub(crate) struct Keeper<D: Disk> {
 }
 
 impl<D: Disk> Keeper<D> {
+    /// `is_kept` says whether the clocks were kept just now.
     pub(crate) fn new(
         ledger: Ledger<D>,
         shelf: Arc<Shelf<D::File>>,
         indexer: Arc<Indexer<D>>,
         retention: Retention,
         sweep: Sweep<D>,
+        is_kept: bool,
     ) -> Keeper<D> {
-        let keep_at = ledger.times().clock().monotonic() + KEEP_EVERY;
+        let keep_in = if is_kept { KEEP_EVERY } else { KEEP_AGAIN };
+        let keep_at = ledger.times().clock().monotonic() + keep_in;
         Keeper { ledger, shelf, indexer, retention, index_failures: 0, sweep, keep_at }
     }
 
@@ -57,8 +62,9 @@ impl<D: Disk> Keeper<D> {
         let now = self.ledger.times().clock().monotonic();
         let mut done = self.trim();
         if now >= self.keep_at {
-            self.keep_at = now + KEEP_EVERY;
-            done = done.and(self.ledger.keep_times());
+            let kept = self.ledger.keep_times();
+            self.keep_at = now + if kept.is_ok() { KEEP_EVERY } else { KEEP_AGAIN };
+            done = done.and(kept);
         }
         let sweep_in = self.sweep.turn(now).unwrap_or(TRIM_EVERY);
         let pause = TRIM_EVERY.min(self.keep_at.saturating_sub(now)).min(sweep_in);

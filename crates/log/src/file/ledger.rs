@@ -1,7 +1,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::disk::Disk;
+use super::disk::{Disk, lacks_room};
 use super::manifest::{Manifest, State};
 use crate::times::Times;
 
@@ -34,6 +34,19 @@ impl<D: Disk> Ledger<D> {
         self.update(|manifest| manifest.times = times)?;
         self.times.raise_floor(times.floor_ms);
         Ok(())
+    }
+
+    /// Begins with this manifest, as [`Ledger::keep_times`] does. Where the disk has no room for it, and the manifest
+    /// that is `durable` says nothing that will not be so, the log goes on with that one, and with its floor. Returns
+    /// whether the clocks were kept.
+    ///
+    /// # Errors
+    /// When the disk fails otherwise, or the log may not go on.
+    pub(crate) fn begin(&mut self, durable: &Manifest) -> io::Result<bool> {
+        match self.keep_times() {
+            Err(error) if lacks_room(&error) && self.manifest.may_go_on_as(durable) => Ok(false),
+            kept => kept.map(|()| true),
+        }
     }
 
     /// Notes that everything is durable and nobody writes any more.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::committer::check_size;
 use super::cursor::FileCursor;
 use super::damage::Reports;
-use super::disk::{Disk, DiskLock, RealDisk};
+use super::disk::{Disk, DiskLock, RealDisk, lacks_room};
 use super::folder;
 use super::keeper::{Keeper, Retention};
 use super::lookup::Lookup;
@@ -160,8 +160,11 @@ impl<D: Disk> FileLog<D> {
         } else {
             None
         };
-        let not_noted = |source| OpenError::Io { what: "write to the lock", source };
-        lock.note(&committer.note()).map_err(not_noted)?;
+        match lock.note(&committer.note()) {
+            // Others cannot read the folder until the next commit.
+            Err(error) if lacks_room(&error) => {}
+            noted => noted.map_err(|source| OpenError::Io { what: "write to the lock", source })?,
+        }
         let run = Run::new(
             Arc::clone(&shared),
             committer,

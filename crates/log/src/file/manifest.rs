@@ -75,6 +75,12 @@ impl Manifest {
         self.epochs.last().expect("a manifest has an epoch")
     }
 
+    /// Whether a log that goes on with this manifest may leave another on disk: that one has all of its epochs, and
+    /// promises no more than is kept. With `Commit`, all that is shown is durable, whatever the other one says.
+    pub(crate) fn may_go_on_as(&self, durable: &Manifest) -> bool {
+        self.epochs == durable.epochs && (self.state == State::Commit || self.state == durable.state)
+    }
+
     /// Begins an epoch whose ids lie above every id that was ever given out. The one before ends at `last`.
     pub(crate) fn begin_epoch(&mut self, last: HubId, now_ms: u64) {
         let first = HubId { ms: now_ms.max(self.times.floor_ms.saturating_add(1)), seq: 0 };

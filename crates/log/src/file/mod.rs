@@ -64,7 +64,7 @@ pub use log::{FileLog, FileLogConfig};
 pub use open::Durability;
 pub use open_error::OpenError;
 pub use recovery::Recovery;
-pub use salvage::{OnDamage, Salvaged};
+pub use salvage::{Between, OnDamage, Salvaged};
 pub use sim_disk::{Outage, SimDisk, SimFile, SimLock};
 pub use view::{
     DAMAGES_LISTED_MAX, EpochInfo, Finding, Inspection, LogView, SegmentInfo, Usage, Verification, ViewError,

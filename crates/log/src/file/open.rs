@@ -83,6 +83,7 @@ pub(crate) fn open<D: Disk, T>(
         State::Os(boot_id) => boot_id == opening.boot_id && boot_id != BootId::default(),
         State::Memory => false,
     };
+    let durable = manifest.clone();
     if !is_lossless {
         manifest.begin_epoch(shelf.head(), now_ms);
     }
@@ -95,7 +96,7 @@ pub(crate) fn open<D: Disk, T>(
     };
     let epochs = EpochPlaces::of(&manifest);
     let mut ledger = Ledger::new(Arc::clone(segments.disk()), manifest, Arc::clone(&times));
-    ledger.keep_times().map_err(|source| OpenError::Io { what: "write the manifest", source })?;
+    let is_kept = ledger.begin(&durable).map_err(|source| OpenError::Io { what: "write the manifest", source })?;
     let first_ms = first_ms(&shelf, segments.active())?;
     segments.begin_at(epochs.current, first_ms, opening.durability);
     let disk = Arc::clone(segments.disk());
@@ -106,7 +107,7 @@ pub(crate) fn open<D: Disk, T>(
     let eraser = Arc::new(Eraser::new(file, Arc::clone(&visibility)));
     let sweep = Sweep::new(eraser, Arc::clone(&disk), Arc::clone(&shelf), opening.erase_within);
     let indexer = Arc::new(Indexer::new(disk, Arc::clone(&shelf)));
-    let keeper = Keeper::new(ledger, Arc::clone(&shelf), Arc::clone(&indexer), opening.retention, sweep);
+    let keeper = Keeper::new(ledger, Arc::clone(&shelf), Arc::clone(&indexer), opening.retention, sweep, is_kept);
     let window_ms = opening.window_ms;
     let (age_ms, retention_ms) = (opening.retention.age_ms, times.moment().retention_ms);
     let known = Arc::clone(&visibility);

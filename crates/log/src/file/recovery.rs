@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::cursor::Window;
 use super::damage::Damages;
-use super::disk::{Disk, DiskFile};
+use super::disk::{Disk, DiskFile, lacks_room};
 use super::files::Files;
 use super::index::{index_name, parse_index_name};
 use super::layout::{
@@ -100,11 +100,12 @@ pub(crate) fn open<D: Disk>(disk: D, opening: &Opening, now_ms: u64) -> Result<R
         .collect::<Result<VecDeque<_>, _>>()?;
     remove_left_over(&*disk, &mut segments, manifest.low_water)?;
     let kept: BTreeSet<u64> = segments.iter().map(|segment| segment.header.first_sequence).collect();
-    for &first_sequence in indexes.difference(&kept) {
-        disk.unlink(&index_name(first_sequence)).map_err(io_error("remove an old index"))?;
-    }
     let tombstones = tombstone_file::read(&*disk, &manifest.log_id, manifest.low_water)?;
     let (opened, recovery) = recover(disk, opening, &manifest, &tombstones.tombstones, segments, &indexes)?;
+    // Only now: a segment that is missing may be put back.
+    for &first_sequence in indexes.difference(&kept) {
+        opened.disk().unlink(&index_name(first_sequence)).map_err(io_error("remove an old index"))?;
+    }
     let (records, _, segments) = opened.shelf().size();
     Ok(Recovered {
         segments: opened,
@@ -392,7 +393,11 @@ fn claimed_durable(file: &impl DiskFile, end: &End, file_end: u64, log_id: &LogI
 /// many bytes had been written there.
 fn cut(file: &impl DiskFile, file_bytes: u64, position: u64) -> io::Result<u64> {
     let length = file.length()?.min(file_bytes);
-    write_zeros(file, length, file_bytes)?;
+    match write_zeros(file, length, file_bytes) {
+        // Until there is room, groups may lack it as well.
+        Err(error) if lacks_room(&error) => {}
+        zeroed => zeroed?,
+    }
     let mut buffer = Vec::new();
     let mut at = position;
     let mut cut_bytes = 0;

@@ -1,10 +1,11 @@
 use std::io;
 use std::sync::Arc;
 
-use super::disk::{Disk, DiskFile};
+use super::disk::{Disk, DiskFile, lacks_room};
 use super::layout::LogId;
 use super::open_error::OpenError;
 use super::recovery::io_error;
+use super::segments::rewrite;
 use crate::HubId;
 use crate::record::{u16_at, u32_at, u64_at};
 use crate::tombstones::{Bytes, TOMBSTONE_TOPICS_BYTES_MAX, TOMBSTONES_MAX, Tombstone, Tombstones};
@@ -172,7 +173,15 @@ impl<D: Disk> TombstoneFile<D> {
     pub(crate) fn go_on(disk: Arc<D>, log_id: LogId, found: &Found) -> io::Result<TombstoneFile<D>> {
         let mut file = TombstoneFile { disk, log_id, open: None };
         if found.has_file {
-            file.write_anew(&[], &found.tombstones)?;
+            match file.write_anew(&[], &found.tombstones) {
+                // What is written once more in place needs none, and what a crash has left behind it stays.
+                Err(error) if lacks_room(&error) => {
+                    let old = file.disk.open(TOMBSTONES)?;
+                    rewrite(&old, 0, old.length()?)?;
+                    old.sync()?;
+                }
+                written => written?,
+            }
         }
         Ok(file)
     }

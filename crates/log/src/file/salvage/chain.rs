@@ -1,11 +1,10 @@
-use super::super::damage::Damage;
 use super::super::disk::{Disk, DiskFile};
 use super::super::layout::{SEGMENT_HEADER, SegmentEnd, SegmentHeader, segment_name};
 use super::super::open_error::OpenError;
 use super::super::recovery::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, io_error};
 use super::super::segments::{create_segment, sparse_segment};
 use super::survey::survey;
-use super::{Piece, Salvage, Salvaged};
+use super::{Between, Piece, Salvage, Salvaged};
 use crate::HubId;
 
 /// Where a segment ends, as far as that can be seen in it.
@@ -14,8 +13,6 @@ struct End {
     length: u64,
     /// Its last id, if all sequences up to the next segment's are there.
     id: Option<HubId>,
-    /// The last id that was seen, or the place before the segment.
-    last_seen: HubId,
     retention_ms: u64,
 }
 
@@ -53,7 +50,8 @@ impl<D: Disk> Salvage<'_, D> {
             let file = self.pieces[0].name.clone();
             self.manifest.low_water = header.before.id;
             self.write_manifest()?;
-            self.done.push(Salvaged::Beginning { file, after: low_water, through: header.before.id });
+            let ids = Between { last: low_water, next: self.next_good(0)? };
+            self.done.push(Salvaged::Beginning { file, ids });
         }
         if is_lost { self.put_header(0, header) } else { Ok(()) }
     }
@@ -142,8 +140,8 @@ impl<D: Disk> Salvage<'_, D> {
         let new = sparse_segment(self.disk, file_bytes).map_err(&failed)?;
         let file = create_segment(self.disk, new, &header).map_err(|error| failed(error.into_source()))?;
         let name = segment_name(first_sequence);
-        let gone = Damage { file: name.clone(), from_byte: 0, to_byte: length, after: end.last_seen, through };
-        self.done.push(Salvaged::Gone(gone));
+        let ids = self.between(index)?;
+        self.done.push(Salvaged::Gone { file: name.clone(), from_byte: 0, to_byte: length, ids });
         let piece = Piece { name, first_sequence, file, header: Some(header) };
         self.pieces.insert(index, piece);
         Ok(())
@@ -155,14 +153,40 @@ impl<D: Disk> Salvage<'_, D> {
         if length >= end.length {
             return Ok(());
         }
-        let after = self.end_before(index, end.sequence + 1)?.last_seen;
         let failed = io_error("make a short segment longer");
         let piece = &self.pieces[index];
         piece.file.truncate(end.length).and_then(|()| piece.file.sync()).map_err(failed)?;
         let file = piece.name.clone();
-        let gone = Damage { file, from_byte: length, to_byte: end.length, after, through: end.id };
-        self.done.push(Salvaged::Gone(gone));
+        let ids = self.between(index + 1)?;
+        self.done.push(Salvaged::Gone { file, from_byte: length, to_byte: end.length, ids });
         Ok(())
+    }
+
+    /// Between which ids something is gone that lay before this piece, or between it and the one before.
+    fn between(&self, index: usize) -> Result<Between, OpenError> {
+        Ok(Between { last: self.last_good(index)?, next: self.next_good(index)? })
+    }
+
+    /// The last id that can be read before a piece; else the place with which the log begins.
+    pub(super) fn last_good(&self, index: usize) -> Result<HubId, OpenError> {
+        for index in (0..index).rev() {
+            let groups = self.survey(index)?;
+            if let Some((id, _)) = groups.iter().rev().filter(|group| group.is_whole).find_map(|group| group.last) {
+                return Ok(id);
+            }
+        }
+        Ok(self.manifest.low_water)
+    }
+
+    /// The first id that can be read in a piece or behind it.
+    fn next_good(&self, index: usize) -> Result<Option<HubId>, OpenError> {
+        for index in index..self.pieces.len() {
+            let groups = self.survey(index)?;
+            if let Some(id) = groups.iter().filter(|group| group.is_whole).find_map(|group| group.first_id) {
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
     }
 
     /// Where a piece ends, before the one that begins with `next_sequence`.
@@ -172,13 +196,13 @@ impl<D: Disk> Salvage<'_, D> {
             .map_err(io_error("look for what can be read in a segment"))?;
         let header_before = piece.header.map(|header| header.before).unwrap_or_default();
         let seen = groups.iter().filter_map(|group| group.last).max();
-        let (last_seen, retention_ms) = seen.unwrap_or((header_before.id, header_before.retention_ms));
+        let retention_ms = seen.map_or(header_before.retention_ms, |(_, retention_ms)| retention_ms);
         let last = groups.last().filter(|last| last.last_sequence() == next_sequence - 1);
         let length = match last {
             Some(last) => last.end,
             None => self.file_length(index)?.clamp(SEGMENT_HEADER as u64 + 1, SEGMENT_BYTES_MAX),
         };
-        Ok(End { length, id: last.and_then(|last| last.last).map(|(id, _)| id), last_seen, retention_ms })
+        Ok(End { length, id: last.and_then(|last| last.last).map(|(id, _)| id), retention_ms })
     }
 
     /// A place before the first record of a piece and after those that are before it, if one can be seen.

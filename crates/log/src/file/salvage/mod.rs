@@ -9,7 +9,6 @@ mod survey;
 
 use std::fmt;
 
-use super::damage::Damage;
 use super::disk::Disk;
 use super::layout::{LogId, SegmentHeader, parse_segment_name, segment_name};
 use super::manifest::{Epoch, Manifest, State};
@@ -46,16 +45,41 @@ pub enum Salvaged {
         file: String,
     },
     /// Something in a file, or all of it, cannot be read.
-    Gone(Damage),
+    Gone {
+        /// The file.
+        file: String,
+        /// The byte at which it begins.
+        from_byte: u64,
+        /// The byte behind it.
+        to_byte: u64,
+        /// Between which ids events are gone.
+        ids: Between,
+    },
     /// The log's first segments are missing.
     Beginning {
         /// The file with which the log begins now.
         file: String,
-        /// What lay above this place,
-        after: HubId,
-        /// and not above this one, is gone.
-        through: HubId,
+        /// Between which ids events are gone; the first is a place where there is no event any more.
+        ids: Between,
     },
+}
+
+/// Where events are gone that cannot be named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Between {
+    /// The last id before it that is there.
+    pub last: HubId,
+    /// The first id behind it that is there; none at the end of the log.
+    pub next: Option<HubId>,
+}
+
+impl fmt::Display for Between {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Between { last, next: Some(next) } => write!(f, "events between {last} and {next}"),
+            Between { last, next: None } => write!(f, "events between {last} and the end"),
+        }
+    }
 }
 
 impl fmt::Display for Salvaged {
@@ -63,11 +87,11 @@ impl fmt::Display for Salvaged {
         match self {
             Salvaged::Manifest { epoch } => write!(f, "the manifest was made anew; ids go on after {epoch}"),
             Salvaged::Header { file } => write!(f, "the header of {file} was made anew"),
-            Salvaged::Gone(Damage { file, from_byte, to_byte, after, through }) => {
-                write!(f, "gone: events after {after} up to {through} ({file}, bytes {from_byte} to {to_byte})")
+            Salvaged::Gone { file, from_byte, to_byte, ids } => {
+                write!(f, "gone: {ids} ({file}, bytes {from_byte} to {to_byte})")
             }
-            Salvaged::Beginning { file, after, through } => {
-                write!(f, "gone: events after {after} up to {through} (the files before {file} are missing)")
+            Salvaged::Beginning { file, ids } => {
+                write!(f, "gone: {ids} (the files before {file} are missing)")
             }
         }
     }

@@ -1,4 +1,3 @@
-use super::super::damage::Damage;
 use super::super::disk::{Disk, DiskFile};
 use super::super::layout::{GROUP_HEADER, SEGMENT_HEADER, SegmentEnd, SegmentHeader};
 use super::super::open_error::OpenError;
@@ -6,7 +5,7 @@ use super::super::recovery::io_error;
 use super::super::search::has_bad_sector;
 use super::super::segments::{create_segment, fill_segment, rewrite};
 use super::survey::Found;
-use super::{Salvage, Salvaged};
+use super::{Between, Salvage, Salvaged};
 use crate::HubId;
 
 /// What of the last segment stays.
@@ -41,7 +40,7 @@ impl<D: Disk> Salvage<'_, D> {
             length: kept.length,
             retention_ms,
         };
-        self.tell(&header, &groups[..kept.groups], &before);
+        self.tell(&groups[..kept.groups], &before)?;
         let known = self.done.len();
         self.lengthen(index, &before)?;
         // That was told with the rest.
@@ -106,24 +105,24 @@ impl<D: Disk> Salvage<'_, D> {
     }
 
     /// Notes what is gone of the last segment.
-    fn tell(&mut self, header: &SegmentHeader, kept: &[Found], end: &SegmentEnd) {
-        let file = self.pieces[self.pieces.len() - 1].name.clone();
+    fn tell(&mut self, kept: &[Found], end: &SegmentEnd) -> Result<(), OpenError> {
+        let index = self.pieces.len() - 1;
+        let file = self.pieces[index].name.clone();
         let mut gone_from = SEGMENT_HEADER as u64;
-        let mut last_id = header.before.id;
+        let mut last = self.last_good(index)?;
         for group in kept.iter().filter(|group| group.is_whole) {
             if group.at > gone_from {
-                let through = group.first_id.and_then(HubId::before).unwrap_or(last_id);
-                let (from_byte, to_byte) = (gone_from, group.at);
-                let gone = Damage { file: file.clone(), from_byte, to_byte, after: last_id, through };
-                self.done.push(Salvaged::Gone(gone));
+                let ids = Between { last, next: group.first_id };
+                self.done.push(Salvaged::Gone { file: file.clone(), from_byte: gone_from, to_byte: group.at, ids });
             }
             gone_from = group.end;
-            last_id = group.last.map_or(last_id, |(id, _)| id);
+            last = group.last.map_or(last, |(id, _)| id);
         }
         if gone_from < end.length {
-            let gone = Damage { file, from_byte: gone_from, to_byte: end.length, after: last_id, through: end.id };
-            self.done.push(Salvaged::Gone(gone));
+            let ids = Between { last, next: None };
+            self.done.push(Salvaged::Gone { file, from_byte: gone_from, to_byte: end.length, ids });
         }
+        Ok(())
     }
 }
 

@@ -370,27 +370,21 @@ fn salvage_says_which_ids_are_gone() {
     let (ids, name) = (ids(&whole), whole.segments[2].clone());
     let bounds = group_bounds(&whole.disk.contents(&name).expect("there"));
     whole.disk.damage(&name, bounds[1] + 60, b"damage");
-    let text = format!(
-        "gone: events after {} up to {} ({name}, bytes {} to {})",
-        ids[5],
-        ids[7].before().expect("one"),
-        bounds[1],
-        bounds[2]
-    );
+    let text = format!("gone: events between {} and {} ({name}, bytes {} to {})", ids[5], ids[7], bounds[1], bounds[2]);
     assert_eq!(salvaged(&whole), [text]);
 
     let whole = small();
     let (middle, last) = (&whole.segments[1], &whole.segments[2]);
     whole.disk.take(middle);
     let told = salvaged(&whole);
-    assert!(told[0].starts_with(&format!("gone: events after {} up to {} ({middle}, bytes 0 to", ids[1], ids[3])));
+    assert!(told[0].starts_with(&format!("gone: events between {} and {} ({middle}, bytes 0 to", ids[1], ids[4])));
     assert_eq!(told.len(), 1, "{told:?}");
 
     let whole = small();
     whole.disk.take(&whole.segments[0]);
     whole.disk.take(&whole.segments[1]);
     let beginning = HubId { ms: BEGINNING + 1000, seq: 0 };
-    let text = format!("gone: events after {beginning} up to {} (the files before {last} are missing)", ids[3]);
+    let text = format!("gone: events between {beginning} and {} (the files before {last} are missing)", ids[4]);
     assert_eq!(salvaged(&whole), [text]);
 
     let whole = small();
