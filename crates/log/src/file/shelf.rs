@@ -80,6 +80,7 @@ impl<F> Shelf<F> {
 
     /// The segment after this one, also if this one is gone, or the one that took the place of this one while it
     /// held nothing.
+    #[cfg(test)]
     pub(crate) fn next(&self, segment: &Arc<Segment<F>>) -> Option<Arc<Segment<F>>> {
         self.read().next(segment).cloned()
     }
