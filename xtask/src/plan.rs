@@ -13,7 +13,7 @@ use crate::process::Run;
 
 /// The tests that need more than the hub: each a test program of `crates/tidewire`, and what it needs. Every other
 /// test program there is a black-box test.
-const TESTS_WITH_NEEDS: [(&str, &[Need]); 6] = [
+const TESTS_WITH_NEEDS: [(&str, &[Need]); 7] = [
     ("full_disk", &[Need::Mounting]),
     ("read_only_disk", &[Need::Mounting]),
     ("failing_disk", &[Need::Tool(&STRACE), Need::Tracing]),
