@@ -141,10 +141,13 @@ fn after_a_failed_sync_the_log_goes_on_in_a_new_segment() {
         let followed = Followed::default();
         log.follow(followed.follower());
         append(&log, vec![event_with_id("t", "x", "committed")]);
+        let indexed = log.shelf().indexed();
         for n in 0..3 {
             disk.fail_sync_after(0);
             assert_eq!(try_append(&log, vec![event_with_id("t", "y", &format!("lost {n}"))]), not_written());
             assert!(log.is_writable());
+            // Or its sync would fail in place of the next group's.
+            eventually("the first segment has its index", || log.shelf().indexed() > indexed);
         }
         append(&log, vec![event_with_id("t", "y", "on")]);
         let stats = log.stats();
