@@ -15,6 +15,8 @@ pub struct CatchUp {
     pub(crate) filter: Arc<Filter>,
     pub(crate) place: HubId,
     pub(crate) offset: u32,
+    /// How often the tail had forgotten when this was asked for.
+    pub(crate) forgets: u64,
 }
 
 /// What such a read found.
@@ -27,6 +29,8 @@ pub struct CatchUpRead {
     /// The place up to which the log was looked at.
     pub(crate) looked_at: HubId,
     pub(crate) low_water: HubId,
+    /// How often the tail had forgotten when it was asked for.
+    pub(crate) forgets: u64,
     /// The frame that the subscriber has half of is gone.
     pub(crate) is_torn: bool,
 }
@@ -88,7 +92,7 @@ impl CatchUp {
     }
 
     fn answer(&self, frames: Frames, looked_at: HubId, low_water: HubId) -> CatchUpRead {
-        CatchUpRead { key: self.key, frames, hidden: None, looked_at, low_water, is_torn: false }
+        CatchUpRead { key: self.key, frames, hidden: None, looked_at, low_water, forgets: self.forgets, is_torn: false }
     }
 }
 

@@ -302,7 +302,8 @@ impl<T> Shard<T> {
             Source::Log => {
                 slot.source = Source::Reading;
                 let Progress { place, offset, .. } = slot.progress;
-                Owed::CatchUp(CatchUp { key, filter: group.filter.clone(), place, offset })
+                let forgets = tail.forgets();
+                Owed::CatchUp(CatchUp { key, filter: group.filter.clone(), place, offset, forgets })
             }
             Source::Tail => {
                 slot.progress.at = slot.progress.at.max(self.matched);
@@ -313,11 +314,16 @@ impl<T> Shard<T> {
     }
 
     /// Takes what a read from the log found, and says what is to be done now.
-    pub fn caught_up(&mut self, read: CatchUpRead) -> Owed<'_, T> {
+    pub fn caught_up(&mut self, read: CatchUpRead, tail: &Tail) -> Owed<'_, T> {
         let Some(slot) = self.slots.get_mut(read.key) else { return Owed::Nothing };
         slot.source = Source::Log;
         if read.is_torn {
             return Owed::Torn;
+        }
+        // Something that was read may have been erased since.
+        if read.forgets != tail.forgets() {
+            self.lag(read.key);
+            return Owed::Nothing;
         }
         let is_between = slot.is_between_frames();
         let is_told = read.hidden.is_some() && read.hidden == slot.told;

@@ -297,7 +297,7 @@ impl World {
         self.catch_ups += 1;
         let key = job.key();
         let read = job.read(&self.log).expect("memory can be read");
-        let (written, number, bytes) = match self.shard.caught_up(read) {
+        let (written, number, bytes) = match self.shard.caught_up(read, &self.tail) {
             Owed::Write(bytes, number) => {
                 let written = takes(&mut self.rng, bytes.len());
                 (written, *number, bytes[..written].to_vec())

@@ -16,9 +16,9 @@ use tidewire_log::{
 const LARGE: usize = 200_000;
 const LIMITS: Limits = Limits { heartbeat_ms: 20_000, stall_ms: 120_000 };
 
-fn caught_up(shard: &mut Shard<()>, job: &CatchUp, log: &dyn EventLog) -> String {
+fn caught_up(shard: &mut Shard<()>, job: &CatchUp, log: &dyn EventLog, tail: &Tail) -> String {
     let key = job.key();
-    let bytes = match shard.caught_up(job.read(log).expect("memory can be read")) {
+    let bytes = match shard.caught_up(job.read(log).expect("memory can be read"), tail) {
         Owed::Write(bytes, ()) => bytes.to_vec(),
         _ => return String::new(),
     };
@@ -125,11 +125,11 @@ fn what_expires_while_the_rest_of_a_frame_is_read_is_told() {
     }
     shard.writable(key);
     let Err(Some(job)) = visit(&mut shard, key, &tail, usize::MAX, 0) else { panic!("the frame has left the tail") };
-    let rest = caught_up(&mut shard, &job, &log);
+    let rest = caught_up(&mut shard, &job, &log, &tail);
     assert!(log.low_water() > torn, "nothing has expired");
     assert!(!rest.contains("id: "), "events follow the rest of the frame: {rest:?}");
     let Err(Some(job)) = visit(&mut shard, key, &tail, usize::MAX, 0) else { panic!("it needs the log") };
-    caught_up(&mut shard, &job, &log);
+    caught_up(&mut shard, &job, &log, &tail);
     let told = visit(&mut shard, key, &tail, usize::MAX, 0).expect("a gap");
     assert!(told.contains("event: tidewire.gap\n") && told.contains(r#""reason":"expired""#), "{told:?}");
 }
@@ -185,7 +185,32 @@ fn what_was_copied_for_another_reader_is_not_shown_once_it_is_erased() {
     assert!(visit(&mut shard, keys[0], &tail, usize::MAX, 0).expect("the event").contains("secret"));
     log.erase(&Erase::Event(id)).expect("erased");
     let Err(Some(job)) = visit(&mut shard, keys[1], &tail, usize::MAX, 0) else { panic!("it needs the log") };
-    caught_up(&mut shard, &job, &log);
+    caught_up(&mut shard, &job, &log, &tail);
     let told = visit(&mut shard, keys[1], &tail, usize::MAX, 0).expect("a gap");
+    assert!(told.contains(r#""reason":"erased""#) && !told.contains("secret"), "{told:?}");
+}
+
+/// A pool had read an event from the log for a reader when it was erased. The read was handed over after the erasing
+/// had been answered, and the reader was given the event.
+#[test]
+fn what_was_read_from_the_log_is_not_shown_once_it_is_erased() {
+    let log = memory_log(1 << 20);
+    let tail = Arc::new(Tail::new(1));
+    let place = log.head();
+    let id = publish(&log, "a", "secret");
+    publish(&log, "b", &"x".repeat(LARGE));
+    publish(&log, "b", &"x".repeat(LARGE));
+    log.follow(tail.follower());
+    let mut shard = Shard::new(LIMITS);
+    let key = shard.join((), stream("a", place), &tail, 0);
+    visit(&mut shard, key, &tail, usize::MAX, 0).expect("it begins");
+    let Err(Some(job)) = visit(&mut shard, key, &tail, usize::MAX, 0) else { panic!("it needs the log") };
+    let read = job.read(&log).expect("memory can be read");
+    log.erase(&Erase::Event(id)).expect("erased");
+    assert!(matches!(shard.caught_up(read, &tail), Owed::Nothing), "it is read again");
+    assert!(shard.has_work());
+    let Err(Some(job)) = visit(&mut shard, key, &tail, usize::MAX, 0) else { panic!("it needs the log") };
+    assert_eq!(caught_up(&mut shard, &job, &log, &tail), "");
+    let told = visit(&mut shard, key, &tail, usize::MAX, 0).expect("a gap");
     assert!(told.contains(r#""reason":"erased""#) && !told.contains("secret"), "{told:?}");
 }

@@ -100,7 +100,7 @@ fn while_its_log_is_read_a_stream_has_heartbeats_that_name_nothing_unread_and_co
     assert_eq!(world.visit(key, usize::MAX, 10_000), COMMENT);
     assert!(!world.shard.has_work(), "nothing can be done until the read is there");
     let read = job.read(&world.log).expect("memory can be read");
-    assert!(matches!(world.shard.caught_up(read), Owed::Write(..)));
+    assert!(matches!(world.shard.caught_up(read, &world.tail), Owed::Write(..)));
 }
 
 #[test]

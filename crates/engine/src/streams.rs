@@ -177,7 +177,7 @@ impl Reactor {
             }
         };
         let gaps_before = self.shard.gaps_told();
-        match self.shard.caught_up(read) {
+        match self.shard.caught_up(read, &self.shared.tail) {
             Owed::Write(bytes, socket) => {
                 let written = write(socket, bytes);
                 self.wrote(key, written);
