@@ -32,7 +32,7 @@ impl Durations {
 pub struct LogStats {
     /// Events retained.
     pub records: u64,
-    /// Bytes retained: of the segments' files, or of the records in memory.
+    /// Bytes retained: of the segments' and their indexes' files, or of the records in memory.
     pub bytes: u64,
     /// Segments; none in memory.
     pub segments: u64,

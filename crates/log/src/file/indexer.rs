@@ -53,15 +53,15 @@ impl<D: Disk> Indexer<D> {
     /// When the disk fails; then the segment goes without.
     pub(crate) fn write(&self, segment: &Arc<Segment<D::File>>) -> io::Result<()> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        match segment.unwritten() {
+        let bytes = match segment.unwritten() {
             None => return Ok(()),
             Some(Unwritten::Known(index)) => {
                 let index = index.read().unwrap_or_else(PoisonError::into_inner);
-                write_index(&*self.disk, &segment.indexed(), &index)?;
+                write_index(&*self.disk, &segment.indexed(), &index)?
             }
             Some(Unwritten::Unknown) => match self.make(segment) {
                 Ok(index) if index.records() == self.shelf.committed_records(segment) => {
-                    write_index(&*self.disk, &segment.indexed(), &index)?;
+                    write_index(&*self.disk, &segment.indexed(), &index)?
                 }
                 // Whoever reads its records meets the damage. Or it was removed meanwhile.
                 Ok(_) => {
@@ -70,8 +70,8 @@ impl<D: Disk> Indexer<D> {
                 }
                 Err(ReadError::Io(error)) => return Err(error),
             },
-        }
-        segment.index_is_written();
+        };
+        segment.index_is_written(bytes);
         self.shelf.note_indexed();
         // If retention was quicker, nobody else removes the file.
         if self.shelf.low_water() > segment.header.before.id {

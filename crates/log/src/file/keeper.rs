@@ -19,7 +19,7 @@ const TRIM_EVERY: Duration = Duration::from_secs(10);
 /// What is retained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Retention {
-    /// What all segments may take, in bytes.
+    /// What all segments may take with their indexes, in bytes.
     pub(crate) bytes: u64,
     /// How old an event may become on the retention clock, in milliseconds.
     pub(crate) age_ms: u64,
@@ -49,6 +49,8 @@ impl<D: Disk> Keeper<D> {
         sweep: Sweep<D>,
         is_kept: bool,
     ) -> Keeper<D> {
+        // Their indexes take room as well.
+        shelf.segments().iter().for_each(|segment| segment.measure_index(ledger.disk()));
         let keep_in = if is_kept { KEEP_EVERY } else { KEEP_AGAIN };
         let keep_at = ledger.times().clock().monotonic() + keep_in;
         Keeper { ledger, shelf, indexer, retention, index_failures: 0, sweep, keep_at }
@@ -87,15 +89,17 @@ impl<D: Disk> Keeper<D> {
     pub(crate) fn trim(&mut self) -> io::Result<()> {
         let segments = self.shelf.segments();
         let born_ms = self.ledger.times().moment().retention_ms.saturating_sub(self.retention.age_ms);
-        let mut bytes: u64 = segments.iter().map(|segment| segment.header.file_bytes).sum();
+        // Asked once: meanwhile somebody may write an index.
+        let sizes: Vec<u64> = segments.iter().map(|segment| segment.disk_bytes()).collect();
+        let mut bytes: u64 = sizes.iter().sum();
         let mut count = 0;
         // The newest one stays, whatever it holds.
-        for pair in segments.windows(2) {
+        for (pair, size) in segments.windows(2).zip(sizes) {
             let last_ms = pair[1].header.before.retention_ms;
             if bytes <= self.retention.bytes && last_ms >= born_ms {
                 break;
             }
-            bytes -= pair[0].header.file_bytes;
+            bytes -= size;
             count += 1;
         }
         if count == 0 {

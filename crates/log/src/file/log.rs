@@ -40,7 +40,7 @@ pub struct FileLogConfig {
     /// How long a segment is, in bytes; 64 MiB by default, from 4 KiB to 4 GiB. An array of events
     /// lies in one segment. So much is written with zeros each time a segment is full.
     pub segment_bytes: u64,
-    /// How much the segments may take together, in bytes; 10 GiB by default. The oldest ones are
+    /// How much the segments may take together with their indexes, in bytes; 10 GiB by default. The oldest ones are
     /// removed; the newest one stays, and the next one is made beside them when it is half full.
     pub retention_bytes: u64,
     /// How much may wait to be committed, in bytes; 64 MiB by default.

@@ -2,9 +2,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::{io, mem};
 
-use super::disk::DiskFile;
+use super::disk::{Disk, DiskFile};
 use super::files::Files;
-use super::index::{BadIndex, Index, Indexed, OpenIndex};
+use super::index::{BadIndex, Index, Indexed, OpenIndex, index_name};
 use super::layout::{SEGMENT_HEADER, SegmentHeader, segment_name};
 use crate::HubId;
 use crate::record::{Extent, Head};
@@ -23,6 +23,8 @@ pub(crate) struct Segment<F> {
     committed: AtomicU64,
     marks: Mutex<Vec<Mark>>,
     index: Mutex<IndexState>,
+    /// How long its index file is, as far as it is known; 0 if there is none.
+    index_bytes: AtomicU64,
 }
 
 /// Where the index of a segment is.
@@ -78,6 +80,7 @@ impl<F> Segment<F> {
             committed: AtomicU64::new(committed),
             marks: Mutex::new(Vec::new()),
             index: Mutex::new(if has_index { IndexState::InFile } else { IndexState::Absent }),
+            index_bytes: AtomicU64::new(0),
         }
     }
 
@@ -137,9 +140,20 @@ impl<F> Segment<F> {
         matches!(*self.index_state(), IndexState::InMemory(_))
     }
 
-    /// Goes by the index file from now on.
-    pub(crate) fn index_is_written(&self) {
+    /// Goes by the index file from now on, which is so long.
+    pub(crate) fn index_is_written(&self, bytes: u64) {
+        self.index_bytes.store(bytes, Ordering::Release);
         self.set_index(IndexState::InFile);
+    }
+
+    /// What its file and its index's take on disk, in bytes.
+    pub(crate) fn disk_bytes(&self) -> u64 {
+        self.header.file_bytes + self.index_bytes()
+    }
+
+    /// What its index's file takes on disk, in bytes.
+    pub(crate) fn index_bytes(&self) -> u64 {
+        self.index_bytes.load(Ordering::Acquire)
     }
 
     /// There is no index from now on, until it is made again.
@@ -207,6 +221,15 @@ impl<F> Segment<F> {
 }
 
 impl<F: DiskFile> Segment<F> {
+    /// Finds out how long its index file is, if it has one. Nothing of it is read.
+    pub(crate) fn measure_index<D: Disk<File = F>>(&self, disk: &D) {
+        if matches!(*self.index_state(), IndexState::InFile) {
+            let length = disk.open_to_read(&index_name(self.header.first_sequence)).and_then(|file| file.length());
+            // One that cannot be opened is made again, and is known then.
+            self.index_bytes.store(length.unwrap_or(0), Ordering::Release);
+        }
+    }
+
     /// What its records are found by; `None` if that is not at hand, and they are to be walked over.
     pub(crate) fn index(&self) -> Option<Index<F>> {
         match &*self.index_state() {

@@ -105,11 +105,11 @@ impl<F> Shelf<F> {
         self.read().segments.iter().cloned().collect()
     }
 
-    /// Records, bytes and segments retained.
+    /// Records, bytes on disk and segments retained.
     pub(crate) fn size(&self) -> (u64, u64, u64) {
         let inner = self.read();
         let before_first = inner.segments.front().map_or(inner.last_sequence, |first| first.header.first_sequence - 1);
-        let bytes = inner.segments.iter().map(|segment| segment.header.file_bytes).sum();
+        let bytes = inner.segments.iter().map(|segment| segment.disk_bytes()).sum();
         (inner.last_sequence - before_first, bytes, inner.segments.len() as u64)
     }
 

@@ -7,14 +7,16 @@ use super::open::OpenIndex;
 use super::pages::PageWriter;
 use crate::file::disk::{Disk, DiskFile};
 
-/// Writes the index of a segment to its file, in place of one that is there, durably. After an error,
-/// one of the two is there, or none.
-pub(crate) fn write_index<D: Disk>(disk: &D, of: &Indexed, index: &OpenIndex) -> io::Result<()> {
+/// Writes the index of a segment to its file, in place of one that is there, durably, and returns how many bytes
+/// it takes. After an error, one of the two is there, or none.
+pub(crate) fn write_index<D: Disk>(disk: &D, of: &Indexed, index: &OpenIndex) -> io::Result<u64> {
     let file = disk.create(INDEX_NEW)?;
     write(&file, of, index)?;
     file.sync()?;
+    let bytes = file.length()?;
     disk.rename(INDEX_NEW, &index_name(of.first_sequence))?;
-    disk.sync_names()
+    disk.sync_names()?;
+    Ok(bytes)
 }
 
 fn write(file: &impl DiskFile, of: &Indexed, index: &OpenIndex) -> io::Result<()> {

@@ -32,7 +32,8 @@ fn holds(disk: &SimDisk, bytes: &str) -> bool {
 fn the_bytes_are_overwritten_in_time_and_the_tombstone_goes_with_the_segment() {
     let disk = SimDisk::default();
     let clock = TestClock::at(BEGINNING);
-    let config = FileLogConfig { erase_within: Duration::from_millis(100), retention_bytes: 3 * 4096, ..config() };
+    let config =
+        FileLogConfig { erase_within: Duration::from_millis(100), retention_bytes: 3 * 4096 + 2 * 8192, ..config() };
     let (log, _) = FileLog::open(disk.clone(), &config, Arc::clone(&clock) as Arc<dyn Clock>).expect("opened");
     let publish = |n: usize| append(&log, vec![event(&["t"], &format!("secret {n} {}", "x".repeat(500)))])[0];
     let ids: Vec<HubId> = (0..10).map(publish).collect();

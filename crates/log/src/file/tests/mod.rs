@@ -19,6 +19,7 @@ mod indexed;
 mod limits;
 mod no_room;
 mod os;
+mod retention;
 mod salvage;
 mod start;
 mod threads;
