@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use tidewire_harness::{Clock, Http, Hub, Pace, RawReader, Response, Seed, SmallDisk, Workload, wait_until};
-use tidewire_sim::{Asked, Connection, Filter, History, Subscriber, Until};
+use tidewire_harness::{
+    Clock, EventStream, Http, Hub, Pace, RawReader, Response, Seed, SmallDisk, Workload, wait_until,
+};
+use tidewire_sim::{Asked, Connection, Filter, History, Place, Subscriber, Until};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_tidewire");
 const DISK_BYTES: u64 = 32 << 20;
@@ -13,7 +15,7 @@ const WITHIN: Duration = Duration::from_secs(60);
 /// So often publishers are refused before it is looked at who can still do what.
 const REFUSALS: usize = 50;
 
-/// Retention would make room.
+/// Retention would make room, and has no cause to.
 const SETTINGS: [(&str, &str); 2] = [("TIDEWIRE_SEGMENT_BYTES", "256KiB"), ("TIDEWIRE_RETENTION_BYTES", "1GiB")];
 
 fn reader(hub: &Hub, clock: Clock, name: &str) -> RawReader {
@@ -93,6 +95,71 @@ fn a_hub_that_is_killed_on_a_full_disk_starts_there() {
     let last = history.acknowledged_to();
     history.subscribers.push(always.stop_at(last, WITHIN));
     history.subscribers.push(reader(&hub, clock, "at the end").stop_at(last, WITHIN));
+    let verdict = history.check();
+    println!("{verdict}");
+    verdict.assert_clean();
+}
+
+/// The place from which the earliest is read.
+fn low_water(hub: &Hub) -> Place {
+    let target = "/api/v1/events?topic=*&from=earliest";
+    let mut stream = EventStream::open(hub.address(), target, &[]).expect("the hub answers");
+    let first = stream.event().expect("it begins").expect("it begins");
+    assert_eq!(first.event_type, "tidewire.checkpoint");
+    first.id.parse().expect("a hub id")
+}
+
+/// To move the mark below which nothing is kept took room, so that retention never made any.
+#[test]
+fn what_becomes_too_old_while_the_disk_is_full_makes_room() {
+    let (clock, seed, disk) = (Clock::start(), Seed::new("full_disk, aged"), SmallDisk::new(DISK_BYTES));
+    let settings = [SETTINGS[0], SETTINGS[1], ("TIDEWIRE_RETENTION_AGE", "15s")];
+    let mut hub = Hub::start_in(&disk.path().join("data"), BINARY, &["--dev"], &settings);
+    let workload = Workload::start(hub.address(), clock, &seed, PUBLISHERS);
+    wait_for_acknowledgements(&workload);
+    let begin = low_water(&hub);
+    let _ballast = disk.fill();
+    for round in 0..2 {
+        wait_for_refusals(&workload);
+        // Nobody makes room but the hub.
+        wait_for_acknowledgements(&workload);
+        assert!(low_water(&hub) > begin, "round {round}");
+    }
+    // What is repeated after the first one was removed is published anew: answers may differ.
+    drop(workload.finish());
+    let low_water = low_water(&hub);
+    hub.kill(clock);
+    hub.restart();
+    let newcomer = reader(&hub, clock, "after a kill");
+    wait_until("what is left can be read", WITHIN, || newcomer.place() > low_water);
+}
+
+#[test]
+fn a_hub_that_may_keep_less_makes_room_though_it_starts_on_a_full_disk() {
+    let (clock, seed, disk) = (Clock::start(), Seed::new("full_disk, less kept"), SmallDisk::new(DISK_BYTES));
+    let mut hub = Hub::start_in(&disk.path().join("data"), BINARY, &["--dev"], &SETTINGS);
+    let workload = Workload::start(hub.address(), clock, &seed, PUBLISHERS);
+    let segments = || {
+        let files = std::fs::read_dir(disk.path().join("data")).expect("there");
+        files.filter(|file| file.as_ref().is_ok_and(|file| file.path().extension().is_some_and(|e| e == "seg"))).count()
+    };
+    wait_until("there are some files", WITHIN, || segments() > 8);
+    let _ballast = disk.fill();
+    wait_for_refusals(&workload);
+    let begin = low_water(&hub);
+    let mut history = History::default();
+    history.kills.push(hub.kill(clock));
+    // A killed hub leaves what it had begun: the next one removes that, and so had made room.
+    let _ballast = disk.fill();
+    hub.restart_with("TIDEWIRE_RETENTION_BYTES", "1MiB");
+    wait_for_acknowledgements(&workload);
+    assert!(low_water(&hub) > begin);
+    history.publications = workload.finish();
+    let last = history.acknowledged_to();
+    history.kills.push(hub.kill(clock));
+    hub.restart();
+    history.low_water = low_water(&hub);
+    history.subscribers.push(reader(&hub, clock, "after a kill").stop_at(last, WITHIN));
     let verdict = history.check();
     println!("{verdict}");
     verdict.assert_clean();

@@ -42,7 +42,7 @@ pub(crate) struct Keeper<D: Disk> {
 impl<D: Disk> Keeper<D> {
     /// `is_kept` says whether the clocks were kept just now.
     pub(crate) fn new(
-        ledger: Ledger<D>,
+        mut ledger: Ledger<D>,
         shelf: Arc<Shelf<D::File>>,
         indexer: Arc<Indexer<D>>,
         retention: Retention,
@@ -51,6 +51,8 @@ impl<D: Disk> Keeper<D> {
     ) -> Keeper<D> {
         // Their indexes take room as well.
         shelf.segments().iter().for_each(|segment| segment.measure_index(ledger.disk()));
+        // Where there is no room for it, it is tried again each time that old segments are looked for.
+        ledger.keep_reserve().unwrap_or_default();
         let keep_in = if is_kept { KEEP_EVERY } else { KEEP_AGAIN };
         let keep_at = ledger.times().clock().monotonic() + keep_in;
         Keeper { ledger, shelf, indexer, retention, index_failures: 0, sweep, keep_at }
@@ -87,6 +89,7 @@ impl<D: Disk> Keeper<D> {
     /// # Errors
     /// When the disk fails; it can be tried again.
     pub(crate) fn trim(&mut self) -> io::Result<()> {
+        self.ledger.keep_reserve().unwrap_or_default();
         let segments = self.shelf.segments();
         let born_ms = self.ledger.times().moment().retention_ms.saturating_sub(self.retention.age_ms);
         // Asked once: meanwhile somebody may write an index.
@@ -106,10 +109,12 @@ impl<D: Disk> Keeper<D> {
             return Ok(());
         }
         let low_water = segments[count].header.before.id;
-        self.ledger.update(|manifest| manifest.low_water = low_water)?;
+        self.ledger.move_low_water(low_water)?;
         self.shelf.remove(count, low_water);
         self.sweep.eraser().drop_below(low_water);
         for segment in &segments[..count] {
+            // Before others take the room that comes free: the next mark may have to be moved without any.
+            self.ledger.keep_reserve_of(&index_name(segment.header.first_sequence));
             // Without its segment, an index is removed at the next start.
             match self.ledger.disk().unlink(&index_name(segment.header.first_sequence)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

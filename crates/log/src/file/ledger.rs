@@ -3,6 +3,8 @@ use std::sync::Arc;
 
 use super::disk::{Disk, lacks_room};
 use super::manifest::{Manifest, State};
+use super::reserve;
+use crate::HubId;
 use crate::times::Times;
 
 /// The manifest of an open log, and the only writer of it.
@@ -10,11 +12,13 @@ pub(crate) struct Ledger<D: Disk> {
     disk: Arc<D>,
     manifest: Manifest,
     times: Arc<Times>,
+    /// Whether it is known that there is a reserve, with room for one manifest.
+    has_reserve: bool,
 }
 
 impl<D: Disk> Ledger<D> {
     pub(crate) fn new(disk: Arc<D>, manifest: Manifest, times: Arc<Times>) -> Ledger<D> {
-        Ledger { disk, manifest, times }
+        Ledger { disk, manifest, times, has_reserve: false }
     }
 
     pub(crate) fn disk(&self) -> &D {
@@ -56,6 +60,39 @@ impl<D: Disk> Ledger<D> {
     pub(crate) fn close(&mut self) -> io::Result<()> {
         let times = self.times.to_keep();
         self.update(|manifest| (manifest.times, manifest.state) = (times, State::Closed))
+    }
+
+    /// Sees to it that the low-water mark can be moved where there is no room.
+    ///
+    /// # Errors
+    /// When the disk fails or is full; it can be tried again.
+    pub(crate) fn keep_reserve(&mut self) -> io::Result<()> {
+        if !self.has_reserve {
+            reserve::make(&*self.disk)?;
+            self.has_reserve = true;
+        }
+        Ok(())
+    }
+
+    /// The same, with a file that is to be removed: that needs no room. Nothing if there is no such file.
+    pub(crate) fn keep_reserve_of(&mut self, name: &str) {
+        self.has_reserve = self.has_reserve || reserve::make_of(&*self.disk, name).is_ok();
+    }
+
+    /// Moves the low-water mark, durably, also where there is no room.
+    ///
+    /// # Errors
+    /// When the disk fails; then either mark may be there after a crash.
+    pub(crate) fn move_low_water(&mut self, low_water: HubId) -> io::Result<()> {
+        let no_room = match self.update(|manifest| manifest.low_water = low_water) {
+            Err(error) if lacks_room(&error) => error,
+            updated => return updated,
+        };
+        let manifest = Manifest { low_water, ..self.manifest.clone() };
+        self.has_reserve = false;
+        reserve::spend(&*self.disk, &manifest).map_err(|_| no_room)?;
+        self.manifest = manifest;
+        Ok(())
     }
 
     /// Changes the manifest, durably.

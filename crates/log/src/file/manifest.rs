@@ -108,7 +108,7 @@ pub(crate) enum BadManifest {
 }
 
 impl Manifest {
-    fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![0; FIXED_BYTES];
         for epoch in &self.epochs {
             let name_bytes = u16::try_from(epoch.name.len()).expect("an epoch's name is short");

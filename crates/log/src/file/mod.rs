@@ -30,6 +30,7 @@ mod open;
 mod open_error;
 mod picks;
 mod recovery;
+mod reserve;
 mod run;
 mod salvage;
 mod scrub;

@@ -310,7 +310,7 @@ fn an_index_without_a_segment_is_removed_at_the_start() {
     drop(try_open_with(disk.clone(), &config(), BEGINNING).expect("opened"));
     disk.put(&index_name(77), vec![1; 10]);
     drop(try_open_with(disk.clone(), &config(), BEGINNING).expect("opened"));
-    assert_eq!(disk.names(), [segment_name(1), "manifest".to_owned()]);
+    assert_eq!(disk.names(), [&segment_name(1), "manifest", "reserve"]);
 }
 
 /// What a test knows of an event that was appended.

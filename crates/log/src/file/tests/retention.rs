@@ -1,15 +1,27 @@
 //! What retention removes, what it counts, and what keeps it from doing so.
 
-use super::super::{FileLogConfig, SimDisk};
-use super::{BEGINNING, config, try_open_with};
-use crate::EventLog;
-use crate::testing::{append, event, eventually};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::keeper::Retention;
+use super::super::open::{self, Opened, Opening};
+use super::super::{FileLog, FileLogConfig, Outage, SimDisk};
+use super::{BEGINNING, config, opening, try_open_with};
+use crate::idempotence::Fingerprints;
+use crate::sequencer::Array;
+use crate::testing::{Deadline, TestClock, append, event, eventually, try_append};
+use crate::{AppendError, Clock, EventLog};
 
 /// What the log's segments and indexes take on a disk.
 fn taken(disk: &SimDisk) -> u64 {
     let counts = |name: &String| name.ends_with(".seg") || name.ends_with(".idx");
-    let length = |name: &String| disk.contents(name).map_or(0, |bytes| bytes.len() as u64);
-    disk.names().iter().filter(|name| counts(name)).map(length).sum()
+    disk.names().iter().filter(|name| counts(name)).map(|name| length(disk, name)).sum()
+}
+
+fn length(disk: &SimDisk, name: &str) -> u64 {
+    // It may have been removed meanwhile.
+    disk.contents(name).map_or(0, |bytes| bytes.len() as u64)
 }
 
 /// The indexes were not counted: a log of small events on many topics took half as much again as it may, and with the
@@ -34,4 +46,64 @@ fn indexes_count_as_well_also_those_that_a_start_finds() {
     let (log, _) = try_open_with(disk.clone(), &less, BEGINNING).expect("opened");
     eventually("old segments are removed", || log.stats().bytes == taken(&disk) && log.stats().bytes <= 50 << 10);
     assert!(bytes > 50 << 10 && log.stats().segments > 2, "no more than has to be");
+}
+
+/// The low-water mark was moved by a new manifest, for which a full disk has no room: retention, which alone makes
+/// room there, waited for it.
+#[test]
+fn what_becomes_too_old_on_a_full_disk_makes_room_by_itself() {
+    let (disk, clock) = (SimDisk::default(), TestClock::at(BEGINNING));
+    let config = FileLogConfig { retention_age: Duration::from_secs(100), ..config() };
+    let open =
+        |disk: &SimDisk| FileLog::open(disk.clone(), &config, Arc::clone(&clock) as Arc<dyn Clock>).expect("opened").0;
+    let log = open(&disk);
+    let publish = |log: &FileLog<SimDisk>| try_append(log, vec![event(&["t"], &"x".repeat(1000))]);
+    for is_killed in [false, true] {
+        disk.set_space(None);
+        while log.stats().segments < 10 {
+            publish(&log).expect("there is room");
+        }
+        eventually("every index is written", || {
+            log.shelf().segments().iter().filter(|s| s.index_bytes() > 0).count() > 8
+        });
+        let disk = if is_killed { disk.restart(Outage::Kill) } else { disk.clone() };
+        // What a start removes first is in nobody's way.
+        disk.names().iter().filter(|name| name.ends_with(".tmp")).for_each(|name| disk.take(name));
+        let left = is_killed.then(|| open(&disk));
+        let log = left.as_ref().unwrap_or(&log);
+        disk.set_space(Some(disk.names().iter().map(|name| length(&disk, name)).sum()));
+        for round in 0..5 {
+            let filled = Deadline::new();
+            while publish(log) != Err(AppendError::NoSpace) {
+                assert!(!filled.has_passed());
+            }
+            let low_water = log.low_water();
+            clock.set(clock.now_ms() + 100_001);
+            log.call_keeper();
+            eventually("publishing works again", || publish(log).is_ok());
+            assert!(log.low_water() > low_water, "killed: {is_killed}, round {round}");
+        }
+    }
+}
+
+#[test]
+fn the_mark_can_be_moved_again_though_others_take_all_the_room_that_came_free() {
+    let (disk, clock) = (SimDisk::default(), TestClock::at(BEGINNING));
+    let opening = Opening { retention: Retention { bytes: u64::MAX, age_ms: 150_000 }, ..opening(Arc::clone(&clock)) };
+    let fingerprints = Fingerprints::default();
+    let mut log: Opened<SimDisk, ()> = open::open(disk.clone(), &opening, &fingerprints).expect("opened");
+    for _ in 0..10 {
+        // A segment that is so old is gone on from.
+        clock.set(clock.now_ms() + 20_000);
+        let array = Array::new(vec![event(&["t"], "")], &fingerprints);
+        log.committer.commit(&mut VecDeque::from([(array, ())]), &log.times.moment());
+    }
+    while log.keeper.indexer.turn().expect("written") {}
+    for _ in 0..4 {
+        disk.set_space(Some(disk.names().iter().map(|name| length(&disk, name)).sum()));
+        let segments = log.committer.shelf().size().2;
+        clock.set(clock.now_ms() + 20_000);
+        log.keeper.trim().expect("there is a reserve");
+        assert!(log.committer.shelf().size().2 < segments);
+    }
 }
