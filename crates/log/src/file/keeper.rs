@@ -37,6 +37,14 @@ pub(crate) struct Keeper<D: Disk> {
     pub(crate) sweep: Sweep<D>,
     /// When the clocks are to be kept, in monotonic time.
     keep_at: Duration,
+    /// What is still to be unlinked of segments that were removed: no more than there are files.
+    left_over: Vec<LeftOver>,
+}
+
+/// A file of a segment that was removed.
+struct LeftOver {
+    name: String,
+    bytes: u64,
 }
 
 impl<D: Disk> Keeper<D> {
@@ -55,7 +63,7 @@ impl<D: Disk> Keeper<D> {
         ledger.keep_reserve().unwrap_or_default();
         let keep_in = if is_kept { KEEP_EVERY } else { KEEP_AGAIN };
         let keep_at = ledger.times().clock().monotonic() + keep_in;
-        Keeper { ledger, shelf, indexer, retention, index_failures: 0, sweep, keep_at }
+        Keeper { ledger, shelf, indexer, retention, index_failures: 0, sweep, keep_at, left_over: Vec::new() }
     }
 
     /// Does what is due, and says after how long to come again.
@@ -89,6 +97,11 @@ impl<D: Disk> Keeper<D> {
     /// # Errors
     /// When the disk fails; it can be tried again.
     pub(crate) fn trim(&mut self) -> io::Result<()> {
+        let moved = self.move_mark();
+        moved.and(self.unlink_left_over())
+    }
+
+    fn move_mark(&mut self) -> io::Result<()> {
         self.ledger.keep_reserve().unwrap_or_default();
         let segments = self.shelf.segments();
         let born_ms = self.ledger.times().moment().retention_ms.saturating_sub(self.retention.age_ms);
@@ -113,14 +126,30 @@ impl<D: Disk> Keeper<D> {
         self.shelf.remove(count, low_water);
         self.sweep.eraser().drop_below(low_water);
         for segment in &segments[..count] {
+            let index = index_name(segment.header.first_sequence);
             // Before others take the room that comes free: the next mark may have to be moved without any.
-            self.ledger.keep_reserve_of(&index_name(segment.header.first_sequence));
-            // Without its segment, an index is removed at the next start.
-            match self.ledger.disk().unlink(&index_name(segment.header.first_sequence)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => self.ledger.disk().unlink(&segment.name)?,
-            }
+            self.ledger.keep_reserve_of(&index);
+            self.left_over.push(LeftOver { name: index, bytes: segment.index_bytes() });
+            self.left_over.push(LeftOver { name: segment.name.clone(), bytes: segment.header.file_bytes });
         }
-        self.ledger.disk().sync_names()
+        Ok(())
+    }
+
+    /// Unlinks the files of what was removed. Those for which that fails are left for the next time.
+    fn unlink_left_over(&mut self) -> io::Result<()> {
+        if self.left_over.is_empty() {
+            return Ok(());
+        }
+        let disk = self.ledger.disk();
+        let mut done = Ok(());
+        self.left_over.retain(|LeftOver { name, .. }| match disk.unlink(name) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                done = Err(error);
+                true
+            }
+            _ => false,
+        });
+        self.shelf.set_left_over(self.left_over.iter().map(|file| file.bytes).sum());
+        done.and(disk.sync_names())
     }
 }

@@ -1,4 +1,5 @@
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::damage::Damages;
@@ -15,6 +16,8 @@ pub(crate) struct Shelf<F> {
     pub(crate) files: Arc<Files<F>>,
     pub(crate) damages: Damages,
     inner: RwLock<Inner<F>>,
+    /// What the files take on disk that could not be unlinked yet.
+    left_over: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -60,7 +63,7 @@ impl<F> Shelf<F> {
         // The index of a sealed segment is in a file, or will be by the time that somebody needs it.
         let indexed = segments.back().map_or(low_water, |last| last.header.before.id);
         let inner = Inner { segments, head, last_sequence, low_water, indexed };
-        Shelf { log_id, files, damages, inner: RwLock::new(inner) }
+        Shelf { log_id, files, damages, inner: RwLock::new(inner), left_over: AtomicU64::new(0) }
     }
 
     pub(crate) fn head(&self) -> HubId {
@@ -105,11 +108,17 @@ impl<F> Shelf<F> {
         self.read().segments.iter().cloned().collect()
     }
 
-    /// Records, bytes on disk and segments retained.
+    /// Notes what the files take that are still to be unlinked.
+    pub(crate) fn set_left_over(&self, bytes: u64) {
+        self.left_over.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Records and segments retained, and between them the bytes that all files take on disk.
     pub(crate) fn size(&self) -> (u64, u64, u64) {
         let inner = self.read();
         let before_first = inner.segments.front().map_or(inner.last_sequence, |first| first.header.first_sequence - 1);
-        let bytes = inner.segments.iter().map(|segment| segment.disk_bytes()).sum();
+        let bytes: u64 = inner.segments.iter().map(|segment| segment.disk_bytes()).sum();
+        let bytes = bytes + self.left_over.load(Ordering::Relaxed);
         (inner.last_sequence - before_first, bytes, inner.segments.len() as u64)
     }
 

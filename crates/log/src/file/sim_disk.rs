@@ -116,6 +116,11 @@ impl SimDisk {
         self.locked_state().faults.writes = Fault::after(others, count);
     }
 
+    /// Lets so many removals of names fail after `others` others.
+    pub fn fail_unlinks(&self, others: u64, count: u64) {
+        self.locked_state().faults.unlinks = Fault::after(others, count);
+    }
+
     /// Lets everything fail that would change something, as on a file system that is mounted for reading only.
     pub fn set_read_only(&self, is_read_only: bool) {
         self.locked_state().faults.is_read_only = is_read_only;
@@ -328,6 +333,7 @@ impl Disk for SimDisk {
     fn unlink(&self, name: &str) -> io::Result<()> {
         let mut state = self.state()?;
         state.faults.check_writable()?;
+        state.faults.unlinks.meet()?;
         state.names.remove(name).ok_or(io::ErrorKind::NotFound)?;
         state.count()
     }

@@ -7,6 +7,7 @@ use std::io;
 pub(super) struct Faults {
     pub(super) syncs: Fault,
     pub(super) writes: Fault,
+    pub(super) unlinks: Fault,
     pub(super) is_read_only: bool,
 }
 

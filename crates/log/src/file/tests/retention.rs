@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::keeper::Retention;
+use super::super::layout::segment_name;
 use super::super::open::{self, Opened, Opening};
 use super::super::{FileLog, FileLogConfig, Outage, SimDisk};
 use super::{BEGINNING, config, opening, try_open_with};
@@ -86,24 +87,60 @@ fn what_becomes_too_old_on_a_full_disk_makes_room_by_itself() {
     }
 }
 
-#[test]
-fn the_mark_can_be_moved_again_though_others_take_all_the_room_that_came_free() {
-    let (disk, clock) = (SimDisk::default(), TestClock::at(BEGINNING));
-    let opening = Opening { retention: Retention { bytes: u64::MAX, age_ms: 150_000 }, ..opening(Arc::clone(&clock)) };
+/// How old events become in what follows, and how old each is when the next is published.
+const AGE_MS: u64 = 150_000;
+const STEP_MS: u64 = 20_000;
+
+/// A log without its threads of ten segments, the last one open, with an event in each; the first two are too old.
+fn aged(disk: &SimDisk, clock: &Arc<TestClock>) -> Opened<SimDisk, ()> {
+    let retention = Retention { bytes: u64::MAX, age_ms: AGE_MS };
     let fingerprints = Fingerprints::default();
-    let mut log: Opened<SimDisk, ()> = open::open(disk.clone(), &opening, &fingerprints).expect("opened");
+    let opening = Opening { retention, ..opening(Arc::clone(clock)) };
+    let mut log = open::open(disk.clone(), &opening, &fingerprints).expect("opened");
     for _ in 0..10 {
         // A segment that is so old is gone on from.
-        clock.set(clock.now_ms() + 20_000);
+        clock.set(clock.now_ms() + STEP_MS);
         let array = Array::new(vec![event(&["t"], "")], &fingerprints);
         log.committer.commit(&mut VecDeque::from([(array, ())]), &log.times.moment());
     }
     while log.keeper.indexer.turn().expect("written") {}
-    for _ in 0..4 {
+    log
+}
+
+fn segments(log: &Opened<SimDisk, ()>) -> u64 {
+    log.committer.shelf().size().2
+}
+
+#[test]
+fn the_mark_can_be_moved_again_though_others_take_all_the_room_that_came_free() {
+    let (disk, clock) = (SimDisk::default(), TestClock::at(BEGINNING));
+    let mut log = aged(&disk, &clock);
+    for left in [8, 7, 6, 5] {
         disk.set_space(Some(disk.names().iter().map(|name| length(&disk, name)).sum()));
-        let segments = log.committer.shelf().size().2;
-        clock.set(clock.now_ms() + 20_000);
         log.keeper.trim().expect("there is a reserve");
-        assert!(log.committer.shelf().size().2 < segments);
+        assert_eq!(segments(&log), left);
+        clock.set(clock.now_ms() + STEP_MS);
     }
+}
+
+/// A file that could not be unlinked was forgotten until the next start, and those behind it as well. It took room that
+/// nobody saw.
+#[test]
+fn what_could_not_be_unlinked_is_unlinked_later_and_counts_until_then() {
+    let (disk, clock) = (SimDisk::default(), TestClock::at(BEGINNING));
+    let mut log = aged(&disk, &clock);
+    let (shelf, before) = (Arc::clone(log.committer.shelf()), taken(&disk));
+    let is_there = |first: u64| disk.names().contains(&segment_name(first));
+    // Of two indexes and two segments, the first segment goes.
+    disk.fail_unlinks(1, 1);
+    assert!(log.keeper.trim().is_err(), "the failure is counted");
+    assert_eq!((is_there(1), is_there(2), segments(&log)), (true, false, 8));
+    assert_eq!((shelf.size().1, taken(&disk)), (before - 2 * 8192 - 4096, before - 2 * 8192 - 4096));
+    disk.fail_unlinks(0, 1);
+    assert!(log.keeper.trim().is_err());
+    assert_eq!(segments(&log), 8, "no other goes instead");
+    // Somebody else has done it.
+    disk.take(&segment_name(1));
+    log.keeper.trim().expect("nothing is left to do");
+    assert_eq!((shelf.size().1, taken(&disk)), (before - 2 * 8192 - 2 * 4096, before - 2 * 8192 - 2 * 4096));
 }
