@@ -83,19 +83,29 @@ impl Eq for Reports {}
 #[derive(Debug, Default)]
 pub(crate) struct Damages {
     reports: Reports,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// The first file that is retained: names are in the order of the log.
+    first_file: String,
     /// Where each range ends, by file and first byte.
-    ranges: Mutex<BTreeMap<(String, u64), u64>>,
+    ranges: BTreeMap<(String, u64), u64>,
 }
 
 impl Damages {
     pub(crate) fn new(reports: Reports) -> Damages {
-        Damages { reports, ranges: Mutex::default() }
+        Damages { reports, known: Mutex::default() }
     }
 
-    /// Notes a range, and reports it if it was not known.
+    /// Notes a range, and reports it if it was not known. Nothing if retention has removed the file.
     pub(crate) fn found(&self, damage: &Damage) {
         {
-            let mut ranges = self.ranges();
+            let Known { first_file, ranges } = &mut *self.known();
+            if damage.file < *first_file {
+                return;
+            }
             let is_full = ranges.len() >= DAMAGED_RANGES_MAX;
             let key = (damage.file.clone(), damage.from_byte);
             if let Some(to_byte) = ranges.get_mut(&key) {
@@ -114,23 +124,25 @@ impl Damages {
 
     /// Where a range ends that was found to begin there.
     pub(crate) fn end_of(&self, file: &str, from_byte: u64) -> Option<u64> {
-        let ranges = self.ranges();
+        let ranges = &self.known().ranges;
         // A damaged log is rare: only then is a name copied.
         if ranges.is_empty() { None } else { ranges.get(&(file.to_owned(), from_byte)).copied() }
     }
 
-    /// Forgets what was found in a file that is gone.
-    pub(crate) fn forget(&self, file: &str) {
-        self.ranges().retain(|(of, _), _| of != file);
+    /// Forgets what was found in the files before this one, which are removed, and what will be.
+    pub(crate) fn forget_before(&self, file: &str) {
+        let Known { first_file, ranges } = &mut *self.known();
+        file.clone_into(first_file);
+        ranges.retain(|(of, _), _| of.as_str() >= file);
     }
 
     /// How many ranges are known.
     pub(crate) fn count(&self) -> u64 {
-        self.ranges().len() as u64
+        self.known().ranges.len() as u64
     }
 
-    fn ranges(&self) -> MutexGuard<'_, BTreeMap<(String, u64), u64>> {
-        self.ranges.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -169,8 +181,11 @@ mod tests {
         assert_eq!(reported.load(Ordering::Relaxed), DAMAGED_RANGES_MAX);
         assert_eq!(damages.count(), DAMAGED_RANGES_MAX as u64);
         assert_eq!((damages.end_of("a", 3), damages.end_of("b", 3)), (Some(4), None));
-        damages.forget("a");
+        damages.forget_before("b");
         damages.found(&damage("b", 7));
         assert_eq!(damages.count(), 1, "there is room again once a file is gone");
+        // A reader who had it open may come to it later.
+        damages.found(&damage("a", 3));
+        assert_eq!((damages.count(), reported.load(Ordering::Relaxed)), (1, DAMAGED_RANGES_MAX + 1));
     }
 }

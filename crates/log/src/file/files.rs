@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::disk::Disk;
 use super::index::{BadIndex, IndexFile, Indexed, index_name};
@@ -46,6 +46,14 @@ impl<F> Files<F> {
         self.segments.forget(first_sequence);
         self.indexes.forget(first_sequence);
     }
+
+    /// Closes the files of all segments before the one that begins with this sequence, once nobody reads them any
+    /// more. Whoever opens one from now on has it for himself: a file that is removed takes room as long as it is
+    /// open.
+    pub(crate) fn forget_below(&self, first_sequence: u64) {
+        self.segments.forget_below(first_sequence);
+        self.indexes.forget_below(first_sequence);
+    }
 }
 
 impl<F: super::disk::DiskFile> Files<F> {
@@ -64,18 +72,24 @@ impl<F> fmt::Debug for Files<F> {
 /// What was used last, by the first sequence of its segment.
 struct Held<T> {
     max: usize,
+    held: Mutex<ByUse<T>>,
+}
+
+struct ByUse<T> {
+    /// Nothing with a lower key is held.
+    lowest: u64,
     /// What was used last is at the end.
-    held: Mutex<VecDeque<(u64, Arc<T>)>>,
+    held: VecDeque<(u64, Arc<T>)>,
 }
 
 impl<T> Held<T> {
     fn new(max: usize) -> Held<T> {
-        Held { max, held: Mutex::new(VecDeque::new()) }
+        Held { max, held: Mutex::new(ByUse { lowest: 0, held: VecDeque::new() }) }
     }
 
     fn get<E>(&self, key: u64, open: impl FnOnce() -> Result<T, E>) -> Result<Arc<T>, E> {
         let found = {
-            let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+            let held = &mut self.by_use().held;
             let at = held.iter().rposition(|(known, _)| *known == key);
             let found = at.and_then(|at| held.remove(at));
             held.extend(found.as_ref().map(|(key, value)| (*key, Arc::clone(value))));
@@ -90,8 +104,11 @@ impl<T> Held<T> {
     }
 
     fn hold(&self, key: u64, value: Arc<T>) {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let ByUse { lowest, held } = &mut *self.by_use();
         held.retain(|(known, _)| *known != key);
+        if key < *lowest {
+            return;
+        }
         held.push_back((key, value));
         if held.len() > self.max {
             held.pop_front();
@@ -99,7 +116,17 @@ impl<T> Held<T> {
     }
 
     fn forget(&self, key: u64) {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).retain(|(known, _)| *known != key);
+        self.by_use().held.retain(|(known, _)| *known != key);
+    }
+
+    fn forget_below(&self, key: u64) {
+        let ByUse { lowest, held } = &mut *self.by_use();
+        *lowest = key.max(*lowest);
+        held.retain(|(known, _)| *known >= key);
+    }
+
+    fn by_use(&self) -> MutexGuard<'_, ByUse<T>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -116,6 +143,17 @@ mod tests {
         held.forget(2);
         assert_eq!(get(2, 22), 22);
         assert!(held.get(4, || Err(())).is_err());
-        assert_eq!(held.held.lock().expect("not poisoned").len(), 2);
+        assert_eq!(held.by_use().held.len(), 2);
+    }
+
+    #[test]
+    fn what_lies_below_what_was_forgotten_is_opened_and_not_held() {
+        let held = Held::new(9);
+        let get = |key, value| *held.get(key, || Ok::<u32, ()>(value)).expect("opened");
+        assert_eq!((get(1, 10), get(2, 20), get(3, 30)), (10, 20, 30));
+        held.forget_below(3);
+        assert_eq!((get(1, 11), get(1, 12), get(3, 31)), (11, 12, 30));
+        held.hold(2, Arc::new(21));
+        assert_eq!(held.by_use().held.len(), 1);
     }
 }

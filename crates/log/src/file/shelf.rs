@@ -154,11 +154,12 @@ impl<F> Shelf<F> {
     /// Takes away the oldest segments, and moves the low-water mark.
     pub(crate) fn remove(&self, count: usize, low_water: HubId) {
         let mut inner = self.write();
-        for segment in inner.segments.drain(..count) {
-            self.files.forget(segment.header.first_sequence);
-            self.damages.forget(&segment.name);
-        }
+        inner.segments.drain(..count);
         inner.low_water = low_water;
+        if let Some(first) = inner.segments.front() {
+            self.files.forget_below(first.header.first_sequence);
+            self.damages.forget_before(&first.name);
+        }
     }
 
     /// The place up to which records are found by index files, and not in memory.

@@ -4,11 +4,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::super::cursor::FileCursor;
+use super::super::index::Index;
 use super::super::keeper::Retention;
-use super::super::layout::segment_name;
+use super::super::layout::{SEGMENT_HEADER, segment_name};
 use super::super::open::{self, Opened, Opening};
+use super::super::picks::Wanted;
 use super::super::{FileLog, FileLogConfig, Outage, SimDisk};
 use super::{BEGINNING, config, opening, try_open_with};
+use crate::cursor::{RecordCursor, Step};
 use crate::idempotence::Fingerprints;
 use crate::sequencer::Array;
 use crate::testing::{Deadline, TestClock, append, event, eventually, try_append};
@@ -143,4 +147,30 @@ fn what_could_not_be_unlinked_is_unlinked_later_and_counts_until_then() {
     disk.take(&segment_name(1));
     log.keeper.trim().expect("nothing is left to do");
     assert_eq!((shelf.size().1, taken(&disk)), (before - 2 * 8192 - 2 * 4096, before - 2 * 8192 - 2 * 4096));
+}
+
+/// Whoever was still reading a segment that was removed opened its file again, and it was held open: its bytes stayed on
+/// the disk until as many others had been opened. What was found damaged in it was counted for ever.
+#[test]
+fn a_removed_segment_is_let_go_once_nobody_reads_it() {
+    let (disk, clock) = (SimDisk::default(), TestClock::at(BEGINNING));
+    let mut log = aged(&disk, &clock);
+    let shelf = Arc::clone(log.committer.shelf());
+    let [first, second] = [0, 1].map(|n| Arc::clone(&shelf.segments()[n]));
+    let bytes = disk.contents(&segment_name(2)).expect("there");
+    disk.damage(&segment_name(2), SEGMENT_HEADER, &[bytes[SEGMENT_HEADER] ^ 1]);
+    let mut cursors = [&first, &second].map(|of| FileCursor::of_segment(&shelf, Arc::clone(of), Wanted::All));
+    // It comes between the mark and the names.
+    disk.fail_unlinks(0, u64::MAX);
+    assert!(log.keeper.trim().is_err());
+    assert_eq!(cursors[0].advance().expect("read"), Some(Step::Record));
+    assert!(matches!(cursors[1].advance().expect("read"), Some(Step::Lost { .. })));
+    assert!(matches!(first.index(), Some(Index::File(_))));
+    let files = [&first, &second].map(|of| Arc::downgrade(&of.file().expect("opened")));
+    disk.fail_unlinks(0, 0);
+    log.keeper.trim().expect("unlinked");
+    drop(cursors);
+    assert!(files.iter().all(|file| file.upgrade().is_none()), "nobody holds them open");
+    assert!(first.file().is_err(), "nor is it found again");
+    assert_eq!(shelf.damages.count(), 0);
 }
