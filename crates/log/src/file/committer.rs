@@ -30,6 +30,9 @@ const RETRY_EVERY: Duration = Duration::from_secs(1);
 /// A segment is ended once its first record is older than this part of `retention_age`: whole segments are removed,
 /// so an event stays longer than that by at most as much.
 const RETENTION_PARTS: u64 = 8;
+/// But none is ended for its age before its first record is so old, in milliseconds: each new one is filled with zeros.
+/// Old segments are not looked for more often.
+const RENEW_AGE_MIN_MS: u64 = 10_000;
 /// Groups whose room is kept for others.
 const GROUPS_KEPT: usize = 4;
 
@@ -269,10 +272,10 @@ impl<D: Disk, T> Committer<D, T> {
             return;
         }
         self.seal(moment);
-        let is_over = self
-            .segments
-            .ages()
-            .is_some_and(|(_, newest_ms)| moment.retention_ms.saturating_sub(newest_ms) > self.retention_age_ms);
+        let is_over = self.segments.ages().is_some_and(|(first_ms, newest_ms)| {
+            let age_ms = |of_ms| moment.retention_ms.saturating_sub(of_ms);
+            age_ms(newest_ms) > self.retention_age_ms && age_ms(first_ms) > RENEW_AGE_MIN_MS
+        });
         if self.trouble.is_none() && is_over {
             self.renew(moment);
         }
@@ -336,7 +339,8 @@ impl<D: Disk, T> Committer<D, T> {
     fn is_old(&self, moment: &Moment) -> bool {
         let first_ms = self.segments.ages().map(|(first_ms, _)| first_ms);
         let age_ms = first_ms.map_or(0, |first_ms| moment.retention_ms.saturating_sub(first_ms));
-        age_ms > self.retention_age_ms / RETENTION_PARTS && moment.monotonic >= self.renew_at
+        let age_max_ms = RENEW_AGE_MIN_MS.max(self.retention_age_ms / RETENTION_PARTS);
+        age_ms > age_max_ms && moment.monotonic >= self.renew_at
     }
 
     /// Goes on in a new segment, though there is room. If there is none for another, that comes later.

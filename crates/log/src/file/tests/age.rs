@@ -17,7 +17,11 @@ use crate::{Clock, EventLog};
 const AGE_MS: u64 = 80_000;
 
 fn open(disk: &SimDisk, clock: &Arc<TestClock>) -> Opened<SimDisk, ()> {
-    let retention = Retention { bytes: u64::MAX, age_ms: AGE_MS };
+    open_with(disk, clock, AGE_MS)
+}
+
+fn open_with(disk: &SimDisk, clock: &Arc<TestClock>, age_ms: u64) -> Opened<SimDisk, ()> {
+    let retention = Retention { bytes: u64::MAX, age_ms };
     open::open(disk.clone(), &Opening { retention, ..opening(Arc::clone(clock)) }, &Fingerprints::default())
         .expect("opened")
 }
@@ -52,6 +56,26 @@ fn a_segment_whose_first_record_is_older_than_an_eighth_of_the_age_is_ended_by_t
     clock.set(BEGINNING + AGE_MS / 4 + 2);
     commit(&mut log);
     assert_eq!(segments(&log.committer), 3);
+}
+
+/// With an age of a second, a segment was ended, and another of 64 MiB filled, eight times a second.
+#[test]
+fn events_that_are_soon_too_old_end_a_segment_every_ten_seconds_at_most() {
+    let (disk, clock) = (SimDisk::default(), TestClock::at(BEGINNING));
+    let mut log = open_with(&disk, &clock, 1_000);
+    for second in 0..=60 {
+        clock.set(BEGINNING + second * 1_001);
+        log.committer.tend(&log.times.moment());
+        commit(&mut log);
+    }
+    let begun = segments(&log.committer);
+    assert!((6..=7).contains(&begun), "{begun} segments in a minute");
+    log.keeper.trim().expect("trimmed");
+    assert!(segments(&log.committer) <= 2, "what is older goes all the same");
+    clock.set(BEGINNING + 100 * 1_001);
+    log.committer.tend(&log.times.moment());
+    log.keeper.trim().expect("trimmed");
+    assert_eq!(log.committer.shelf().size().0, 0, "also what nothing follows");
 }
 
 #[test]
