@@ -24,9 +24,9 @@ const SLOW_READERS: usize = 10;
 /// How long anything that must happen may take, beside a build.
 const WITHIN: Duration = Duration::from_secs(120);
 
-/// What the log keeps: some 400 events. The tail in memory is shorter, so that readers come from files.
+/// What the log keeps, with its indexes: some 400 events. The tail in memory is shorter, so that readers come from files.
 const SETTINGS: [(&str, &str); 3] =
-    [("TIDEWIRE_SEGMENT_BYTES", "64KiB"), ("TIDEWIRE_RETENTION_BYTES", "1MiB"), ("TIDEWIRE_TAIL_BYTES", "128KiB")];
+    [("TIDEWIRE_SEGMENT_BYTES", "64KiB"), ("TIDEWIRE_RETENTION_BYTES", "1536KiB"), ("TIDEWIRE_TAIL_BYTES", "128KiB")];
 /// So many are kept at least, however they fall into files.
 const KEPT_MIN: usize = 300;
 
