@@ -70,14 +70,15 @@ impl<F> Segment<F> {
         segment
     }
 
-    /// A segment that ends at byte `committed`.
+    /// A segment that ends at byte `committed`, as the next one's header says; but nothing in it lies behind what its
+    /// own header says, whatever that one does.
     pub(crate) fn sealed(header: SegmentHeader, committed: u64, files: Arc<Files<F>>, has_index: bool) -> Segment<F> {
         Segment {
             name: segment_name(header.first_sequence),
             header,
             files,
             writing: Mutex::new(None),
-            committed: AtomicU64::new(committed),
+            committed: AtomicU64::new(committed.min(header.file_bytes)),
             marks: Mutex::new(Vec::new()),
             index: Mutex::new(if has_index { IndexState::InFile } else { IndexState::Absent }),
             index_bytes: AtomicU64::new(0),

@@ -1,12 +1,14 @@
 use std::io;
 
-use super::super::layout::{GROUP_HEADER, GroupHeader, SEGMENT_HEADER, segment_name};
+use super::super::layout::{
+    GROUP_HEADER, GroupHeader, SEGMENT_HEADER, SegmentHeader, parse_segment_name, segment_name,
+};
 use super::super::manifest::MANIFEST;
 use super::super::{OpenError, Outage, RealDisk, SimDisk};
 use super::{BEGINNING, config, open, try_open, try_open_with};
-use crate::HubId;
 use crate::record::Draft;
 use crate::testing::{append, event, moment, read_all, texts};
+use crate::{EventLog, HubId};
 
 /// A disk with a log whose first segment holds these groups of one event each.
 fn disk_with(groups: &[&str]) -> SimDisk {
@@ -234,4 +236,27 @@ fn an_unreadable_folder_says_what_was_tried() {
     assert_eq!(refused.to_string(), "failed to lock the folder");
     let source = std::error::Error::source(&refused).and_then(|source| source.downcast_ref::<io::Error>());
     assert!(source.is_some());
+}
+
+/// Positions in a segment have 32 bits. A header that said of the one before that it was longer than it was made, and a
+/// file that was so long, took whoever walked over it beyond them: it panicked, and so did the thread that makes indexes.
+#[test]
+fn nothing_is_read_behind_what_a_segments_own_header_says() {
+    let disk = SimDisk::default();
+    let log = open(&disk);
+    let ids: Vec<HubId> = (0..10).flat_map(|_| append(&log, vec![event(&["t"], &"x".repeat(1000))])).collect();
+    drop(log);
+    let lengthened = [disk.contents(&segment_name(1)).expect("there"), vec![1; 5000]].concat();
+    disk.put(&segment_name(1), lengthened);
+    let second = disk.names().into_iter().filter_map(|name| parse_segment_name(&name)).nth(1).expect("there");
+    let bytes = disk.contents(&segment_name(second)).expect("there");
+    let mut header = SegmentHeader::decode(bytes.first_chunk().expect("long enough")).expect("whole");
+    header.before.length = 4096 + 5000;
+    disk.damage(&segment_name(second), 0, &header.encode());
+    let log = open(&disk);
+    let first = log.shelf().segments().remove(0);
+    assert_eq!((first.committed(), first.header.file_bytes), (4096, 4096));
+    // Somebody is told that the first one's end is not what it should be; every event is there.
+    assert!(ids.iter().all(|&id| log.event(id, &mut |_| ()).expect("read")));
+    assert!(log.is_writable());
 }
