@@ -254,8 +254,10 @@ fn turns<D: Disk>(
     shared: &Arc<Shared>,
     visibility: &Arc<Visibility>,
 ) -> impl FnMut() -> Duration + Send + 'static {
-    let (keeper, shared, visibility) = (Arc::clone(keeper), Arc::clone(shared), Arc::clone(visibility));
+    let (keeper, visibility) = (Arc::clone(keeper), Arc::clone(visibility));
+    let ending = Ending(Arc::clone(shared));
     move || {
+        let shared = &ending.0;
         let mut keeper = keeper.lock().unwrap_or_else(PoisonError::into_inner);
         let (pause, done) = keeper.turn();
         let mut stats = shared.stats();
@@ -270,6 +272,20 @@ fn turns<D: Disk>(
         }
         shared.tend();
         pause
+    }
+}
+
+/// Without its keeper a log would go on until the disk is full, and give out no ids beyond the floor: it takes nothing
+/// any more, and says why.
+struct Ending(Arc<Shared>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let mut queue = self.0.queue();
+            queue.failure.get_or_insert_with(|| "the thread panicked that removes old files of the log".to_owned());
+            self.0.call(queue);
+        }
     }
 }
 

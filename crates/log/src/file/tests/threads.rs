@@ -1,9 +1,11 @@
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::{Arc, Mutex};
 
-use super::super::{FileLog, FileLogConfig, SimDisk};
-use super::{BEGINNING, open, try_open_with};
-use crate::testing::{Followed, append, begin_append, event, read_all, try_append, wait};
+use super::super::index::index_name;
+use super::super::layout::{SEGMENT_HEADER, segment_name};
+use super::super::{FileLog, FileLogConfig, Reports, SimDisk};
+use super::{BEGINNING, config, open, try_open_with};
+use crate::testing::{Followed, append, begin_append, event, eventually, read_all, try_append, wait};
 use crate::{AppendError, EventLog, Follower, HubId, RecordView};
 
 #[test]
@@ -133,4 +135,27 @@ fn the_last_one_to_let_go_of_the_log_may_be_its_own_thread() {
     drop(log);
     drop(let_go);
     wait(&answered);
+}
+
+/// The thread that removes old files, moves the floor of ids and overwrites what was erased was gone without anybody
+/// being told, until the disk was full.
+#[test]
+fn a_log_whose_keeper_has_panicked_takes_nothing_and_says_why() {
+    let disk = SimDisk::default();
+    let log = open(&disk);
+    for _ in 0..10 {
+        append(&log, vec![event(&["t"], &"x".repeat(1000))]);
+    }
+    drop(log);
+    // It meets damage when it makes the index that is absent, and reports it.
+    disk.take(&index_name(1));
+    disk.damage(&segment_name(1), SEGMENT_HEADER, &[0]);
+    let reports = Reports::to(|_| panic!("a report that panics, as it should in this test"));
+    let config = FileLogConfig { scrub_rate: 0, reports, ..config() };
+    let (log, _) = try_open_with(disk, &config, BEGINNING).expect("opened");
+    eventually("it is unwritable", || !log.is_writable());
+    let Err(AppendError::Failed { reason }) = try_append(&log, vec![event(&["t"], "")]) else { panic!("taken") };
+    assert!(reason.contains("removes old files"), "{reason}");
+    log.follow(Followed::default().follower());
+    log.close();
 }
