@@ -99,7 +99,7 @@ pub struct FileLog<D: Disk = RealDisk> {
     pub(super) shelf: Arc<Shelf<D::File>>,
     epochs: EpochPlaces,
     lookup: Arc<Lookup<D>>,
-    visibility: Arc<Visibility>,
+    pub(super) visibility: Arc<Visibility>,
     eraser: Arc<Eraser<D>>,
     segment_bytes: u64,
     append_queue_bytes: usize,

@@ -1,3 +1,4 @@
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use super::picks::Wanted;
 use super::search::is_bad_sector;
 use super::segment::{Mark, Segment};
 use super::shelf::Shelf;
+use crate::ReadError;
 use crate::cursor::{self, RecordCursor, Step};
 use crate::visibility::Visibility;
 
@@ -61,7 +63,8 @@ impl<F: DiskFile> Scrub<F> {
         };
         let first_sequence = segment.header.first_sequence;
         let from = mark.map_or(0, |mark| mark.at);
-        let next = self.check(Arc::clone(&segment), mark);
+        // What cannot be read now may be whole: it is tried again, and the pass is not over before.
+        let Ok(next) = self.check(Arc::clone(&segment), mark) else { return IDLE_PAUSE };
         let to = next.map_or_else(|| segment.committed(), |mark| mark.at);
         self.at = Some((first_sequence, next));
         let bytes = to.saturating_sub(from);
@@ -88,43 +91,49 @@ impl<F: DiskFile> Scrub<F> {
         self.shelf.after(segment.header.first_sequence).map(|_| segment)
     }
 
-    /// Checks a part of a segment. Returns where to go on; nothing at its end, or where the disk fails.
-    fn check(&self, segment: Arc<Segment<F>>, mark: Option<Mark>) -> Option<Mark> {
+    /// Checks a part of a segment. Returns where to go on; nothing at its end.
+    ///
+    /// # Errors
+    /// When the disk fails otherwise than by damage.
+    fn check(&self, segment: Arc<Segment<F>>, mark: Option<Mark>) -> Result<Option<Mark>, ReadError> {
         let mut cursor = match mark {
             Some(mark) => FileCursor::of_segment_after(&self.shelf, segment, mark),
             None => {
-                self.check_header(&segment);
+                self.check_header(&segment)?;
                 FileCursor::of_segment(&self.shelf, segment, Wanted::All)
             }
         };
         let begun = cursor.mark().at;
-        while let Some(step) = cursor.advance().ok()? {
+        while let Some(step) = cursor.advance()? {
             if step == Step::Record {
-                let why = self.visibility.hides(&cursor.head().ok()?);
+                let why = self.visibility.hides(&cursor.head()?);
                 // That it is damaged is noted on the way.
-                cursor::show(&mut cursor, why, &self.visibility, &mut |_| ()).ok()?;
+                cursor::show(&mut cursor, why, &self.visibility, &mut |_| ())?;
             }
             let mark = cursor.mark();
             if mark.at - begun >= TURN_BYTES {
-                return Some(mark);
+                return Ok(Some(mark));
             }
         }
-        None
+        Ok(None)
     }
 
     /// Only the next start reads the header.
-    fn check_header(&self, segment: &Segment<F>) {
+    fn check_header(&self, segment: &Segment<F>) -> io::Result<()> {
         let mut bytes = [0; SEGMENT_HEADER];
         let is_right = match segment.file().and_then(|file| file.read_at(&mut bytes, 0)) {
             Ok(()) => SegmentHeader::decode(&bytes) == Ok(segment.header),
+            Err(error) if is_bad_sector(&error) || error.kind() == io::ErrorKind::UnexpectedEof => false,
             // It may have been removed meanwhile.
-            Err(error) => !is_bad_sector(&error),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+            Err(error) => return Err(error),
         };
         if !is_right {
             let place = segment.header.before.id;
             let (file, to_byte) = (segment.name.clone(), SEGMENT_HEADER as u64);
             self.shelf.damages.found(&Damage { file, from_byte: 0, to_byte, after: place, through: place });
         }
+        Ok(())
     }
 
     fn done(&self) -> std::sync::MutexGuard<'_, Scrubbed> {

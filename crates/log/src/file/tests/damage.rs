@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::super::layout::{GROUP_HEADER, segment_name};
+use super::super::scrub::{Scrub, Scrubbed};
 use super::super::{Damage, Disk, DiskFile, FileLog, FileLogConfig, Reports, SimDisk};
 use super::start::group_bounds;
 use super::{BEGINNING, config, open, try_open_with};
@@ -261,4 +262,31 @@ fn a_reader_from_before_the_damage_is_told_also_after_others_have_walked_by() {
             assert!(shown.contains(&told), "{lost}, after {after}: {shown:?}");
         }
     }
+}
+
+/// A pass counted as done, with the next one a day later, also where a segment could not be read because of too many
+/// open files: the rest of it was never checked.
+#[test]
+fn a_scrub_waits_for_what_it_cannot_read_now() {
+    let Damaged { disk, .. } = Damaged::indexed();
+    let (log, _) =
+        try_open_with(disk.clone(), &FileLogConfig { scrub_rate: 0, ..config() }, BEGINNING).expect("opened");
+    let segments = log.shelf().segments();
+    let sealed = &segments[..segments.len() - 1];
+    let bytes: u64 = sealed.iter().map(|segment| segment.committed()).sum();
+    let done = Arc::<Mutex<Scrubbed>>::default();
+    let mut scrub = Scrub::new(Arc::clone(log.shelf()), Arc::clone(&log.visibility), u64::MAX, Arc::clone(&done));
+    let scrubbed = || *done.lock().expect("not poisoned");
+    let second = disk.contents(&sealed[1].name).expect("there");
+    disk.take(&sealed[1].name);
+    for _ in 0..10 {
+        scrub.turn();
+    }
+    assert_eq!(scrubbed(), Scrubbed { bytes: sealed[0].committed(), passes: 0 });
+    assert_eq!(scrub.turn(), Duration::from_secs(60), "it comes again soon, and not at once");
+    disk.put(&sealed[1].name, second);
+    while scrubbed().passes == 0 {
+        scrub.turn();
+    }
+    assert_eq!(scrubbed(), Scrubbed { bytes, passes: 1 });
 }
