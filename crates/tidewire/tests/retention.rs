@@ -87,7 +87,7 @@ fn a_rule_hides_by_age_and_tells_only_those_who_might_have_read_it() {
         }
         let shown = |query, count| next(&mut stream(&hub, query, Some(place)), count);
         assert_eq!(shown("topic=*", 2), [told.clone(), event("after")], "restarted: {is_restarted}");
-        assert_eq!(shown("topic=brief/1", 1), [told.clone()], "restarted: {is_restarted}");
+        assert_eq!(shown("topic=brief/1", 1)[0], told, "restarted: {is_restarted}");
         assert_eq!(shown("topic=lasting/1", 1), [event("after")], "restarted: {is_restarted}");
     }
     publish(&mut connect(&hub), &json!({"topic": "brief/2", "data": "new"}));
@@ -114,6 +114,7 @@ fn a_clock_that_jumps_a_year_over_a_restart_removes_nothing() {
     let mut fill = |hub: &Hub, count: usize| {
         let mut http = connect(hub);
         while segments(hub) < count {
+            assert!(published.len() < 1000, "old files are removed");
             published.push(format!("{} {}", published.len(), "x".repeat(2000)));
             publish(&mut http, &json!({"topic": "a", "data": published.last()}));
         }
