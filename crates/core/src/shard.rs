@@ -196,7 +196,7 @@ impl<T> Shard<T> {
         while self.matched < tail.watermark() {
             let reader = tail.read();
             let (head, _) = reader.head();
-            if self.matched < reader.before().0 {
+            if self.matched < reader.before().0 || self.is_empty() {
                 self.groups.mark_all(head);
                 self.matched = head;
             } else {

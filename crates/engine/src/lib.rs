@@ -92,7 +92,7 @@ impl Engine {
         let handle = EngineHandle { mailboxes, stats, next: Arc::default() };
         let mut engine = Engine { handle, address, threads: Vec::new() };
         for (number, (reactor, mailbox)) in reactors.into_iter().enumerate() {
-            shared.tail.watch(move || mailbox.wake());
+            shared.tail.watch(move || mailbox.tell_news());
             match std::thread::Builder::new().name(format!("shard-{number}")).spawn(move || reactor.run()) {
                 Ok(thread) => engine.threads.push(thread),
                 Err(error) => {

@@ -1,5 +1,5 @@
 use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::atomic::{AtomicU8, Ordering, fence};
 use std::sync::{Mutex, PoisonError};
 
 use tidewire_core::{CatchUpRead, SlotKey};
@@ -20,18 +20,25 @@ pub(crate) enum Message {
     Stop,
 }
 
+/// The shard will look for messages and news before it waits.
+const AWAKE: u8 = 0;
+/// The shard waits, and has nobody to tell news: only a message wakes it.
+const ASLEEP_TO_NEWS: u8 = 1;
+/// The shard waits.
+const ASLEEP: u8 = 2;
+
 /// A shard's letters. They are bounded without a limit of their own: each carries a socket or
 /// answers one of the shard's bounded jobs.
 pub(crate) struct Mailbox {
     /// None once the shard has ended: nobody reads what comes then.
     messages: Mutex<Option<Vec<Message>>>,
     waker: mio::Waker,
-    is_asleep: AtomicBool,
+    sleep: AtomicU8,
 }
 
 impl Mailbox {
     pub(crate) fn new(waker: mio::Waker) -> Mailbox {
-        Mailbox { messages: Mutex::new(Some(Vec::new())), waker, is_asleep: AtomicBool::new(false) }
+        Mailbox { messages: Mutex::new(Some(Vec::new())), waker, sleep: AtomicU8::new(AWAKE) }
     }
 
     /// Leaves a message. One to a shard that has ended is dropped, and its socket closed.
@@ -39,7 +46,10 @@ impl Mailbox {
         if let Some(messages) = &mut *self.lock() {
             messages.push(message);
         }
-        self.wake();
+        fence(Ordering::SeqCst);
+        if self.sleep.swap(AWAKE, Ordering::SeqCst) != AWAKE {
+            self.wake();
+        }
     }
 
     /// Takes no more messages, and drops those that are there.
@@ -48,27 +58,31 @@ impl Mailbox {
         drop(unread);
     }
 
-    /// Wakes the shard if it sleeps.
-    pub(crate) fn wake(&self) {
+    /// Wakes the shard if it sleeps and has streams: the watermark has moved.
+    pub(crate) fn tell_news(&self) {
         // Pairs with the fence in `fall_asleep`: whoever has moved the watermark sees that the shard
         // sleeps, or the shard sees the watermark.
         fence(Ordering::SeqCst);
-        if self.is_asleep.swap(false, Ordering::SeqCst)
-            && let Err(error) = self.waker.wake()
-        {
-            tracing::error!(%error, "failed to wake a shard");
+        if self.sleep.compare_exchange(ASLEEP, AWAKE, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+            self.wake();
         }
     }
 
     /// To be called before the shard looks for work a last time and then waits: from here on it
-    /// is woken.
-    pub(crate) fn fall_asleep(&self) {
-        self.is_asleep.store(true, Ordering::SeqCst);
+    /// is woken, by news only if it has streams.
+    pub(crate) fn fall_asleep(&self, has_streams: bool) {
+        self.sleep.store(if has_streams { ASLEEP } else { ASLEEP_TO_NEWS }, Ordering::SeqCst);
         fence(Ordering::SeqCst);
     }
 
     pub(crate) fn wake_up(&self) {
-        self.is_asleep.store(false, Ordering::SeqCst);
+        self.sleep.store(AWAKE, Ordering::SeqCst);
+    }
+
+    fn wake(&self) {
+        if let Err(error) = self.waker.wake() {
+            tracing::error!(%error, "failed to wake a shard");
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -81,5 +95,43 @@ impl Mailbox {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Vec<Message>>> {
         self.messages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use mio::{Events, Poll, Token};
+
+    use super::*;
+
+    /// Whether the shard behind `poll` has been woken.
+    fn is_woken(poll: &mut Poll) -> bool {
+        let mut events = Events::with_capacity(1);
+        poll.poll(&mut events, Some(Duration::ZERO)).expect("polled");
+        !events.is_empty()
+    }
+
+    #[test]
+    fn news_wake_a_shard_that_sleeps_and_has_streams_and_messages_any_that_sleeps() {
+        let mut poll = Poll::new().expect("a poll");
+        let mailbox = Mailbox::new(mio::Waker::new(poll.registry(), Token(0)).expect("a waker"));
+        mailbox.tell_news();
+        mailbox.post(Message::Stop);
+        assert!(!is_woken(&mut poll), "awake");
+        mailbox.fall_asleep(false);
+        mailbox.tell_news();
+        assert!(!is_woken(&mut poll), "there is nobody to tell");
+        mailbox.post(Message::Stop);
+        assert!(is_woken(&mut poll));
+        mailbox.fall_asleep(true);
+        mailbox.tell_news();
+        assert!(is_woken(&mut poll));
+        mailbox.tell_news();
+        assert!(!is_woken(&mut poll), "once is enough");
+        mailbox.fall_asleep(true);
+        mailbox.post(Message::Stop);
+        assert!(is_woken(&mut poll));
     }
 }

@@ -138,9 +138,10 @@ impl Reactor {
     }
 
     fn wait(&mut self, events: &mut Events) -> io::Result<()> {
-        self.mailbox.fall_asleep();
+        let has_streams = !self.shard.is_empty();
+        self.mailbox.fall_asleep(has_streams);
         let has_work = self.shard.has_work()
-            || self.shard.has_news(&self.shared.tail)
+            || has_streams && self.shard.has_news(&self.shared.tail)
             || self.heads.readable() > 0
             || !self.mailbox.is_empty();
         let timeout_ms = if has_work { 0 } else { self.next_tick_ms.saturating_sub(self.now_ms).min(TICK_MS) };

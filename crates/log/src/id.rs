@@ -54,7 +54,11 @@ impl HubId {
 
 impl fmt::Display for HubId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "#{}-{}", self.ms, self.seq)
+        let mut number = itoa::Buffer::new();
+        f.write_str("#")?;
+        f.write_str(number.format(self.ms))?;
+        f.write_str("-")?;
+        f.write_str(number.format(self.seq))
     }
 }
 

@@ -1,3 +1,4 @@
+use std::io::Write as _;
 use std::ops::Range;
 use std::str;
 
@@ -114,10 +115,11 @@ impl Draft {
         let head_bytes = FIXED_BYTES + self.names.len();
         out.resize(start + FIXED_BYTES, 0);
         out.extend_from_slice(&self.names);
-        let id_line = format!("id: {id}\n");
-        let sse_bytes = id_line.len() + self.content().len();
-        out.extend_from_slice(format!("{sse_bytes:x}\r\n").as_bytes());
-        out.extend_from_slice(id_line.as_bytes());
+        let (mut ms, mut seq) = (itoa::Buffer::new(), itoa::Buffer::new());
+        let id_line = ["id: #", ms.format(id.ms), "-", seq.format(id.seq), "\n"];
+        let sse_bytes = id_line.iter().map(|part| part.len()).sum::<usize>() + self.content().len();
+        write!(out, "{sse_bytes:x}\r\n").expect("a vector takes everything");
+        id_line.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
         out.extend_from_slice(&self.lines);
 
         let record = &mut out[start..];

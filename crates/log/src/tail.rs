@@ -180,7 +180,9 @@ impl Inner {
 
     fn push(&mut self, record: &RecordView<'_>) {
         let position = self.newest().next();
-        let links = record.topics().map(|topic| self.link(topic, position)).collect();
+        // Most records have one topic: their links are not to be made room for four.
+        let mut links = Vec::with_capacity(record.topics().count());
+        links.extend(record.topics().map(|topic| self.link(topic, position)));
         let event_type = match self.records.back() {
             Some(last) if *last.event_type == *record.event_type => Arc::clone(&last.event_type),
             _ => Arc::from(record.event_type),
@@ -188,7 +190,7 @@ impl Inner {
         let (block, start) = self.place_frame(record.frame);
         let length = u32::try_from(record.frame.len()).expect("a record's length is a u32 in its format");
         let private = record.is_private();
-        let entry = Entry { id: record.id, block, start, length, private, event_type, links };
+        let entry = Entry { id: record.id, block, start, length, private, event_type, links: links.into() };
         self.bytes += entry.overhead();
         self.records.push_back(entry);
     }

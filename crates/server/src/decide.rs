@@ -88,13 +88,13 @@ impl<'a> RequestHead<'a> {
 
     /// Whether the request is for the events and [`decide`] is to be asked.
     pub(crate) fn asks_for_events(&self) -> bool {
-        self.method == "GET" && self.path == EVENTS_PATH
+        asks_for_events(self.method, self.path)
     }
+}
 
-    /// What the caller presents.
-    pub(crate) fn authorization(&self) -> Presented<'a> {
-        self.authorization
-    }
+/// Whether a request is for the events and [`decide`] is to be asked.
+pub(crate) fn asks_for_events(method: &str, path: &str) -> bool {
+    method == "GET" && path == EVENTS_PATH
 }
 
 /// Whether a `GET` of the events is a stream, and which. Nothing but its arguments decides.

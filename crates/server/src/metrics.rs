@@ -19,6 +19,8 @@ type Label = [(&'static str, String); 1];
 pub(crate) struct Metrics {
     registry: Registry,
     requests: Family<Label, Counter>,
+    /// Of `requests`, those answered with 200: most are.
+    requests_ok: Counter,
     problems: Family<Label, Counter>,
     tokens_refused: Family<Label, Counter>,
     published: Counter,
@@ -28,6 +30,7 @@ impl Default for Metrics {
     fn default() -> Metrics {
         let mut registry = Registry::with_prefix("tidewire");
         let requests: Family<Label, Counter> = Family::default();
+        let requests_ok = requests.get_or_create(&status(http::StatusCode::OK)).clone();
         let problems: Family<Label, Counter> = Family::default();
         let tokens_refused: Family<Label, Counter> = Family::default();
         let published = Counter::default();
@@ -35,13 +38,17 @@ impl Default for Metrics {
         registry.register("problems", "Requests refused, by the problem's name", problems.clone());
         registry.register("tokens_refused", "Tokens refused", tokens_refused.clone());
         registry.register("published_events", "Events committed for publishers, repeats included", published.clone());
-        Metrics { registry, requests, problems, tokens_refused, published }
+        Metrics { registry, requests, requests_ok, problems, tokens_refused, published }
     }
 }
 
 impl Metrics {
     pub(crate) fn count_answer(&self, status: http::StatusCode) {
-        self.requests.get_or_create(&[("status", status.as_str().to_owned())]).inc();
+        if status == http::StatusCode::OK {
+            self.requests_ok.inc();
+        } else {
+            self.requests.get_or_create(&self::status(status)).inc();
+        }
     }
 
     pub(crate) fn count_problem(&self, problem: &Problem) {
@@ -54,6 +61,10 @@ impl Metrics {
     pub(crate) fn count_published(&self, events: usize) {
         self.published.inc_by(events as u64);
     }
+}
+
+fn status(status: http::StatusCode) -> Label {
+    [("status", status.as_str().to_owned())]
 }
 
 /// The hub's figures in the OpenMetrics text format.

@@ -312,6 +312,7 @@ impl<D: Disk> EventLog for FileLog<D> {
             return done(Err(error));
         }
         queue.waiting_bytes += bytes;
+        queue.unwritten_bytes += bytes;
         queue.waiting.push_back((array, Ticket { bytes, done }));
         self.shared.call(queue);
     }

@@ -18,6 +18,9 @@ use crate::{AppendError, Done, Follower, HubId, LogStats};
 
 /// Threads that commit: one writes while the other one syncs.
 pub(super) const THREADS: usize = 2;
+/// With less than this waiting, in bytes, nobody is woken to write it while the other thread syncs and shows: that would
+/// take longer than to write it afterwards.
+const WRITE_AHEAD_BYTES: usize = 64 * 1024;
 
 /// What the committing threads share with the others.
 #[derive(Default)]
@@ -33,6 +36,8 @@ pub(super) struct Queue {
     pub(super) waiting: VecDeque<(Array, Ticket)>,
     /// Of what waits and of what is being committed.
     pub(super) waiting_bytes: usize,
+    /// Of what waits here.
+    pub(super) unwritten_bytes: usize,
     pub(super) follow: Option<Follow>,
     /// What the follower is to forget, in order.
     forget: Vec<Forget>,
@@ -43,8 +48,10 @@ pub(super) struct Queue {
     pub(super) is_in_trouble: bool,
     /// Why nothing is taken any more: a thread has panicked.
     pub(super) failure: Option<String>,
-    /// Threads that will look here again before they wait or sync: nobody has to be called.
+    /// Threads that will look here again before they wait, sync or show: nobody has to be called.
     attending: usize,
+    /// Threads that sync or show, and will look here again after that.
+    busy: usize,
     /// Threads that have ended.
     ended: usize,
 }
@@ -52,6 +59,13 @@ pub(super) struct Queue {
 impl Queue {
     fn has_work(&self) -> bool {
         !self.waiting.is_empty() || self.follow.is_some() || !self.forget.is_empty() || self.tends
+    }
+
+    /// Whether what there is to do is done by somebody who looks here soon.
+    fn is_attended(&self) -> bool {
+        let is_small = self.unwritten_bytes < WRITE_AHEAD_BYTES;
+        let is_urgent = self.follow.is_some() || !self.forget.is_empty() || self.tends;
+        self.attending > 0 || self.busy > 0 && is_small && !is_urgent
     }
 
     /// Takes nothing any more.
@@ -112,7 +126,7 @@ impl Shared {
     /// Tells a committing thread that there is something in the queue, unless one will see it anyway. To wake
     /// the other one as well would cost more than it can take over.
     pub(super) fn call(&self, queue: MutexGuard<'_, Queue>) {
-        let is_attended = queue.attending > 0;
+        let is_attended = queue.is_attended();
         drop(queue);
         if !is_attended {
             self.news.notify_one();
@@ -219,6 +233,25 @@ impl<D: Disk> Run<D> {
     fn look_away(&self) {
         let mut queue = self.shared.queue();
         queue.attending -= 1;
+        self.call_for_rest(queue);
+    }
+
+    /// Leaves what is much or urgent to the other thread, to sync and show.
+    fn get_busy(&self) {
+        let mut queue = self.shared.queue();
+        queue.attending -= 1;
+        queue.busy += 1;
+        self.call_for_rest(queue);
+    }
+
+    /// Looks to the queue again after that.
+    fn look_back(&self) {
+        let mut queue = self.shared.queue();
+        queue.attending += 1;
+        queue.busy -= 1;
+    }
+
+    fn call_for_rest(&self, queue: MutexGuard<'_, Queue>) {
         if queue.has_work() {
             self.shared.call(queue);
         }
@@ -241,14 +274,14 @@ impl<D: Disk> Run<D> {
             let Some(sync) = state.committer.begin_sync() else { return };
             state.is_syncing = true;
             drop(state);
-            self.look_away();
+            self.get_busy();
             let begun = self.times.clock().monotonic();
             let synced = sync.run();
             let took = self.times.clock().monotonic().saturating_sub(begun);
             if sync.segment.is_some() && synced.is_ok() {
                 self.shared.stats().syncs.add(took);
             }
-            let Some(again) = self.state() else { return self.shared.queue().attending += 1 };
+            let Some(again) = self.state() else { return self.look_back() };
             state = again;
             state.is_syncing = false;
             let finished = state.committer.finish(synced, &self.times.moment());
@@ -258,10 +291,8 @@ impl<D: Disk> Run<D> {
             drop(state);
             let Ok(follower) = follower else {
                 // It has panicked, in the other thread. What is committed can no longer be shown.
-                let mut queue = self.shared.queue();
-                queue.fail();
-                queue.attending += 1;
-                drop(queue);
+                self.shared.queue().fail();
+                self.look_back();
                 finished.answers.into_iter().for_each(|(ticket, _)| (ticket.done)(Err(AppendError::Unknown)));
                 return;
             };
@@ -276,6 +307,7 @@ impl<D: Disk> Run<D> {
     fn take(&self, state: &mut State<D>) {
         let (follow, forget, tends) = {
             let mut queue = self.shared.queue();
+            queue.unwritten_bytes = 0;
             if state.waiting.is_empty() {
                 std::mem::swap(&mut state.waiting, &mut queue.waiting);
             } else {
@@ -351,9 +383,9 @@ impl<D: Disk> Run<D> {
         drop(following);
         let mut queue = self.shared.queue();
         queue.waiting_bytes -= answers.iter().map(|(ticket, _)| ticket.bytes).sum::<usize>();
-        // Those who are answered now may publish again.
-        queue.attending += 1;
         drop(queue);
+        // Those who are answered now may publish again.
+        self.look_back();
         for (Ticket { done, .. }, answer) in answers {
             done(answer);
         }

@@ -9,11 +9,10 @@ use http_body_util::Full;
 use tidewire_log::{Erase, EraseError, HubId};
 use tidewire_topic::Topic;
 
-use super::{Answer, head_of, on_a_thread_that_may_wait};
+use super::{Answer, on_a_thread_that_may_wait};
 use crate::hub::Hub;
 use crate::problem::{Kind, Problem};
 use crate::query::{Query, Text, decode_segment};
-use crate::time;
 
 /// `DELETE /api/v1/events/{id}`, by the hub's id, or by the publisher's with `?topic=`.
 pub(super) async fn event(hub: &Arc<Hub>, parts: &Parts, id: &str) -> Result<Answer, Problem> {
@@ -30,7 +29,7 @@ pub(super) async fn topic(hub: &Arc<Hub>, parts: &Parts, topic: &str) -> Result<
 }
 
 fn check_grant(hub: &Hub, parts: &Parts) -> Result<(), Problem> {
-    let caller = hub.access.caller(head_of(parts).authorization(), time::now_ms() / 1_000)?;
+    let caller = super::caller(hub, parts)?;
     hub.access.managing(&caller)
 }
 

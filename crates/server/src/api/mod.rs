@@ -10,7 +10,7 @@ mod topics;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response};
 use http_body_util::Full;
@@ -19,6 +19,7 @@ use tidewire_topic::MatcherSet;
 
 pub(crate) use body::RequestBody;
 
+use crate::access::{Caller, Presented};
 use crate::decide::{EVENTS_PATH, RequestHead};
 use crate::hub::Hub;
 use crate::problem::{Kind, Problem};
@@ -130,10 +131,21 @@ pub(crate) fn head_of(parts: &Parts) -> RequestHead<'_> {
     RequestHead::new(parts.method.as_str(), target, version_minor, headers)
 }
 
+/// Whether a request is for the events, and admission is to be asked for a stream.
+pub(crate) fn asks_for_events(parts: &Parts) -> bool {
+    crate::decide::asks_for_events(parts.method.as_str(), parts.uri.path())
+}
+
+/// Who is calling.
+fn caller(hub: &Hub, parts: &Parts) -> Result<Caller, Problem> {
+    let mut presented = Presented::default();
+    parts.headers.get_all(AUTHORIZATION).iter().for_each(|value| presented.add(value.as_bytes()));
+    hub.access.caller(presented, time::now_ms() / 1_000)
+}
+
 /// The topics whose private events the caller may read.
 fn grants(hub: &Hub, parts: &Parts) -> Result<Option<MatcherSet>, Problem> {
-    let caller = hub.access.caller(head_of(parts).authorization(), time::now_ms() / 1_000)?;
-    hub.access.reading(&caller)
+    hub.access.reading(&caller(hub, parts)?)
 }
 
 /// Reads the log.

@@ -88,6 +88,7 @@ pub(crate) async fn serve(hub: Arc<Hub>, socket: TcpStream, bytes: Vec<u8>, shut
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE_TIMEOUT)
         .max_buf_size(HEAD_BYTES_MAX)
+        .writev(false)
         .serve_connection(wire, service);
     let mut stopping = Box::pin(shutdown.begun());
     let (mut is_stopping, mut is_ending) = (false, false);
@@ -138,8 +139,7 @@ type Handling = Pin<Box<dyn Future<Output = Result<Answer, Unanswered>> + Send>>
 
 fn handle(hub: &Arc<Hub>, way_back: &WayBack, request: Request<Incoming>) -> Handling {
     let (parts, body) = request.into_parts();
-    let head = api::head_of(&parts);
-    if head.asks_for_events() && decide(&head, &hub.access, time::now_ms() / 1_000).is_ok() {
+    if api::asks_for_events(&parts) && decide(&api::head_of(&parts), &hub.access, time::now_ms() / 1_000).is_ok() {
         way_back.ask(head_bytes(&parts));
         // The driver takes the connection apart and drops this.
         return Box::pin(pending());

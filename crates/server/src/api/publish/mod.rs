@@ -14,18 +14,17 @@ use tokio::sync::oneshot;
 pub(crate) use parse::Limits;
 
 use super::body::{self, RequestBody};
-use super::{Answer, Failure, head_of};
+use super::{Answer, Failure};
 use crate::access::Caller;
 use crate::hub::Hub;
 use crate::problem::{Kind, Problem};
-use crate::time;
 
 /// What a publisher is answered.
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Published {
-    One { id: String },
-    Array { ids: Vec<String> },
+enum Published<'a> {
+    One { id: HubId },
+    Array { ids: &'a [HubId] },
 }
 
 pub(super) async fn publish<B: RequestBody>(hub: &Arc<Hub>, parts: &Parts, body: B) -> Result<Answer, Failure> {
@@ -62,16 +61,16 @@ pub(super) async fn publish<B: RequestBody>(hub: &Arc<Hub>, parts: &Parts, body:
     Ok(super::json(&published(&ids, is_array)))
 }
 
-fn published(ids: &[HubId], is_array: bool) -> Published {
+fn published(ids: &[HubId], is_array: bool) -> Published<'_> {
     match ids {
-        [id] if !is_array => Published::One { id: id.to_string() },
-        ids => Published::Array { ids: ids.iter().map(HubId::to_string).collect() },
+        &[id] if !is_array => Published::One { id },
+        ids => Published::Array { ids },
     }
 }
 
 /// Everything that can be refused before the body is read.
 fn check_head(hub: &Hub, parts: &Parts) -> Result<Caller, Problem> {
-    let caller = hub.access.caller(head_of(parts).authorization(), time::now_ms() / 1_000)?;
+    let caller = super::caller(hub, parts)?;
     hub.access.publishing(&caller, std::iter::empty())?;
     check_media_type(parts)?;
     let encoding = parts.headers.get(CONTENT_ENCODING).map(|value| value.as_bytes().trim_ascii());

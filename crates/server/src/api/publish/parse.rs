@@ -41,8 +41,7 @@ pub(crate) fn parse(body: &[u8], limits: Limits) -> Result<Publication, Problem>
         let events = array(text, limits)?;
         return Ok(Publication { events, is_array: true });
     }
-    let element: &RawValue = serde_json::from_str(text).map_err(|error| malformed(&error))?;
-    Ok(Publication { events: vec![event(element.get(), limits)?], is_array: false })
+    Ok(Publication { events: vec![event(text, limits)?], is_array: false })
 }
 
 fn malformed(error: &serde_json::Error) -> Problem {
@@ -107,9 +106,11 @@ impl<'a> Members<'a> {
     }
 }
 
+/// Reads an event; `element` is its JSON, perhaps with white space around it.
 fn event(element: &str, limits: Limits) -> Result<NewEvent, Problem> {
     if json::first_byte(element) != Some(b'{') {
-        let detail = format!("expected an object, not {}", json::kind(element));
+        let value: &RawValue = serde_json::from_str(element).map_err(|error| malformed(&error))?;
+        let detail = format!("expected an object, not {}", json::kind(value.get()));
         return Err(Problem::new(Kind::Event, detail));
     }
     let MembersOrProblem(members) = serde_json::from_str(element).map_err(|error| malformed(&error))?;
