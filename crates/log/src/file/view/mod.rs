@@ -40,6 +40,8 @@ pub struct LogView<D: Disk = RealDisk> {
     through: u64,
     /// Oldest first.
     segments: Vec<ViewedSegment>,
+    /// A segment that is missing behind them.
+    missing: Option<String>,
     /// What was erased, as far as that was read.
     tombstones: Mutex<Tombstones>,
 }
@@ -116,11 +118,17 @@ impl<D: Disk> LogView<D> {
                     _ => return Err(ViewError::NotReady),
                 },
             };
-            let Some(segments) = segments::list(&disk, &manifest)? else { continue };
+            let Some(mut segments) = segments::list(&disk, &manifest)? else { continue };
             let tombstones = read_tombstones(&disk, &manifest)?;
+            let mut missing = None;
             let through = match committed {
                 Some(sequence) => Some(sequence),
-                None => segments::last_whole(&disk, &manifest, &tombstones, &segments)?,
+                None => {
+                    missing = segments::missing(&disk, &manifest, &mut segments)?;
+                    let whole = segments::last_whole(&disk, &manifest, &tombstones, &segments)?;
+                    let end = missing.as_ref().and_then(|missing| missing.end);
+                    whole.map(|through| end.map_or(through, |end| end.sequence))
+                }
             };
             // What was whole while nobody wrote stays when somebody begins to.
             let is_same = committed.is_some() || (disk.holder()? == Holder::Nobody) == (usage == Usage::Stopped);
@@ -130,7 +138,9 @@ impl<D: Disk> LogView<D> {
                     .into_iter()
                     .filter(|segment| segment.first_sequence <= through.saturating_add(1))
                     .collect();
-                return Ok(LogView { disk, manifest, usage, through, segments, tombstones: Mutex::new(tombstones) });
+                let missing = missing.map(|missing| missing.file);
+                let tombstones = Mutex::new(tombstones);
+                return Ok(LogView { disk, manifest, usage, through, segments, missing, tombstones });
             }
         }
         Err(ViewError::Changing)

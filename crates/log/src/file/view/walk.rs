@@ -85,6 +85,9 @@ impl<D: Disk> LogView<D> {
             };
             before = walk.run(before.as_ref())?.or(before);
         }
+        if let Some(missing) = &self.missing {
+            visitor.damage(missing, 0, "the file is missing");
+        }
         Ok(())
     }
 }
