@@ -276,6 +276,7 @@ impl<D: Disk> Segments<D> {
         }
         if self.has_lost_sync {
             // The system may take for written what is not. Written once more, it is synced once more.
+            let _rewriting = self.active.rewriting();
             rewrite(&*self.active.file()?, self.durable.position, self.shown.position)?;
         }
         self.has_lost_sync = true;

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::disk::{Disk, DiskFile, DiskLock, Holder};
-use super::sim_faults::{Fault, Faults, Random};
+use super::sim_faults::{Fault, Faults, Meanwhile, Random};
 
 /// What survives together when a write is torn by a power cut, in bytes.
 const SECTOR: usize = 512;
@@ -119,6 +119,11 @@ impl SimDisk {
     /// Lets everything fail that would change something, as on a file system that is mounted for reading only.
     pub fn set_read_only(&self, is_read_only: bool) {
         self.locked_state().faults.is_read_only = is_read_only;
+    }
+
+    /// Does something between the next call of a write and the write itself, as another thread may.
+    pub fn before_next_write(&self, meanwhile: impl FnOnce() + Send + 'static) {
+        self.locked_state().faults.meanwhile = Meanwhile(Some(Box::new(meanwhile)));
     }
 
     /// How many bytes all files may take together; without limit at first.
@@ -355,6 +360,10 @@ impl DiskFile for SimFile {
     }
 
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+        let meanwhile = self.disk.locked_state().faults.meanwhile.0.take();
+        if let Some(meanwhile) = meanwhile {
+            meanwhile();
+        }
         let mut state = self.disk.state()?;
         state.faults.check_writable()?;
         let at = usize::try_from(at).map_err(io::Error::other)?;

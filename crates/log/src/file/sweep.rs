@@ -224,8 +224,11 @@ impl<D: Disk> Sweep<D> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
             opened => opened?,
         };
-        for frame in frames {
-            write_zeros(&file, frame.start, frame.end)?;
+        {
+            let _rewriting = segment.rewriting();
+            for frame in frames {
+                write_zeros(&file, frame.start, frame.end)?;
+            }
         }
         file.sync()?;
         Ok(true)
