@@ -47,8 +47,18 @@ impl StoppedLog {
     /// If the hub does not start or take the events.
     #[must_use]
     pub fn new(binary: &str) -> StoppedLog {
+        StoppedLog::with_durability(binary, "commit")
+    }
+
+    /// Makes one with this `durability`.
+    ///
+    /// # Panics
+    /// If the hub does not start or take the events.
+    #[must_use]
+    pub fn with_durability(binary: &str, durability: &str) -> StoppedLog {
         let folder = tempfile::tempdir().expect("a directory can be made");
-        let settings = [("TIDEWIRE_SEGMENT_BYTES", "64KiB"), ("TIDEWIRE_RETENTION_BYTES", "64MiB")];
+        let (segment, retention) = (("TIDEWIRE_SEGMENT_BYTES", "64KiB"), ("TIDEWIRE_RETENTION_BYTES", "64MiB"));
+        let settings = [segment, retention, ("TIDEWIRE_DURABILITY", durability)];
         let mut hub = Hub::start_in(folder.path(), binary, &["--dev"], &settings);
         let mut http = Http::connect(hub.address()).expect("the hub listens");
         let ids = (0..StoppedLog::EVENTS).map(|n| publish(&mut http, n)).collect();
