@@ -185,7 +185,7 @@ const BOOT_ID: std::ops::Range<usize> = 76..92;
 fn os_survives_a_killed_process() {
     let mut hub = Hub::start_with(BINARY, &["--dev"], &[("TIDEWIRE_DURABILITY", "os")]);
     let mut published = Vec::new();
-    for _ in 0..5 {
+    for _ in 0..3 {
         published.extend((0..20).map(|number| publish(&hub, &number.to_string())));
         hub.kill(Clock::start());
         hub.restart();
