@@ -155,8 +155,8 @@ fn what_is_overwritten_while_a_sync_is_made_good_does_not_come_back() {
     committer.segments().roll().expect_err("what is shown cannot be synced");
     keeper.sweep.eraser().erase(&[Tombstone::Event(ids[0])]).expect("erased");
 
-    let (begin, has_begun) = mpsc::channel();
-    let (swept, has_swept) = mpsc::channel();
+    let (begin, has_begun) = mpsc::sync_channel(1);
+    let (swept, has_swept) = mpsc::sync_channel(1);
     disk.before_next_write(move || {
         // It was read, and is not written. The sweep may have to wait until it is.
         begin.send(()).expect("somebody sweeps");
