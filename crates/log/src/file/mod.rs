@@ -25,6 +25,7 @@ mod log;
 mod look_back;
 mod lookup;
 mod manifest;
+mod missing;
 mod note;
 mod open;
 mod open_error;

@@ -7,9 +7,12 @@ use super::ahead::Ahead;
 use super::batch::Finished;
 use super::committer::Committer;
 use super::cursor::{FileCursor, Stretch};
-use super::disk::{Disk, DiskLock};
+use super::disk::{Disk, DiskFile, DiskLock};
 use super::group::Group;
+use super::picks::Wanted;
+use super::shelf::Shelf;
 use crate::background::Nudge;
+use crate::cursor::RecordCursor;
 use crate::expiry::Expiry;
 use crate::sequencer::Array;
 use crate::times::Times;
@@ -393,11 +396,18 @@ impl<D: Disk> Run<D> {
     }
 
     /// Gives a new follower the newest records of the last segment, whole groups, and from then
-    /// on what is committed. It begins behind what is damaged: who reads the log is told of that.
+    /// on what is committed. It begins behind what is damaged: who reads the log is told of that. Of an epoch that is
+    /// over it is given nothing: who is told a place of that comes back with it and gets a gap.
     fn begin(&self, committer: &mut Committer<D, Ticket>, mut follower: Box<dyn Follower>) {
         let Ok(mut following) = self.follower.lock() else { return };
         let shelf = Arc::clone(committer.shelf());
-        let Some(segment) = shelf.find(shelf.head()) else { return };
+        let head = shelf.head();
+        if !is_record(&shelf, head) {
+            follower.begin(head);
+            following.follower = Some(follower);
+            return;
+        }
+        let Some(segment) = shelf.find(head) else { return };
         let mark = segment.mark_before_last(self.tail_bytes);
         follower.begin(mark.after);
         let mut cursor = FileCursor::of_segment_after(&shelf, segment, mark);
@@ -453,6 +463,12 @@ impl<D: Disk> Run<D> {
     fn state(&self) -> Option<MutexGuard<'_, State<D>>> {
         self.state.lock().ok()
     }
+}
+
+/// Whether a place is a record's id: the first place of an epoch is not. What cannot be read may be one.
+fn is_record<F: DiskFile>(shelf: &Shelf<F>, place: HubId) -> bool {
+    let walk = place.before().and_then(|before| FileCursor::after(shelf, before, Wanted::All));
+    walk.is_some_and(|mut cursor| !matches!(cursor.advance(), Ok(None)))
 }
 
 /// Nobody is left waiting for a thread that has ended, or panicked.
