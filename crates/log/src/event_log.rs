@@ -124,7 +124,8 @@ pub trait Follower: Send {
 pub trait EventLog: Send + Sync {
     /// Appends an array of events, as one: all of them or none. An event whose first topic and
     /// publisher's id were published within the idempotence window with the same content is not
-    /// appended again: the first one's id is answered, also while the first is in flight.
+    /// appended again: the first one's id is answered, also while the first is in flight. Nobody waits here: where
+    /// that has to be looked for on disk, arrays without publishers' ids overtake this one.
     fn append(&self, events: Vec<NewEvent>, done: Done);
 
     /// Begins to yield what is committed: first the newest retained records, as far as they are

@@ -23,6 +23,7 @@ mod filter;
 mod hiding_model;
 #[cfg(test)]
 mod hiding_tests;
+mod holds;
 mod id;
 mod idempotence;
 mod memory;

@@ -17,6 +17,7 @@ use super::recovery::Recovery;
 use super::run::{Follow, Run, Shared, THREADS, Ticket};
 use super::salvage::OnDamage;
 use super::scrub::{Scrub, Scrubbed};
+use super::seekers::{self, Seekers};
 use super::shelf::Shelf;
 use super::sweep::Eraser;
 use super::{look_back, topics};
@@ -99,6 +100,7 @@ pub struct FileLog<D: Disk = RealDisk> {
     pub(super) shelf: Arc<Shelf<D::File>>,
     epochs: EpochPlaces,
     lookup: Arc<Lookup<D>>,
+    seekers: Seekers,
     visibility: Arc<Visibility>,
     eraser: Arc<Eraser<D>>,
     segment_bytes: u64,
@@ -146,7 +148,8 @@ impl<D: Disk> FileLog<D> {
         let shelf = Arc::clone(committer.shelf());
         let shared = Arc::new(Shared::default());
         let no_thread = |source| OpenError::Io { what: "start the log's threads", source };
-        let nudge = Nudge::default();
+        let nudge = lookup.keeper().clone();
+        let seekers = Seekers::start(&shared, &lookup).map_err(no_thread)?;
         let eraser = Arc::clone(keeper.sweep.eraser());
         let keeper = Arc::new(Mutex::new(keeper));
         let keeping =
@@ -181,6 +184,7 @@ impl<D: Disk> FileLog<D> {
             shelf,
             epochs,
             lookup,
+            seekers,
             visibility,
             eraser,
             segment_bytes: config.segment_bytes,
@@ -276,27 +280,24 @@ fn turns<D: Disk>(
 impl<D: Disk> EventLog for FileLog<D> {
     fn append(&self, events: Vec<NewEvent>, done: Done) {
         let mut array = Array::new(events, self.lookup.fingerprints());
-        let fits = check_size(&array, self.segment_bytes);
-        if let Err(error) = fits.and_then(|()| self.lookup.look_up(&mut array)) {
+        if let Err(error) = check_size(&array, self.segment_bytes) {
             return done(Err(error));
         }
+        let is_sought = self.lookup.prepare(&mut array);
         let mut queue = self.shared.queue();
         let bytes = array.bytes_max();
-        let refused = if let Some(reason) = &queue.failure {
-            Some(AppendError::Failed { reason: reason.clone() })
-        } else if queue.is_closed {
-            Some(AppendError::Closed)
-        } else if queue.waiting_bytes > 0 && queue.waiting_bytes + bytes > self.append_queue_bytes {
-            Some(AppendError::Busy)
-        } else {
-            None
-        };
-        if let Some(error) = refused {
+        let is_full = queue.waiting_bytes > 0 && queue.waiting_bytes + bytes > self.append_queue_bytes;
+        if let Some(error) = seekers::refusal(&queue).or(is_full.then_some(AppendError::Busy)) {
             drop(queue);
             return done(Err(error));
         }
         queue.waiting_bytes += bytes;
-        queue.waiting.push_back((array, Ticket { bytes, done }));
+        let ticket = Ticket { bytes, done };
+        if is_sought {
+            drop(queue);
+            return self.seekers.submit(array, ticket);
+        }
+        queue.waiting.push_back((array, ticket));
         self.shared.call(queue);
     }
 
@@ -409,6 +410,7 @@ impl<D: Disk> EventLog for FileLog<D> {
     }
 
     fn close(&self) {
+        self.seekers.close();
         self.shared.close();
         let mut threads = self.threads();
         // What a thread itself drops last may be this log.

@@ -34,6 +34,7 @@ mod run;
 mod salvage;
 mod scrub;
 mod search;
+mod seekers;
 mod segment;
 mod segments;
 mod shelf;

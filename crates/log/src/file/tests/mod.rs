@@ -17,6 +17,7 @@ mod erasing;
 mod failures;
 mod indexed;
 mod limits;
+mod lookups;
 mod no_room;
 mod os;
 mod salvage;
