@@ -8,8 +8,8 @@ use std::sync::Arc;
 use support::{StandingClock, memory_log, publish, stream, visit};
 use tidewire_core::{CatchUp, Cursor, GapReason, Limits, Owed, Shard, Start};
 use tidewire_log::{
-    Done, Erase, EraseError, Erased, EventLog, Filter, Follower, HubId, LogStats, MemoryLog, MemoryLogConfig, Met,
-    NewEvent, ReadEnd, ReadError, RecordView, SimDisk, Standing, Tail, TopicSummary,
+    Done, Erase, EraseError, Erased, EventLog, Filter, Follower, HubId, LastMatches, LogStats, MemoryLog,
+    MemoryLogConfig, Met, NewEvent, ReadEnd, ReadError, RecordView, SimDisk, Standing, Tail, TopicPage,
 };
 
 /// The data of an event of which a tail of one byte holds one and a log of 600,000 bytes two, in bytes.
@@ -87,10 +87,10 @@ impl EventLog for Hasty {
     fn find_publisher_id(&self, id: &str, filter: &Filter) -> Result<Option<HubId>, ReadError> {
         self.0.find_publisher_id(id, filter)
     }
-    fn place_before_last(&self, count: u64, filter: &Filter) -> Result<HubId, ReadError> {
+    fn place_before_last(&self, count: u64, filter: &Filter) -> Result<LastMatches, ReadError> {
         self.0.place_before_last(count, filter)
     }
-    fn topics(&self, after: Option<&str>, limit: usize, filter: &Filter) -> Result<Vec<TopicSummary>, ReadError> {
+    fn topics(&self, after: Option<&str>, limit: usize, filter: &Filter) -> Result<TopicPage, ReadError> {
         self.0.topics(after, limit, filter)
     }
     fn erase(&self, what: &Erase) -> Result<Erased, EraseError> {

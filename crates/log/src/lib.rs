@@ -46,7 +46,7 @@ pub use event::{
     ATTRIBUTES_BYTES_MAX, Data, EVENT_BYTES, EVENT_TYPE_BYTES_MAX, EventType, EventTypeError, NewEvent, NewEventError,
     PUBLISHER_ID_BYTES_MAX, PublisherId, PublisherIdError, TOPICS_MAX,
 };
-pub use event_log::{AppendError, Done, EventLog, Follower, ReadEnd, ReadError, TopicSummary};
+pub use event_log::{AppendError, Done, EventLog, Follower, LastMatches, ReadEnd, ReadError, TopicPage, TopicSummary};
 #[doc(hidden)]
 pub use file::fuzz_index;
 pub use file::{

@@ -28,8 +28,8 @@ use crate::sequencer::Array;
 use crate::tombstones::Tombstone;
 use crate::visibility::Visibility;
 use crate::{
-    AppendError, Clock, Done, Erase, EraseError, Erased, EventLog, Filter, Follower, HubId, LogStats, Met, NewEvent,
-    ReadEnd, ReadError, RecordView, RetentionRules, Standing, TopicSummary,
+    AppendError, Clock, Done, Erase, EraseError, Erased, EventLog, Filter, Follower, HubId, LastMatches, LogStats, Met,
+    NewEvent, ReadEnd, ReadError, RecordView, RetentionRules, Standing, TopicPage,
 };
 
 /// Asking a segment's index counts as reading so many bytes.
@@ -216,6 +216,11 @@ impl<D: Disk> FileLog<D> {
         &self.shelf
     }
 
+    #[cfg(test)]
+    pub(super) fn visibility(&self) -> &Visibility {
+        &self.visibility
+    }
+
     /// Lets the keeper take its turn now.
     #[cfg(test)]
     pub(super) fn call_keeper(&self) {
@@ -358,12 +363,12 @@ impl<D: Disk> EventLog for FileLog<D> {
         cursor::find_publisher_id(&mut cursor, id, filter, &self.visibility)
     }
 
-    fn place_before_last(&self, count: u64, filter: &Filter) -> Result<HubId, ReadError> {
-        look_back::place_before_last(&self.shelf, &self.visibility, count, filter)
+    fn place_before_last(&self, count: u64, filter: &Filter) -> Result<LastMatches, ReadError> {
+        look_back::place_before_last(&self.shelf, &self.visibility, count, filter, look_back::LOOK_BACK_RECORDS_MAX)
     }
 
-    fn topics(&self, after: Option<&str>, limit: usize, filter: &Filter) -> Result<Vec<TopicSummary>, ReadError> {
-        topics::topics(&self.shelf, &self.visibility, after, limit, filter)
+    fn topics(&self, after: Option<&str>, limit: usize, filter: &Filter) -> Result<TopicPage, ReadError> {
+        topics::topics(&self.shelf, &self.visibility, after, limit, filter, topics::TOPIC_LOOKS_MAX)
     }
 
     fn erase(&self, what: &Erase) -> Result<Erased, EraseError> {

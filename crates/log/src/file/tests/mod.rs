@@ -11,6 +11,7 @@ use crate::{Clock, EventLog, RetentionRules};
 
 mod age;
 mod arbitrary;
+mod bounded;
 mod damage;
 mod epochs;
 mod erasing;
