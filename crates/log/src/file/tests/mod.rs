@@ -13,6 +13,7 @@ mod age;
 mod arbitrary;
 mod bounded;
 mod damage;
+mod ends;
 mod epochs;
 mod erasing;
 mod failures;
