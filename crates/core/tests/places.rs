@@ -3,14 +3,16 @@
 mod support;
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
 use support::{StandingClock, memory_log, publish, stream, visit};
 use tidewire_core::{CatchUp, Cursor, GapReason, Limits, Owed, Shard, Start};
 use tidewire_log::{
-    Done, Erase, EraseError, Erased, EventLog, Filter, Follower, HubId, LastMatches, LogStats, MemoryLog,
-    MemoryLogConfig, Met, NewEvent, ReadEnd, ReadError, RecordView, SimDisk, Standing, Tail, TopicPage,
+    Data, Done, Erase, EraseError, Erased, EventLog, FileLog, FileLogConfig, Filter, Follower, HubId, LastMatches,
+    LogStats, MemoryLog, MemoryLogConfig, Met, NewEvent, ReadEnd, ReadError, RecordView, SimDisk, Standing, Tail,
+    TopicPage, Types,
 };
+use tidewire_topic::Topic;
 
 /// The data of an event of which a tail of one byte holds one and a log of 600,000 bytes two, in bytes.
 const LARGE: usize = 200_000;
@@ -242,4 +244,27 @@ fn the_first_events_from_the_log_do_not_wait_for_many_others() {
     let told = visits.concat();
     let seen = told.matches("data: event").count();
     assert!(seen > 1000 && (0..seen).all(|n| told.matches(&format!("data: event {n} ")).count() == 1));
+}
+
+/// More than a hundred thousand records are not looked at for the last one of a kind: the stream begins behind them, and
+/// says so.
+#[test]
+fn where_the_last_events_lie_too_far_back_a_gap_says_so() {
+    let log = FileLog::open(SimDisk::default(), &FileLogConfig::default(), Arc::new(StandingClock)).expect("opened").0;
+    publish(&log, "rare", "too far back");
+    let often = Topic::parse("often").expect("a topic");
+    for _ in 0..101 {
+        let event = || NewEvent::new(vec![often.clone()], &Data::Text(String::new()), 1 << 20).expect("an event");
+        let (answer, answered) = mpsc::sync_channel(1);
+        log.append((0..1000).map(|_| event()).collect(), Box::new(move |done| answer.send(done).unwrap_or_default()));
+        answered.recv().expect("answered").expect("appended");
+    }
+    let absent = Filter { types: Types::new(vec!["absent".into()]), ..stream("*", HubId::ZERO).filter };
+    let tail = Tail::new(1);
+    let start = Cursor::Last(1).resolve(&log, &tail, &absent).expect("read");
+    let gap = start.gap.expect("a gap");
+    assert_eq!((gap.requested.as_str(), gap.reason), ("-1", GapReason::Limit));
+    assert!(start.place > log.low_water() && start.place < log.head());
+    let start = Cursor::Last(1).resolve(&log, &tail, &stream("rare", HubId::ZERO).filter).expect("read");
+    assert_eq!((start.gap, start.place), (None, log.low_water()), "by its topic it is found");
 }
