@@ -47,8 +47,6 @@ pub use event::{
     PUBLISHER_ID_BYTES_MAX, PublisherId, PublisherIdError, TOPICS_MAX,
 };
 pub use event_log::{AppendError, Done, EventLog, Follower, LastMatches, ReadEnd, ReadError, TopicPage, TopicSummary};
-#[doc(hidden)]
-pub use file::fuzz_index;
 pub use file::{
     BackupProblem, Between, DAMAGED_RANGES_MAX, DAMAGES_LISTED_MAX, Damage, Disk, DiskFile, DiskLock, Durability,
     EpochInfo, ExportConfig, ExportError, ExportSummary, FileLog, FileLogConfig, Finding, Holder, ImportConfig,
@@ -56,6 +54,8 @@ pub use file::{
     PROBLEMS_LISTED_MAX, RealDisk, Recovery, Reports, Salvaged, SegmentInfo, SimDisk, SimFile, SimLock, Usage,
     Verification, ViewError, import,
 };
+#[doc(hidden)]
+pub use file::{fuzz_index, fuzz_tombstones};
 #[cfg(test)]
 pub(crate) use file::{wire_line, wire_record};
 pub use filter::{Filter, Types};

@@ -44,6 +44,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 mod tombstone_file;
+mod tombstones_fuzzed;
 mod topics;
 mod view;
 
@@ -67,6 +68,8 @@ pub use open_error::OpenError;
 pub use recovery::Recovery;
 pub use salvage::{Between, OnDamage, Salvaged};
 pub use sim_disk::{Outage, SimDisk, SimFile, SimLock};
+#[doc(hidden)]
+pub use tombstones_fuzzed::fuzz_tombstones;
 pub use view::{
     DAMAGES_LISTED_MAX, EpochInfo, Finding, Inspection, LogView, SegmentInfo, Usage, Verification, ViewError,
 };
