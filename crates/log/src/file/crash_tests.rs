@@ -279,7 +279,7 @@ impl Model {
                 .collect();
             let mut array = Array::new(events, &self.fingerprints);
             if ticket % 2 == 0 {
-                // Where this fails, it is done again before the array is committed.
+                // Where this fails, it is done again when the array's turn comes.
                 self.log().lookup.look_up(&mut array).unwrap_or_default();
             }
             coming.push_back((array, ticket));
@@ -292,7 +292,14 @@ impl Model {
         let mut unanswered: HashSet<usize> = (0..data.len()).collect();
         loop {
             if random.below(3) == 0 {
-                waiting.extend(coming.pop_front());
+                let Some((mut array, ticket)) = coming.pop_front() else { continue };
+                match self.log().lookup.look_up(&mut array) {
+                    Ok(()) => waiting.push_back((array, ticket)),
+                    Err(error) => {
+                        assert!(unanswered.remove(&ticket), "answered twice");
+                        self.judge(&run.arrays[ticket], &data[ticket], &Err(error), self.shown.len());
+                    }
+                }
                 continue;
             }
             let Opened { committer, keeper, times, .. } = self.log.as_mut().expect("open");

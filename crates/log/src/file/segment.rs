@@ -166,6 +166,11 @@ impl<F> Segment<F> {
         self.index_bytes.load(Ordering::Acquire)
     }
 
+    /// Goes by an index in memory from now on, which was made of its records.
+    pub(crate) fn index_is_made(&self, index: OpenIndex) {
+        self.set_index(IndexState::InMemory(Arc::new(RwLock::new(index))));
+    }
+
     /// There is no index from now on, until it is made again.
     pub(crate) fn drop_index(&self) {
         self.set_index(IndexState::Absent);
