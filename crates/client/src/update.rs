@@ -26,7 +26,7 @@ pub enum Update {
         requested: String,
         /// The id from which it goes on.
         resumed_from: String,
-        /// `expired`, `erased`, `damaged`, `unknown` or `epoch`; further ones may come.
+        /// `expired`, `erased`, `damaged`, `unknown`, `epoch` or `limit`; further ones may come.
         reason: String,
     },
     /// Something was over the decoder's limits and is missing here. The stream goes on behind it.

@@ -3,10 +3,22 @@ use std::sync::Arc;
 
 use tidewire_log::{EventLog, Filter, HubId, Met, Position, ReadError};
 
+use crate::frames::VISIT_BYTES_MAX;
 use crate::{Frames, GapReason, SlotKey};
 
 /// How many bytes of the log one read looks at, at most, before others have their turn.
 const SCAN_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
+/// A stream's first read from the log ends once it has so many bytes of frames; each read after it may have twice as
+/// many, up to a whole visit. Where the disk is slow and matches lie far apart, the first event need not wait for what
+/// follows.
+const FIRST_BYTES: usize = 1024;
+
+/// How many bytes of frames end a read before which there were `reads` others of the same stream.
+fn bytes_wanted(reads: u8) -> usize {
+    // Six times twice as many is a visit.
+    (FIRST_BYTES << reads.min(6)).min(VISIT_BYTES_MAX)
+}
 
 /// A read from the log that a subscriber older than the tail needs. It may wait for the disk.
 #[derive(Debug)]
@@ -15,6 +27,8 @@ pub struct CatchUp {
     pub(crate) filter: Arc<Filter>,
     pub(crate) place: HubId,
     pub(crate) offset: u32,
+    /// How many reads this stream had before, up to 255.
+    pub(crate) reads: u8,
     /// How often the tail had forgotten when this was asked for.
     pub(crate) forgets: u64,
 }
@@ -42,12 +56,13 @@ impl CatchUp {
         self.key
     }
 
-    /// Reads at most one visit's bytes.
+    /// Reads at most one visit's bytes, fewer at first.
     ///
     /// # Errors
     /// When the log cannot be read.
     pub fn read(&self, log: &dyn EventLog) -> Result<CatchUpRead, ReadError> {
         let mut frames = Frames::default();
+        let bytes_wanted = bytes_wanted(self.reads);
         let mut more = true;
         if self.offset > 0 {
             let found = log.event(self.place, &mut |record| {
@@ -67,7 +82,8 @@ impl CatchUp {
             let goes_on = match met {
                 Met::Record(record) => {
                     ends_before = hidden.is_some();
-                    !ends_before && frames.push(Position::default(), record.id, record.frame, 0)
+                    let takes_more = !ends_before && frames.push(Position::default(), record.id, record.frame, 0);
+                    takes_more && frames.bytes().len() < bytes_wanted
                 }
                 Met::Hidden { place, why } => {
                     let reason = GapReason::from(why);
@@ -101,5 +117,17 @@ impl CatchUpRead {
     #[must_use]
     pub fn key(&self) -> SlotKey {
         self.key
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_grow_from_a_little_to_a_visit() {
+        let wanted: Vec<usize> = (0..8).map(bytes_wanted).collect();
+        assert_eq!(wanted, [1 << 10, 2 << 10, 4 << 10, 8 << 10, 16 << 10, 32 << 10, 64 << 10, 64 << 10]);
+        assert_eq!(bytes_wanted(u8::MAX), VISIT_BYTES_MAX);
     }
 }

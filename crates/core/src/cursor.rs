@@ -1,4 +1,4 @@
-use tidewire_log::{EventLog, Filter, Hidden, HubId, PublisherId, ReadError, Standing, Tail};
+use tidewire_log::{EventLog, Filter, Hidden, HubId, LastMatches, PublisherId, ReadError, Standing, Tail};
 
 /// The most bytes of a last id; a longer one cannot be an id (`log.md`, named limits).
 pub const LAST_ID_BYTES_MAX: usize = 128;
@@ -34,12 +34,20 @@ pub enum GapReason {
     Epoch,
     /// A publisher's id that is not there, or what cannot be an id.
     Unknown,
+    /// So many of the last events were asked for that not all of them were looked for.
+    Limit,
 }
 
 impl GapReason {
     /// Every reason, in the order of [`GapReason::index`].
-    pub const ALL: [GapReason; 5] =
-        [GapReason::Expired, GapReason::Erased, GapReason::Damaged, GapReason::Epoch, GapReason::Unknown];
+    pub const ALL: [GapReason; 6] = [
+        GapReason::Expired,
+        GapReason::Erased,
+        GapReason::Damaged,
+        GapReason::Epoch,
+        GapReason::Unknown,
+        GapReason::Limit,
+    ];
 
     /// The reason as it stands in the event.
     #[must_use]
@@ -50,6 +58,7 @@ impl GapReason {
             GapReason::Damaged => "damaged",
             GapReason::Epoch => "epoch",
             GapReason::Unknown => "unknown",
+            GapReason::Limit => "limit",
         }
     }
 
@@ -149,7 +158,11 @@ impl Cursor {
                 };
                 match in_tail {
                     Some(place) => whole(place),
-                    None => whole(log.place_before_last(*count, filter)?),
+                    None => {
+                        let LastMatches { place, is_cut } = log.place_before_last(*count, filter)?;
+                        let requested = format!("-{count}");
+                        Start { place, gap: is_cut.then_some(Gap { requested, reason: GapReason::Limit }) }
+                    }
                 }
             }
             Cursor::After(id) => match log.standing(*id) {

@@ -135,6 +135,7 @@ impl<T> Shard<T> {
             next: None,
             previous: None,
             source: if at.is_some() { Source::Tail } else { Source::Log },
+            reads: 0,
             is_blocked: false,
             is_lagging: false,
             is_untold: false,
@@ -302,8 +303,9 @@ impl<T> Shard<T> {
             Source::Log => {
                 slot.source = Source::Reading;
                 let Progress { place, offset, .. } = slot.progress;
-                let forgets = tail.forgets();
-                Owed::CatchUp(CatchUp { key, filter: group.filter.clone(), place, offset, forgets })
+                let (forgets, reads) = (tail.forgets(), slot.reads);
+                slot.reads = reads.saturating_add(1);
+                Owed::CatchUp(CatchUp { key, filter: group.filter.clone(), place, offset, reads, forgets })
             }
             Source::Tail => {
                 slot.progress.at = slot.progress.at.max(self.matched);

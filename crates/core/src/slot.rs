@@ -57,6 +57,8 @@ pub(crate) struct Slot<T> {
     pub(crate) next: Option<u32>,
     pub(crate) previous: Option<u32>,
     pub(crate) source: Source,
+    /// How often the log was read for it, up to 255 times.
+    pub(crate) reads: u8,
     /// The socket took less than it was given; wait until it is writable.
     pub(crate) is_blocked: bool,
     /// Stands in the queue of those who are owed more.

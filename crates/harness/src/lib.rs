@@ -40,7 +40,7 @@ pub use numbers::Numbers;
 pub use publishers::Publishers;
 pub use raw_reader::{Pace, RawReader};
 pub use seed::Seed;
-pub use stopped_log::StoppedLog;
+pub use stopped_log::{StoppedLog, of_the_future, set_checksum};
 pub use stream::EventStream;
 pub use subscribe::SubscribeCommand;
 pub use tracer::Tracer;

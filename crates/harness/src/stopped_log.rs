@@ -1,13 +1,21 @@
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::{Clock, EventStream, Http, Hub};
+use crate::{Clock, EventStream, Http, Hub, wait_until};
 
+/// By when a hub has done what it does by itself.
+const WITHIN: Duration = Duration::from_secs(30);
 /// The file of the lock.
 const LOCK: &str = "lock";
+/// Where the checksum of a segment's header and of the manifest stands, and what it covers from there.
+const CHECKSUM_AT: usize = 8;
+const COVERED_FROM: usize = 12;
+/// Where both have their format's number.
+const FORMAT_AT: usize = 12;
 /// From here on groups follow a segment's header.
 const FIRST_GROUP: usize = 128;
 /// How a group begins.
@@ -39,14 +47,56 @@ impl StoppedLog {
     /// If the hub does not start or take the events.
     #[must_use]
     pub fn new(binary: &str) -> StoppedLog {
+        StoppedLog::with_durability(binary, "commit")
+    }
+
+    /// Makes one with this `durability`.
+    ///
+    /// # Panics
+    /// If the hub does not start or take the events.
+    #[must_use]
+    pub fn with_durability(binary: &str, durability: &str) -> StoppedLog {
         let folder = tempfile::tempdir().expect("a directory can be made");
-        let settings = [("TIDEWIRE_SEGMENT_BYTES", "64KiB"), ("TIDEWIRE_RETENTION_BYTES", "64MiB")];
+        let (segment, retention) = (("TIDEWIRE_SEGMENT_BYTES", "64KiB"), ("TIDEWIRE_RETENTION_BYTES", "64MiB"));
+        let settings = [segment, retention, ("TIDEWIRE_DURABILITY", durability)];
         let mut hub = Hub::start_in(folder.path(), binary, &["--dev"], &settings);
         let mut http = Http::connect(hub.address()).expect("the hub listens");
         let ids = (0..StoppedLog::EVENTS).map(|n| publish(&mut http, n)).collect();
         hub.kill(Clock::start());
         let files = read_all(folder.path());
         StoppedLog { hub, ids, files, folder }
+    }
+
+    /// Makes one whose full segments all have their index.
+    ///
+    /// # Panics
+    /// If the hub does not start, take the events or write the indexes.
+    #[must_use]
+    pub fn with_indexes(binary: &str) -> StoppedLog {
+        let mut log = StoppedLog::new(binary);
+        log.hub.restart();
+        log.wait_for_indexes();
+        log.hub.kill(Clock::start());
+        log.read();
+        log
+    }
+
+    /// Waits until the running hub has written the index of every full segment.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn wait_for_indexes(&self) {
+        wait_until("every full segment has its index", WITHIN, || {
+            let files = read_all(self.folder.path());
+            let mut segments: Vec<_> = files.keys().filter_map(|name| name.strip_suffix(".seg")).collect();
+            segments.pop();
+            segments.iter().all(|segment| files.contains_key(&format!("{segment}.idx")))
+        });
+    }
+
+    /// Takes the files as they are in the folder.
+    pub fn read(&mut self) {
+        self.files = read_all(self.folder.path());
     }
 
     /// The names of its segments, the oldest first.
@@ -147,6 +197,25 @@ impl StoppedLog {
     pub fn content(number: usize) -> String {
         format!("event {number}, {}", "and so on ".repeat(600))
     }
+}
+
+/// Gives a manifest, or a segment's header, the checksum that goes with its bytes.
+pub fn set_checksum(bytes: &mut [u8]) {
+    let crc = checksum(&bytes[COVERED_FROM..]).to_le_bytes();
+    bytes[CHECKSUM_AT..CHECKSUM_AT + 4].copy_from_slice(&crc);
+}
+
+/// Gives a manifest, or a segment's header, a format of the future: 777.
+pub fn of_the_future(bytes: &mut [u8]) {
+    bytes[FORMAT_AT..FORMAT_AT + 4].copy_from_slice(&777_u32.to_le_bytes());
+    set_checksum(bytes);
+}
+
+/// CRC-32C, bit by bit.
+fn checksum(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (if crc & 1 == 1 { 0x82f6_3b78 } else { 0 }))
+    })
 }
 
 /// Publishes event `number` and answers its id.

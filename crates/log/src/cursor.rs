@@ -208,7 +208,8 @@ pub(crate) fn topics(
                 summary.events += 1;
                 summary.last = head.id;
             } else if found.len() < limit || found.last_key_value().is_some_and(|(last, _)| topic < &**last) {
-                let summary = TopicSummary { topic: topic.to_owned(), events: 1, first: head.id, last: head.id };
+                let summary =
+                    TopicSummary { topic: topic.to_owned(), events: 1, first: head.id, last: head.id, is_cut: false };
                 found.insert(topic.to_owned(), summary);
                 // What falls out here has `limit` topics before it, and cannot come back.
                 if found.len() > limit {

@@ -101,6 +101,26 @@ pub struct TopicSummary {
     pub first: HubId,
     /// The last of them.
     pub last: HubId,
+    /// Whether there may be more of them, and later ones: they are too many to be counted at once.
+    pub is_cut: bool,
+}
+
+/// Some of the topics, in byte order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicPage {
+    /// Those of which something may be read.
+    pub topics: Vec<TopicSummary>,
+    /// The topic after which to go on, if there may be more.
+    pub next: Option<String>,
+}
+
+/// From where the last matches are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastMatches {
+    /// The place after which they lie.
+    pub place: HubId,
+    /// Whether there may be others before it that were asked for: only so much is looked at.
+    pub is_cut: bool,
 }
 
 /// Who is told what was committed. Called on the log's thread, in log order.
@@ -124,7 +144,8 @@ pub trait Follower: Send {
 pub trait EventLog: Send + Sync {
     /// Appends an array of events, as one: all of them or none. An event whose first topic and
     /// publisher's id were published within the idempotence window with the same content is not
-    /// appended again: the first one's id is answered, also while the first is in flight.
+    /// appended again: the first one's id is answered, also while the first is in flight. Nobody waits here: where
+    /// that has to be looked for on disk, arrays without publishers' ids overtake this one.
     fn append(&self, events: Vec<NewEvent>, done: Done);
 
     /// Begins to yield what is committed: first the newest retained records, as far as they are
@@ -169,18 +190,18 @@ pub trait EventLog: Send + Sync {
     fn find_publisher_id(&self, id: &str, filter: &Filter) -> Result<Option<HubId>, ReadError>;
 
     /// The place after which the last `count` events that match `filter` lie, or the low-water
-    /// mark where there are fewer.
+    /// mark where there are fewer; or a later one, where too much would have to be looked at.
     ///
     /// # Errors
     /// When the disk fails. What is damaged is passed over.
-    fn place_before_last(&self, count: u64, filter: &Filter) -> Result<HubId, ReadError>;
+    fn place_before_last(&self, count: u64, filter: &Filter) -> Result<LastMatches, ReadError>;
 
     /// The topics of retained events, in byte order, at most `limit` of those that come after the
-    /// topic `after`. Only events that `filter`'s grants may read count.
+    /// topic `after`; fewer where too much would have to be looked at. Only events that `filter`'s grants may read count.
     ///
     /// # Errors
     /// When the disk fails. What is damaged is passed over.
-    fn topics(&self, after: Option<&str>, limit: usize, filter: &Filter) -> Result<Vec<TopicSummary>, ReadError>;
+    fn topics(&self, after: Option<&str>, limit: usize, filter: &Filter) -> Result<TopicPage, ReadError>;
 
     /// Erases events that are to be seen. Once this returns, nobody is shown them any more who had not read
     /// them already, whatever happens to the hub. It may wait for the disk.

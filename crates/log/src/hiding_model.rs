@@ -217,7 +217,7 @@ impl Run {
         let seen = self.events.iter().filter(admitted).filter(|event| self.hidden(event).is_none());
         let seen: Vec<HubId> = seen.map(|event| event.id).collect();
         let count = from.index(seen.len() + 1);
-        let before_last = self.log().place_before_last(count as u64, filter).expect("read");
+        let before_last = self.log().place_before_last(count as u64, filter).expect("read").place;
         assert_eq!(seen.iter().filter(|id| **id > before_last).count(), count);
         let counts = |of: &str| {
             let seen = self.events.iter().filter(|event| {
@@ -227,7 +227,7 @@ impl Run {
             });
             seen.count() as u64
         };
-        let listed = self.log().topics(None, 10, filter).expect("read");
+        let listed = self.log().topics(None, 10, filter).expect("read").topics;
         for of in TOPICS {
             let found = listed.iter().find(|summary| summary.topic == of).map_or(0, |summary| summary.events);
             assert_eq!(found, counts(of), "{of}");

@@ -23,6 +23,7 @@ mod filter;
 mod hiding_model;
 #[cfg(test)]
 mod hiding_tests;
+mod holds;
 mod id;
 mod idempotence;
 mod memory;
@@ -45,9 +46,7 @@ pub use event::{
     ATTRIBUTES_BYTES_MAX, Data, EVENT_BYTES, EVENT_TYPE_BYTES_MAX, EventType, EventTypeError, NewEvent, NewEventError,
     PUBLISHER_ID_BYTES_MAX, PublisherId, PublisherIdError, TOPICS_MAX,
 };
-pub use event_log::{AppendError, Done, EventLog, Follower, ReadEnd, ReadError, TopicSummary};
-#[doc(hidden)]
-pub use file::fuzz_index;
+pub use event_log::{AppendError, Done, EventLog, Follower, LastMatches, ReadEnd, ReadError, TopicPage, TopicSummary};
 pub use file::{
     BackupProblem, Between, DAMAGED_RANGES_MAX, DAMAGES_LISTED_MAX, Damage, Disk, DiskFile, DiskLock, Durability,
     EpochInfo, ExportConfig, ExportError, ExportSummary, FileLog, FileLogConfig, Finding, Holder, ImportConfig,
@@ -55,6 +54,8 @@ pub use file::{
     PROBLEMS_LISTED_MAX, RealDisk, Recovery, Reports, Salvaged, SegmentInfo, SimDisk, SimFile, SimLock, Usage,
     Verification, ViewError, import,
 };
+#[doc(hidden)]
+pub use file::{fuzz_index, fuzz_tombstones};
 #[cfg(test)]
 pub(crate) use file::{wire_line, wire_record};
 pub use filter::{Filter, Types};

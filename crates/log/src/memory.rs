@@ -14,8 +14,9 @@ use crate::times::{Moment, Times};
 use crate::tombstones::{Bytes, Tombstone, Tombstones};
 use crate::visibility::Visibility;
 use crate::{
-    AppendError, Clock, Disk, Done, Erase, EraseError, Erased, EventLog, Filter, Follower, HubId, LogStats, Met,
-    NewEvent, OnDamage, OpenError, ReadEnd, ReadError, RealDisk, RecordView, RetentionRules, Standing, TopicSummary,
+    AppendError, Clock, Disk, Done, Erase, EraseError, Erased, EventLog, Filter, Follower, HubId, LastMatches,
+    LogStats, Met, NewEvent, OnDamage, OpenError, ReadEnd, ReadError, RealDisk, RecordView, RetentionRules, Standing,
+    TopicPage,
 };
 
 /// How often old records are looked for.
@@ -296,20 +297,23 @@ impl<D: Disk> EventLog for MemoryLog<D> {
         cursor::find_publisher_id(&mut self.walk(HubId::ZERO), id, filter, &self.visibility)
     }
 
-    fn place_before_last(&self, count: u64, filter: &Filter) -> Result<HubId, ReadError> {
+    fn place_before_last(&self, count: u64, filter: &Filter) -> Result<LastMatches, ReadError> {
         if count == 0 {
-            return Ok(self.head());
+            return Ok(LastMatches { place: self.head(), is_cut: false });
         }
         let low_water = self.low_water();
         let matches = cursor::count(&mut self.walk(low_water), filter, &self.visibility)?;
-        match matches.checked_sub(count) {
-            Some(skip) => cursor::place_before(&mut self.walk(low_water), low_water, skip, filter, &self.visibility),
-            None => Ok(low_water),
-        }
+        let place = match matches.checked_sub(count) {
+            Some(skip) => cursor::place_before(&mut self.walk(low_water), low_water, skip, filter, &self.visibility)?,
+            None => low_water,
+        };
+        Ok(LastMatches { place, is_cut: false })
     }
 
-    fn topics(&self, after: Option<&str>, limit: usize, filter: &Filter) -> Result<Vec<TopicSummary>, ReadError> {
-        cursor::topics(&mut self.walk(HubId::ZERO), after, limit, filter, &self.visibility)
+    fn topics(&self, after: Option<&str>, limit: usize, filter: &Filter) -> Result<TopicPage, ReadError> {
+        let topics = cursor::topics(&mut self.walk(HubId::ZERO), after, limit, filter, &self.visibility)?;
+        let next = topics.last().filter(|_| topics.len() == limit).map(|last| last.topic.clone());
+        Ok(TopicPage { topics, next })
     }
 
     fn erase(&self, what: &Erase) -> Result<Erased, EraseError> {

@@ -7,8 +7,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 
 use crate::{
-    AppendError, Done, Erase, EraseError, Erased, EventLog, Filter, Follower, Hidden, HubId, LogStats, Met, NewEvent,
-    ReadEnd, ReadError, RecordView, Standing, TopicSummary,
+    AppendError, Done, Erase, EraseError, Erased, EventLog, Filter, Follower, Hidden, HubId, LastMatches, LogStats,
+    Met, NewEvent, ReadEnd, ReadError, RecordView, Standing, TopicPage,
 };
 use server::{Delivery, FarRecord, Server};
 use wire::Wire;
@@ -252,12 +252,12 @@ impl EventLog for RemoteLog {
         self.ask(move |log| log.find_publisher_id(&id, &filter))
     }
 
-    fn place_before_last(&self, count: u64, filter: &Filter) -> Result<HubId, ReadError> {
+    fn place_before_last(&self, count: u64, filter: &Filter) -> Result<LastMatches, ReadError> {
         let filter = filter.clone();
         self.ask(move |log| log.place_before_last(count, &filter))
     }
 
-    fn topics(&self, after: Option<&str>, limit: usize, filter: &Filter) -> Result<Vec<TopicSummary>, ReadError> {
+    fn topics(&self, after: Option<&str>, limit: usize, filter: &Filter) -> Result<TopicPage, ReadError> {
         let (after, filter) = (after.map(str::to_owned), filter.clone());
         self.ask(move |log| log.topics(after.as_deref(), limit, &filter))
     }

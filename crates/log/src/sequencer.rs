@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 
+use crate::holds::Hold;
 use crate::idempotence::{Entry, Fingerprint, Fingerprints, Idempotence};
 use crate::record::Draft;
 use crate::times::Moment;
@@ -7,12 +8,13 @@ use crate::visibility::Visibility;
 use crate::{AppendError, HubId, NewEvent};
 
 /// What a publisher sent in one request, encoded.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Array {
     events: Vec<Encoded>,
     bytes_max: usize,
-    /// Up to this place, what was published before was looked for.
-    pub(crate) looked_up_to: HubId,
+    /// Up to its place, what was published before is looked for. What was published after it is remembered until
+    /// this array is sequenced.
+    pub(crate) hold: Option<Hold>,
 }
 
 /// An event, encoded.
@@ -34,12 +36,17 @@ impl Array {
             let fingerprint = fingerprints.of_event(&event, &draft);
             Encoded { draft, fingerprint, earlier: None }
         };
-        Array { events: events.into_iter().map(encode).collect(), bytes_max, looked_up_to: HubId::ZERO }
+        Array { events: events.into_iter().map(encode).collect(), bytes_max, hold: None }
     }
 
     /// The events that can have been published before: those with a publisher's id.
     pub(crate) fn publications(&mut self) -> impl Iterator<Item = &mut Encoded> {
         self.events.iter_mut().filter(|event| event.fingerprint.is_some())
+    }
+
+    /// Whether any of its events can have been published before.
+    pub(crate) fn has_publications(&self) -> bool {
+        self.events.iter().any(|event| event.fingerprint.is_some())
     }
 
     /// The most bytes that its records can take.
@@ -76,27 +83,12 @@ pub(crate) struct Sequencer {
     last_sequence: u64,
     last_id: HubId,
     pub(crate) repeated: u64,
-    /// Publications at or below this place are not remembered: who brings an array has looked for them.
-    remembers_after: HubId,
 }
 
 impl Sequencer {
     /// Goes on after the record with this sequence and the place of this id.
     pub(crate) fn new(last_sequence: u64, last_id: HubId, idempotence: Idempotence) -> Sequencer {
-        Sequencer { idempotence, last_sequence, last_id, repeated: 0, remembers_after: HubId::ZERO }
-    }
-
-    /// Forgets the publications at or below a place: from now on they are looked for elsewhere.
-    pub(crate) fn forget(&mut self, through: HubId) {
-        if self.remembers_after < through {
-            self.remembers_after = through;
-            self.idempotence.forget(through);
-        }
-    }
-
-    /// Whether what was forgotten has been looked for. If not, it is to be done before [`Sequencer::plan`].
-    pub(crate) fn is_looked_up(&self, array: &Array) -> bool {
-        array.looked_up_to >= self.remembers_after
+        Sequencer { idempotence, last_sequence, last_id, repeated: 0 }
     }
 
     /// The last id given out.

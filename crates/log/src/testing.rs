@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// How long a test waits for another thread before it fails.
-const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// The randomness of a test, which is printed; `TEST_SEED` sets it.
 pub(crate) fn seed(test: &str) -> u64 {

@@ -1,7 +1,7 @@
 //! What was erased: which records are hidden by it, and whose bytes are still to be overwritten.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ops::RangeInclusive;
+use std::ops::{Bound, RangeInclusive};
 
 use crate::HubId;
 use crate::record::Head;
@@ -158,13 +158,21 @@ impl Tombstones {
         pending
     }
 
+    /// The events of a stretch of the log (`after` itself is not of it) that were erased by their id.
+    pub(crate) fn events_in(&self, after: HubId, through: HubId) -> impl Iterator<Item = HubId> + '_ {
+        let range = (Bound::Excluded(after), Bound::Included(through.max(after)));
+        // An empty stretch is no range of a map.
+        let events = (after < through).then(|| self.events.range(range));
+        events.into_iter().flatten().map(|(id, _)| *id)
+    }
+
     /// Between which places of a stretch of the log (`after` itself is not of it) something may be covered.
     pub(crate) fn reach(&self, after: HubId, last: HubId) -> Option<RangeInclusive<HubId>> {
         if last <= after {
             return None;
         }
         let of_topics = self.topics.values().map(|(through, _)| *through).filter(|through| *through > after).max();
-        let mut events = self.events.range((std::ops::Bound::Excluded(after), std::ops::Bound::Included(last)));
+        let mut events = self.events.range((Bound::Excluded(after), Bound::Included(last)));
         let first_event = events.next().map(|(id, _)| *id);
         let last_event = events.next_back().map(|(id, _)| *id).or(first_event);
         let first = if of_topics.is_some() { after } else { first_event? };

@@ -9,6 +9,7 @@ const EVENTS = "/api/v1/events";
 const REASONS = new Map([
   ["expired", "Events were removed to make room before they were read here."],
   ["unknown", "The hub does not know the id that was asked for."],
+  ["limit", "Not all of the last events that were asked for were looked for."],
   ["epoch", "The id belongs to another history than the hub's."],
 ]);
 

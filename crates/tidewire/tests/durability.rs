@@ -1,7 +1,7 @@
 //! Each kind of durability taken at its word, also where the clock is set back between two runs.
 
 use serde_json::{Value, json};
-use tidewire_harness::{Clock, EventStream, Http, Hub, WallClock};
+use tidewire_harness::{Clock, EventStream, Http, Hub, StoppedLog, WallClock, set_checksum};
 use tidewire_sim::Place;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_tidewire");
@@ -110,4 +110,119 @@ fn what_was_committed_keeps_its_order_though_the_clock_is_set_back() {
     }
     let days = (given[given.len() - 1].ms - given[0].ms) / 86_400_000;
     assert_eq!(days, 1, "the hub's clock is moved");
+}
+
+/// The place that a new reader is told before it is shown anything.
+fn told_at_once(hub: &Hub) -> Place {
+    let mut stream = EventStream::open(hub.address(), "/api/v1/events?topic=a", &[]).expect("the hub answers");
+    let event = stream.event().expect("the stream goes on").expect("the stream goes on");
+    assert_eq!(event.event_type, "tidewire.checkpoint");
+    event.id.parse().expect("a place")
+}
+
+/// Until there was an event, new readers were told a place of the epoch before, and got a gap for nothing each time
+/// that they came back.
+#[test]
+fn who_was_told_a_place_since_the_start_comes_back_without_a_gap_in_every_mode() {
+    let mut hub = Hub::start_with(BINARY, &["--dev"], &[]);
+    let committed = publish(&hub, "committed");
+    for mode in ["memory", "commit", "os", "memory", "os", "commit"] {
+        hub.terminate();
+        hub.restart_with("TIDEWIRE_DURABILITY", mode);
+        let told = told_at_once(&hub);
+        assert!(told >= committed, "{told}");
+        assert_eq!(told_at_once(&hub), told);
+        let returned = std::thread::scope(|scope| {
+            let returned = scope.spawn(|| shown(&hub, "", Some(told), 1));
+            publish(&hub, mode);
+            returned.join().expect("shown")
+        });
+        assert_eq!(returned, [event(mode)], "in {mode}");
+    }
+}
+
+/// A reader that comes back again and again, with whatever id it was given last, over changes of the mode: it gets all
+/// that is there behind its place, in order, and a gap before it where an epoch has begun since.
+#[test]
+fn a_reader_catches_up_over_changes_of_the_mode() {
+    let mut hub = Hub::start_with(BINARY, &["--dev"], &[("TIDEWIRE_DURABILITY", "memory")]);
+    let mut given: Vec<Place> = vec![publish(&hub, "in memory 1")];
+    publish(&hub, "in memory 2");
+    hub.terminate();
+
+    hub.restart_with("TIDEWIRE_DURABILITY", "commit");
+    let committed: Vec<Place> = ["one", "two", "three"].iter().map(|data| publish(&hub, data)).collect();
+    let epoch = |last: Place| ("epoch".to_owned(), last.to_string());
+    let all = [event("one"), event("two"), event("three")];
+    assert_eq!(shown(&hub, "", Some(given[0]), 4), [&[epoch(given[0])][..], &all].concat());
+    assert_eq!(shown(&hub, "", Some(committed[0]), 2), all[1..]);
+    given.extend(&committed);
+    hub.kill(Clock::start());
+
+    // What is on disk waits; what is in memory is all that there is to see.
+    hub.restart_with("TIDEWIRE_DURABILITY", "memory");
+    let in_memory = publish(&hub, "in memory 3");
+    assert_eq!(shown(&hub, "", Some(committed[1]), 2), [epoch(committed[1]), event("in memory 3")]);
+    assert_eq!(shown(&hub, "&from=earliest", None, 1), [event("in memory 3")]);
+    given.push(in_memory);
+    hub.kill(Clock::start());
+
+    hub.restart_with("TIDEWIRE_DURABILITY", "commit");
+    let last = publish(&hub, "four");
+    assert!(given.iter().all(|place| *place < last), "{last} after {given:?}");
+    assert_eq!(
+        shown(&hub, "", Some(committed[0]), 4),
+        [epoch(committed[0]), event("two"), event("three"), event("four")]
+    );
+    assert_eq!(shown(&hub, "", Some(in_memory), 2), [epoch(in_memory), event("four")]);
+    assert_eq!(shown(&hub, "&from=earliest", None, 4), [&all[..], &[event("four")]].concat());
+}
+
+/// Where the manifest has the id of the kernel's start.
+const BOOT_ID: std::ops::Range<usize> = 76..92;
+
+#[test]
+fn os_survives_a_killed_process() {
+    let mut hub = Hub::start_with(BINARY, &["--dev"], &[("TIDEWIRE_DURABILITY", "os")]);
+    let mut published = Vec::new();
+    for _ in 0..3 {
+        published.extend((0..20).map(|number| publish(&hub, &number.to_string())));
+        hub.kill(Clock::start());
+        hub.restart();
+        let after = shown(&hub, "", Some(published[0]), published.len() - 1);
+        assert!(after.iter().all(|(kind, _)| kind == "event"), "{after:?}");
+    }
+}
+
+/// A power cut cannot be had here. What it leaves can: a file that ends before the newest events do, some of them in
+/// part, and a kernel that has been started since.
+#[test]
+fn after_a_power_cut_os_has_the_events_up_to_one_and_tells_who_had_seen_more() {
+    let mut log = StoppedLog::with_durability(BINARY, "os");
+    let (whole, last) = (log.files.clone(), log.segments().pop().expect("there is one"));
+    let groups = log.groups(&last);
+    let in_last = groups.len();
+    for (cut, is_torn) in [(0, false), (1, false), (2, true), (in_last, false), (in_last, true)] {
+        log.files.clone_from(&whole);
+        let manifest = log.files.get_mut("manifest").expect("it is there");
+        manifest[BOOT_ID].copy_from_slice(b"another start...");
+        set_checksum(manifest);
+        let from = groups.get(in_last - cut).map_or(groups[in_last - 1].1, |group| group.0);
+        let zeros_from = if is_torn { from + 100 } else { from };
+        log.change(&last, |bytes| bytes[zeros_from..].fill(0));
+        log.hub.restart();
+        let left = StoppedLog::EVENTS - cut;
+        let places: Vec<Place> = log.ids.iter().map(|id| id.parse().expect("a place")).collect();
+        let new = publish(&log.hub, "new");
+        assert!(places.iter().all(|place| *place < new), "an id comes again: {new}");
+        let kept = |from: usize| (from..left).map(|number| event(&StoppedLog::content(number)));
+        let all: Vec<_> = kept(0).chain([event("new")]).collect();
+        assert_eq!(shown(&log.hub, "&from=earliest", None, all.len()), all, "{cut} gone");
+        for seen in [0, left - 1, StoppedLog::EVENTS - 1] {
+            let gap = ("epoch".to_owned(), log.ids[seen].clone());
+            let expected: Vec<_> = [gap].into_iter().chain(kept(seen + 1)).chain([event("new")]).collect();
+            assert_eq!(shown(&log.hub, "", Some(places[seen]), expected.len()), expected, "{cut} gone, {seen} seen");
+        }
+        log.hub.kill(Clock::start());
+    }
 }

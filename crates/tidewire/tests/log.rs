@@ -182,6 +182,79 @@ fn what_is_damaged_is_said_and_the_rest_is_exported() {
     assert_eq!(lines.lines().count(), 51);
 }
 
+/// In a folder with indexes and tombstones, of which some are for bytes that are overwritten and others are not yet, all
+/// is whole, and nothing that was erased leaves it.
+#[test]
+fn a_folder_with_indexes_and_tombstones_is_whole_and_what_was_erased_is_in_no_backup() {
+    let mut hub = start();
+    let ids = publish_some(&hub, 300);
+    let erase = |hub: &Hub, id: &str| {
+        let mut http = Http::connect(hub.address()).expect("the hub listens");
+        let target = format!("/api/v1/events/{}", id.replace('#', "%23"));
+        assert_eq!(http.request("DELETE", &target, &[], b"").expect("the hub answers").status, 204);
+    };
+    let holds = |folder: &Path, n: usize| {
+        let text = format!("{{\"n\":\"{n} x");
+        let files = std::fs::read_dir(folder).expect("there").map(|file| file.expect("there").path());
+        // A file may be renamed meanwhile.
+        let mut bytes = files.filter_map(|file| std::fs::read(file).ok());
+        bytes.any(|bytes| bytes.windows(text.len()).any(|window| window == text.as_bytes()))
+    };
+    let has_indexes = |folder: &Path| {
+        let names = |kind: &str| {
+            let entries = std::fs::read_dir(folder).expect("there").map(|entry| entry.expect("there").path());
+            entries.filter(|path| path.extension().is_some_and(|extension| extension == kind)).count()
+        };
+        names("seg") > 3 && names("idx") + 1 == names("seg")
+    };
+    hub.terminate();
+    hub.restart_with("TIDEWIRE_ERASE_WITHIN", "1s");
+    for n in [7, 150, 299] {
+        erase(&hub, &ids[n]);
+    }
+    wait_until("the bytes are overwritten", PATIENCE, || ![7, 150, 299].iter().any(|&n| holds(hub.data(), n)));
+    hub.terminate();
+    hub.restart_with("TIDEWIRE_ERASE_WITHIN", "24h");
+    // A start overwrites at once what it finds. When it has written another index, it has looked.
+    let mut http = Http::connect(hub.address()).expect("the hub listens");
+    let more: Vec<String> = (0..100).map(|n| publish(&mut http, &format!("more {n} {}", "x".repeat(900)))).collect();
+    wait_until("every full segment has its index", PATIENCE, || has_indexes(hub.data()));
+    for n in [8, 298] {
+        erase(&hub, &ids[n]);
+    }
+    let erased = [7, 8, 150, 298, 299];
+    let folder = tempfile::tempdir().expect("a folder");
+    let backup = folder.path().join("backup");
+    for is_running in [true, false] {
+        if !is_running {
+            hub.terminate();
+            assert!(holds(hub.data(), 8), "it is hidden, and not overwritten");
+        }
+        let (verified, _) = ends_with(0, &log(&["verify"], hub.data()));
+        assert!(verified.contains(": whole; "), "{verified}");
+        ends_with(0, &log(&["inspect"], hub.data()));
+        let (lines, told) = ends_with(0, &log(&["export"], hub.data()));
+        assert!(!told.contains("left out"), "{told}");
+        let exported: Vec<String> = (1..lines.lines().count() - 1).map(|line| lines_id(&lines, line)).collect();
+        let left: Vec<String> = (0..300).filter(|n| !erased.contains(n)).map(|n| ids[n].clone()).collect();
+        assert_eq!(exported, [&left[..], &more].concat());
+        let holds = |n: usize| lines.contains(&format!("\\\"{n} x"));
+        assert!(holds(9) && !erased.iter().any(|&n| holds(n)), "their data");
+        std::fs::write(&backup, lines).expect("written");
+    }
+    // What is left of another log in the folder is not taken for the new one's.
+    let copy = folder.path().join("copy");
+    std::fs::create_dir(&copy).expect("made");
+    for name in ["tombstones", "00000000000000000001.idx"] {
+        std::fs::copy(hub.data().join(name), copy.join(name)).expect("copied");
+    }
+    let (stdout, _) = ends_with(0, &log(&["import", "--input", path(&backup)], &copy));
+    assert!(stdout.starts_with("imported 395 events, "), "{stdout}");
+    ends_with(0, &log(&["verify"], &copy));
+    let restored = Hub::start_in(&copy, BINARY, &["--dev"], &[]);
+    assert_eq!(read(&restored, 395).len(), 395);
+}
+
 #[test]
 fn what_cannot_be_done_is_said_with_2() {
     let mut hub = start();

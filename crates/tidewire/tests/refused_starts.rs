@@ -1,31 +1,12 @@
 //! Folders that the hub refuses to start in: each with its own message, and left as they were. And torn ends, which
 //! it cuts.
 
-use tidewire_harness::{Clock, Hub, StoppedLog};
+use tidewire_harness::{Clock, Hub, StoppedLog, of_the_future};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_tidewire");
 /// How long a group's header is.
 const GROUP_HEADER: usize = 48;
-/// Where the checksum of a segment's header and of the manifest stands, and what it covers from there.
-const CHECKSUM_AT: usize = 8;
-const COVERED_FROM: usize = 12;
-/// Where both have their format's number.
-const FORMAT_AT: usize = 12;
 const SEGMENT_HEADER: usize = 128;
-
-/// CRC-32C, bit by bit.
-fn checksum(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (if crc & 1 == 1 { 0x82f6_3b78 } else { 0 }))
-    })
-}
-
-/// Gives what begins like this a format of the future, and the checksum that goes with it.
-fn of_the_future(bytes: &mut [u8]) {
-    bytes[FORMAT_AT..FORMAT_AT + 4].copy_from_slice(&777_u32.to_le_bytes());
-    let crc = checksum(&bytes[COVERED_FROM..]).to_le_bytes();
-    bytes[CHECKSUM_AT..CHECKSUM_AT + 4].copy_from_slice(&crc);
-}
 
 #[test]
 fn another_process_has_the_folder() {
@@ -48,6 +29,22 @@ fn a_segment_is_missing() {
         log.files.remove(&segments[missing]);
         log.write();
         log.assert_refused(&[&segments[missing + 1], "is missing", "from a copy"]);
+        log.files.clone_from(&whole);
+    }
+    log.assert_starts_as(whole);
+}
+
+#[test]
+fn the_newest_segments_are_missing() {
+    let mut log = StoppedLog::with_indexes(BINARY);
+    let (whole, segments) = (log.files.clone(), log.segments());
+    for left in [segments.len() - 1, 1] {
+        for segment in &segments[left..] {
+            log.files.remove(segment);
+        }
+        log.write();
+        let said = format!("{}, the segment behind {}, is missing", segments[left], segments[left - 1]);
+        log.assert_refused(&[&said, "from a copy", "--salvage"]);
         log.files.clone_from(&whole);
     }
     log.assert_starts_as(whole);

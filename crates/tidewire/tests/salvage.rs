@@ -2,10 +2,11 @@
 //! is no damage it leaves alone.
 
 use std::ops::Range;
+use std::process::Command;
 use std::time::Duration;
 
-use serde_json::Value;
-use tidewire_harness::{Clock, EventStream, Http, StoppedLog, wait_until};
+use serde_json::{Value, json};
+use tidewire_harness::{Clock, EventStream, Http, StoppedLog, of_the_future, wait_until};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_tidewire");
 const WITHIN: Duration = Duration::from_secs(10);
@@ -186,6 +187,113 @@ fn damaged_ranges_are_counted() {
     assert!(metrics.text().contains("tidewire_log_damaged_ranges 2"), "{}", metrics.text());
 }
 
+/// What it was followed by is gone as a whole: nobody can say which ids, so that everybody who comes back is told.
+#[test]
+fn the_newest_segments_are_gone() {
+    let mut log = StoppedLog::with_indexes(BINARY);
+    let segments = log.segments();
+    let left = segments.len() - 2;
+    let gone = events_of(&log, &segments[left]).start..StoppedLog::EVENTS;
+    for segment in &segments[left..] {
+        log.files.remove(segment);
+    }
+    log.write();
+    log.assert_refused(&[&segments[left], "is missing", "--salvage"]);
+    salvage(&mut log, &gone);
+    let new = publish(&log, "new");
+    for _ in 0..2 {
+        let kept: Vec<_> = log.ids[..gone.start].iter().chain([&new]).cloned().map(Some).collect();
+        assert_eq!(shown(&log, "&from=earliest", None, "new"), kept);
+        for last in [gone.start - 1, gone.start, StoppedLog::EVENTS - 1] {
+            let headers = [("last-event-id", log.ids[last].as_str())];
+            let mut stream =
+                EventStream::open(log.hub.address(), "/api/v1/events?topic=a", &headers).expect("an answer");
+            let mut event = || stream.event().expect("the stream goes on").expect("the stream goes on");
+            let met = std::iter::repeat_with(&mut event).find(|event| event.event_type != "tidewire.checkpoint");
+            let gap = met.expect("something");
+            assert_eq!(gap.event_type, "tidewire.gap", "after event {last}");
+            assert!(gap.data.contains("epoch"), "{}", gap.data);
+            assert_eq!(stream.published().id, new);
+        }
+        log.hub.terminate();
+        let verified = Command::new(BINARY).args(["log", "verify", "--data-dir"]).arg(log.hub.data()).output();
+        assert_eq!(verified.expect("it can be run").status.code(), Some(0));
+        log.hub.restart_with_arguments(&["--dev"]);
+    }
+}
+
+fn publish(log: &StoppedLog, data: &str) -> String {
+    let body = json!({"topic": "a", "data": data}).to_string();
+    let mut http = Http::connect(log.hub.address()).expect("the hub listens");
+    let answer = http.request("POST", "/api/v1/events", &[("content-type", "application/json")], body.as_bytes());
+    answer.expect("the hub answers").json()["id"].as_str().expect("an id").to_owned()
+}
+
+fn erase(log: &StoppedLog, target: &str) {
+    let mut http = Http::connect(log.hub.address()).expect("the hub listens");
+    let answer = http.request("DELETE", target, &[], b"").expect("the hub answers");
+    assert_eq!(answer.status, 204, "{}", answer.text());
+}
+
+/// What was erased, overwritten or not yet, is no damage to salvage, and does not come back with it.
+#[test]
+fn what_was_erased_stays_so_beside_what_is_gone() {
+    let mut log = StoppedLog::with_indexes(BINARY);
+    let segments = log.segments();
+    let damaged = events_of(&log, &segments[2]).start + 2;
+    let first = events_of(&log, &segments[1]).start;
+    let (overwritten, hidden) = (first + 1, first + 3);
+    let path = |log: &StoppedLog, number: usize| format!("/api/v1/events/{}", log.ids[number].replace('#', "%23"));
+    let holds = |log: &StoppedLog, number: usize| {
+        let bytes = std::fs::read(log.hub.data().join(&segments[1])).expect("there");
+        let text = format!("event {number}, and");
+        bytes.windows(text.len()).any(|window| window == text.as_bytes())
+    };
+    log.hub.restart_with_arguments(&["--dev", "--erase-within", "1s"]);
+    erase(&log, &path(&log, overwritten));
+    wait_until("its bytes are overwritten", Duration::from_secs(30), || !holds(&log, overwritten));
+    log.hub.kill(Clock::start());
+    log.hub.restart_with_arguments(&["--dev", "--erase-within", "24h"]);
+    erase(&log, &path(&log, hidden));
+    log.hub.kill(Clock::start());
+    log.read();
+    assert!(log.files.contains_key("tombstones"));
+    let (at, _) = log.groups(&segments[2])[2];
+    // A segment's header and a group are damaged; what salvage makes anew, it makes of what the groups say.
+    log.change(&segments[1], |bytes| bytes[40] ^= 1);
+    log.change(&segments[2], |bytes| bytes[at + GROUP_HEADER + 20] ^= 1);
+    log.assert_refused(&[&segments[1], "--salvage"]);
+    log.hub.restart_with_arguments(&["--dev", "--salvage", "--erase-within", "1s"]);
+    let kept = |log: &StoppedLog| {
+        let gone = [overwritten, hidden, damaged];
+        let kept = (0..StoppedLog::EVENTS).filter(|number| !gone.contains(number));
+        kept.map(|number| log.ids[number].clone()).collect::<Vec<_>>()
+    };
+    for _ in 0..2 {
+        let mut stream =
+            EventStream::open(log.hub.address(), "/api/v1/events?topic=a&from=earliest", &[]).expect("an answer");
+        let mut gaps = Vec::new();
+        let mut ids = Vec::new();
+        while ids.len() < kept(&log).len() {
+            let event = stream.event().expect("the stream goes on").expect("the stream goes on");
+            match event.event_type.as_str() {
+                "tidewire.checkpoint" => {}
+                "tidewire.gap" => gaps.push(event.data),
+                _ => ids.push(event.id),
+            }
+        }
+        assert_eq!(ids, kept(&log));
+        assert!(
+            gaps.iter().any(|gap| gap.contains("erased")) && gaps.iter().any(|gap| gap.contains("damaged")),
+            "{gaps:?}"
+        );
+        log.hub.kill(Clock::start());
+        log.hub.restart_with_arguments(&["--dev", "--erase-within", "1s"]);
+    }
+    wait_until("what was hidden is overwritten", Duration::from_secs(30), || !holds(&log, hidden));
+    log.wait_for_indexes();
+}
+
 /// Another log's file, one under another's name, and one of a newer version would be lost by it.
 #[test]
 fn what_is_no_damage_is_not_salvaged() {
@@ -201,6 +309,9 @@ fn what_is_no_damage_is_not_salvaged() {
             log.change(&segments[1], |segment| segment.clone_from(bytes));
             log.assert_refused(&[&segments[1], told]);
         }
+        log.files.clone_from(&whole);
+        log.change("manifest", |bytes| of_the_future(bytes));
+        log.assert_refused(&["manifest", "has format 777", "use the version that wrote it"]);
         log.files.clone_from(&whole);
         log.write();
     }

@@ -154,7 +154,7 @@ impl<D: Disk, T> Committer<D, T> {
         is_due && !self.is_under_way()
     }
 
-    /// Takes arrays from the front of `waiting` and writes them as one group. What it leaves there goes into another,
+    /// Takes arrays, which are looked up, from the front of `waiting` and writes them as one group. What it leaves there goes into another,
     /// some of it only after a sync. If nothing is under way, it takes at least one.
     pub(crate) fn write(&mut self, waiting: &mut VecDeque<(Array, T)>, moment: &Moment) {
         if waiting.is_empty() || self.written.bytes >= GROUP_BYTES {
@@ -174,16 +174,10 @@ impl<D: Disk, T> Committer<D, T> {
         let mut group = self.groups.pop().unwrap_or_default();
         let begun = self.written.answers.len();
         let mut no_space = None;
-        self.sequencer.forget(self.segments.shelf().indexed());
-        while let Some((array, _)) = waiting.front_mut() {
-            // While it waited, more has been forgotten.
-            if !self.sequencer.is_looked_up(array)
-                && let Err(error) = self.lookup.look_up(array)
-            {
-                self.written.answers.extend(waiting.pop_front().map(|(_, ticket)| (ticket, Err(error))));
-                continue;
-            }
-            let array = &*array;
+        // From now on, these are looked for in the index files.
+        self.sequencer.idempotence.forget(self.lookup.forgettable());
+        while let Some((array, _)) = waiting.front() {
+            debug_assert!(array.hold.is_some() || !array.has_publications(), "who brings an array has looked it up");
             let answer = match self.sequencer.plan(array, moment, &self.visibility) {
                 Plan::Repeated(ids) => {
                     self.sequencer.note_repeated(ids.len());
@@ -284,6 +278,9 @@ impl<D: Disk, T> Committer<D, T> {
     /// Writes one group, syncs it, and shows it: what the threads do, one step after the other. What is left waits.
     #[cfg(test)]
     pub(crate) fn commit(&mut self, waiting: &mut VecDeque<(Array, T)>, moment: &Moment) -> Vec<(T, Answer)> {
+        for (array, _) in waiting.iter_mut().filter(|(array, _)| array.hold.is_none()) {
+            self.lookup.look_up(array).expect("looked up");
+        }
         self.write(waiting, moment);
         let Some(sync) = self.begin_sync() else { return Vec::new() };
         self.finish(sync.run(), moment).answers

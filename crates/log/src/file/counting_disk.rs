@@ -1,16 +1,25 @@
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use super::disk::{Disk, DiskFile, Holder};
 use super::sim_disk::{SimDisk, SimFile, SimLock};
+use crate::testing::DEADLINE;
 
-/// A disk that counts what is read, and the files that are open.
+/// A disk that counts what is read, and the files that are open. It can let those wait who read.
 #[derive(Clone, Debug)]
 pub(crate) struct CountingDisk {
     disk: SimDisk,
-    read: Arc<Mutex<Read>>,
+    read: Arc<Reads>,
     open: Arc<AtomicU64>,
+}
+
+#[derive(Debug, Default)]
+struct Reads {
+    read: Mutex<Read>,
+    /// Whether those who read wait.
+    is_shut: Mutex<bool>,
+    is_opened: Condvar,
 }
 
 /// What was read.
@@ -24,7 +33,7 @@ pub(crate) struct Read {
 #[derive(Debug)]
 pub(crate) struct CountingFile {
     file: SimFile,
-    read: Arc<Mutex<Read>>,
+    read: Arc<Reads>,
     open: Arc<AtomicU64>,
 }
 
@@ -46,7 +55,13 @@ impl CountingDisk {
 
     /// What was read since this was asked last.
     pub(crate) fn take_read(&self) -> Read {
-        std::mem::take(&mut *self.read.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.read.read.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whoever reads from now on waits, until it is opened, or with an error until the test has failed.
+    pub(crate) fn shut(&self, is_shut: bool) {
+        *self.read.is_shut.lock().unwrap_or_else(PoisonError::into_inner) = is_shut;
+        self.read.is_opened.notify_all();
     }
 
     fn counted(&self, file: SimFile) -> CountingFile {
@@ -98,9 +113,20 @@ impl Disk for CountingDisk {
 
 impl DiskFile for CountingFile {
     fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<()> {
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        read.calls += 1;
-        read.bytes += buffer.len() as u64;
+        {
+            let mut read = self.read.read.lock().unwrap_or_else(PoisonError::into_inner);
+            read.calls += 1;
+            read.bytes += buffer.len() as u64;
+        }
+        let is_shut = self.read.is_shut.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.read.is_opened.wait_timeout_while(is_shut, DEADLINE, |is_shut| *is_shut);
+        let (mut is_shut, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        if waited.timed_out() {
+            // The test has failed. Nobody is to wait as long again.
+            *is_shut = false;
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        drop(is_shut);
         self.file.read_at(buffer, at)
     }
 

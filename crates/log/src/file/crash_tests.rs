@@ -4,9 +4,11 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
+use self::erasing::Erased;
 use self::steps::{Cut, Publication, Run, Step, durability, interruption, step};
 use super::batch::Sync;
 use super::committer::Committer;
@@ -24,6 +26,7 @@ use crate::idempotence::Fingerprints;
 use crate::sequencer::Array;
 use crate::testing::{Seen, TestClock, event, event_with_id};
 
+mod erasing;
 mod judge;
 mod steps;
 
@@ -36,6 +39,7 @@ fn opening(clock: &Arc<TestClock>) -> Opening {
         segment_bytes: SEGMENT_BYTES,
         retention: RETENTION,
         window_ms: WINDOW_MS,
+        erase_within: Duration::ZERO,
         ..super::tests::opening(Arc::clone(clock))
     }
 }
@@ -69,7 +73,19 @@ struct Model {
     /// Data that must never be seen.
     refused: HashSet<String>,
     known: HashMap<(u8, u8), Known>,
+    erased: Erased,
     low_water: HubId,
+}
+
+/// What a reader meets.
+#[derive(Default)]
+struct Read {
+    seen: Vec<Seen>,
+    /// The retention clock of each.
+    times: Vec<u64>,
+    hidden: Vec<HubId>,
+    /// The last id, also of what is hidden.
+    last: Option<HubId>,
 }
 
 /// Where a sync stands.
@@ -94,6 +110,7 @@ impl Model {
             unknown: Vec::new(),
             refused: HashSet::new(),
             known: HashMap::new(),
+            erased: Erased::default(),
             low_water: HubId::ZERO,
         };
         model.open(None);
@@ -132,6 +149,8 @@ impl Model {
             Step::Index => while self.log().keeper.indexer.turn().unwrap_or_default() {},
             Step::Keep => self.log().keeper.ledger.keep_times().unwrap_or_default(),
             Step::Ahead => self.make_spare(),
+            Step::Erase { pick, topic } => self.erase(pick, topic),
+            Step::Sweep => self.sweep(),
             Step::Clock(now_ms) => {
                 self.clock.set(now_ms);
                 let has_expired: Vec<_> =
@@ -151,11 +170,15 @@ impl Model {
                 self.open(None);
                 assert!(epochs.is_none_or(|epoch| epoch == self.log().epochs.current), "an epoch for nothing");
             }
-            Step::Outage { after, run, outage, interruptions } => {
+            Step::Outage { after, run, erase, outage, interruptions } => {
                 self.disk.stop_at(self.disk.operations() + 1 + after);
                 self.append(&run);
                 // These may be what is interrupted.
                 self.make_spare();
+                if let Some((pick, topic)) = erase {
+                    self.erase(pick, topic);
+                    self.sweep();
+                }
                 self.log().keeper.trim().unwrap_or_default();
                 self.log().keeper.indexer.turn().unwrap_or_default();
                 self.log().keeper.ledger.keep_times().unwrap_or_default();
@@ -200,7 +223,13 @@ impl Model {
                 self.clock.pass(1_000);
                 let before = self.shown.len();
                 let publication = Publication { topic: 0, id: None, variant: false, bytes: 10 };
-                self.append(&Run { arrays: vec![vec![publication]], schedule: 0 });
+                let run = Run { arrays: vec![vec![publication]], schedule: 0 };
+                self.append(&run);
+                if self.shown.len() == before {
+                    // It may have been told only now that a sync of the sweep has failed.
+                    self.clock.pass(1_000);
+                    self.append(&run);
+                }
                 assert_eq!(self.shown.len(), before + 1, "the disk is well, and the log takes nothing");
             }
         }
@@ -250,7 +279,7 @@ impl Model {
                 .collect();
             let mut array = Array::new(events, &self.fingerprints);
             if ticket % 2 == 0 {
-                // Where this fails, it is done again before the array is committed.
+                // Where this fails, it is done again when the array's turn comes.
                 self.log().lookup.look_up(&mut array).unwrap_or_default();
             }
             coming.push_back((array, ticket));
@@ -263,7 +292,14 @@ impl Model {
         let mut unanswered: HashSet<usize> = (0..data.len()).collect();
         loop {
             if random.below(3) == 0 {
-                waiting.extend(coming.pop_front());
+                let Some((mut array, ticket)) = coming.pop_front() else { continue };
+                match self.log().lookup.look_up(&mut array) {
+                    Ok(()) => waiting.push_back((array, ticket)),
+                    Err(error) => {
+                        assert!(unanswered.remove(&ticket), "answered twice");
+                        self.judge(&run.arrays[ticket], &data[ticket], &Err(error), self.shown.len());
+                    }
+                }
                 continue;
             }
             let Opened { committer, keeper, times, .. } = self.log.as_mut().expect("open");
@@ -305,7 +341,8 @@ impl Model {
         if let Ok(found) = self.read() {
             let low_water = self.committer().shelf().low_water();
             let below = self.shown.partition_point(|seen| seen.id <= low_water);
-            assert!(found.iter().map(|(seen, _)| seen).eq(&self.shown[below..]), "readers see something else");
+            assert_eq!(found.seen, self.shown[below..], "readers see something else");
+            self.check_hidden(&found.seen, &found.hidden);
         }
     }
 
@@ -317,18 +354,26 @@ impl Model {
         }
     }
 
-    /// What a reader sees, with the retention clock. Only a machine that has stopped cannot be read.
-    fn read(&mut self) -> Result<Vec<(Seen, u64)>, crate::ReadError> {
-        let mut found = Vec::new();
+    /// What a reader sees. Only a machine that has stopped cannot be read.
+    fn read(&mut self) -> Result<Read, crate::ReadError> {
+        let mut found = Read::default();
+        let mut heads = Vec::new();
         let mut last_sequence = None;
-        let Opened { committer, .. } = self.log.as_ref().expect("open");
+        let Opened { committer, visibility, .. } = self.log.as_ref().expect("open");
         let mut cursor = FileCursor::after(committer.shelf(), HubId::ZERO, Wanted::All).expect("a segment");
         while let Some(step) = cursor.advance()? {
             assert_eq!(step, cursor::Step::Record, "nothing is damaged");
+            let head = cursor.head()?;
+            assert!(last_sequence.is_none_or(|last| head.sequence == last + 1), "a hole in the sequences");
+            last_sequence = Some(head.sequence);
+            heads.push((head.id, head.topics().map(str::to_owned).collect::<Vec<_>>()));
+            if visibility.hides(&head).is_some() {
+                found.hidden.push(head.id);
+                continue;
+            }
             let record = cursor.record()?.expect("whole");
-            assert!(last_sequence.is_none_or(|last| record.sequence == last + 1), "a hole in the sequences");
-            last_sequence = Some(record.sequence);
-            found.push((Seen::new(&record), record.retention_ms()));
+            found.seen.push(Seen::new(&record));
+            found.times.push(record.retention_ms());
         }
         for topic in (0..3).map(|topic| format!("topic {topic}")) {
             let wanted = Wanted::Topics(vec![&topic]);
@@ -337,9 +382,10 @@ impl Model {
             while let Some(head) = cursor.next_head()? {
                 picked.extend(head.topics().any(|bears| bears == topic).then_some(head.id));
             }
-            let bears = found.iter().filter(|(seen, _)| seen.topics.contains(&topic));
-            assert_eq!(picked, bears.map(|(seen, _)| seen.id).collect::<Vec<_>>(), "by the index");
+            let bears = heads.iter().filter(|(_, topics)| topics.contains(&topic));
+            assert_eq!(picked, bears.map(|(id, _)| *id).collect::<Vec<_>>(), "by the index");
         }
+        found.last = heads.last().map(|(id, _)| *id);
         Ok(found)
     }
 
@@ -365,8 +411,10 @@ impl Model {
         self.log = Some(log);
         let low_water = shelf.low_water();
         assert!(low_water >= self.low_water);
-        let (found, times): (Vec<Seen>, Vec<u64>) = self.read().expect("read").into_iter().unzip();
-        assert_eq!(shelf.head(), current.max(found.last().map_or(low_water, |last| last.id)));
+        let Read { seen: found, times, hidden, last } = self.read().expect("read");
+        assert_eq!(shelf.head(), current.max(last.unwrap_or(low_water)));
+        self.settle_erased(&hidden);
+        self.check_hidden(&found, &hidden);
         let below = self.shown.partition_point(|seen| seen.id <= low_water);
         if let Some(synced) = lost {
             assert!(current > self.highest, "ids may come again");
@@ -408,6 +456,7 @@ impl Model {
         self.shown.extend(found);
         self.highest = self.highest.max(self.shown.last().map_or(HubId::ZERO, |last| last.id));
         self.low_water = low_water;
+        self.check_overwritten();
     }
 }
 

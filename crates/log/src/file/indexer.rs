@@ -35,14 +35,21 @@ impl<D: Disk> Indexer<D> {
         let mut segments = self.shelf.segments();
         segments.pop();
         let known: Vec<_> = segments.iter().filter(|segment| segment.has_index_in_memory()).collect();
-        let Some(segment) = known.first().copied().or_else(|| segments.iter().rfind(|s| s.unwritten().is_some()))
-        else {
-            return Ok(false);
+        let absent = segments.iter().rfind(|segment| matches!(segment.unwritten(), Some(Unwritten::Unknown)));
+        let Some(oldest) = known.first() else {
+            return absent.map_or(Ok(false), |segment| self.write(segment).map(|()| true));
         };
-        let written = self.write(segment);
-        if written.is_err() && known.len() > UNWRITTEN_MAX {
-            segment.drop_index();
-            self.shelf.note_indexed();
+        let written = self.write(oldest);
+        if written.is_err() {
+            if known.len() > UNWRITTEN_MAX {
+                oldest.drop_index();
+                self.shelf.note_indexed();
+            } else if known.len() < UNWRITTEN_MAX
+                && let Some(segment) = absent
+            {
+                // Though it cannot be written either: whoever asks has it in memory.
+                self.write(segment)?;
+            }
         }
         written.map(|()| true)
     }
@@ -50,7 +57,7 @@ impl<D: Disk> Indexer<D> {
     /// Makes the index of a sealed segment, unless it is there or cannot be made.
     ///
     /// # Errors
-    /// When the disk fails; then the segment goes without.
+    /// When the disk fails: if it was made of the records, it is kept in memory.
     pub(crate) fn write(&self, segment: &Arc<Segment<D::File>>) -> io::Result<()> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes = match segment.unwritten() {
@@ -61,7 +68,13 @@ impl<D: Disk> Indexer<D> {
             }
             Some(Unwritten::Unknown) => match self.make(segment) {
                 Ok(index) if index.records() == self.shelf.committed_records(segment) => {
-                    write_index(&*self.disk, &segment.indexed(), &index)?
+                    match write_index(&*self.disk, &segment.indexed(), &index) {
+                        Ok(bytes) => bytes,
+                        Err(error) => {
+                            segment.index_is_made(index);
+                            return Err(error);
+                        }
+                    }
                 }
                 // Whoever reads its records meets the damage. Or it was removed meanwhile.
                 Ok(_) => {

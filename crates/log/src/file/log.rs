@@ -13,10 +13,12 @@ use super::lookup::Lookup;
 use super::open::{self, Durability, EpochPlaces, Opened, Opening};
 use super::open_error::OpenError;
 use super::picks::Wanted;
+use super::queue::{Follow, Shared, THREADS, Ticket};
 use super::recovery::Recovery;
-use super::run::{Follow, Run, Shared, THREADS, Ticket};
+use super::run::Run;
 use super::salvage::OnDamage;
 use super::scrub::{Scrub, Scrubbed};
+use super::seekers::{self, Seekers};
 use super::shelf::Shelf;
 use super::sweep::Eraser;
 use super::{look_back, topics};
@@ -27,8 +29,8 @@ use crate::sequencer::Array;
 use crate::tombstones::Tombstone;
 use crate::visibility::Visibility;
 use crate::{
-    AppendError, Clock, Done, Erase, EraseError, Erased, EventLog, Filter, Follower, HubId, LogStats, Met, NewEvent,
-    ReadEnd, ReadError, RecordView, RetentionRules, Standing, TopicSummary,
+    AppendError, Clock, Done, Erase, EraseError, Erased, EventLog, Filter, Follower, HubId, LastMatches, LogStats, Met,
+    NewEvent, ReadEnd, ReadError, RecordView, RetentionRules, Standing, TopicPage,
 };
 
 /// Asking a segment's index counts as reading so many bytes.
@@ -99,6 +101,7 @@ pub struct FileLog<D: Disk = RealDisk> {
     pub(super) shelf: Arc<Shelf<D::File>>,
     epochs: EpochPlaces,
     lookup: Arc<Lookup<D>>,
+    seekers: Seekers,
     pub(super) visibility: Arc<Visibility>,
     eraser: Arc<Eraser<D>>,
     segment_bytes: u64,
@@ -146,7 +149,8 @@ impl<D: Disk> FileLog<D> {
         let shelf = Arc::clone(committer.shelf());
         let shared = Arc::new(Shared::default());
         let no_thread = |source| OpenError::Io { what: "start the log's threads", source };
-        let nudge = Nudge::default();
+        let nudge = lookup.keeper().clone();
+        let seekers = Seekers::start(&shared, &lookup).map_err(no_thread)?;
         let eraser = Arc::clone(keeper.sweep.eraser());
         let keeper = Arc::new(Mutex::new(keeper));
         let keeping =
@@ -181,6 +185,7 @@ impl<D: Disk> FileLog<D> {
             shelf,
             epochs,
             lookup,
+            seekers,
             visibility,
             eraser,
             segment_bytes: config.segment_bytes,
@@ -210,6 +215,11 @@ impl<D: Disk> FileLog<D> {
     #[cfg(test)]
     pub(super) fn shelf(&self) -> &Arc<Shelf<D::File>> {
         &self.shelf
+    }
+
+    #[cfg(test)]
+    pub(super) fn visibility(&self) -> &Visibility {
+        &self.visibility
     }
 
     /// Lets the keeper take its turn now.
@@ -292,28 +302,24 @@ impl Drop for Ending {
 impl<D: Disk> EventLog for FileLog<D> {
     fn append(&self, events: Vec<NewEvent>, done: Done) {
         let mut array = Array::new(events, self.lookup.fingerprints());
-        let fits = check_size(&array, self.segment_bytes);
-        if let Err(error) = fits.and_then(|()| self.lookup.look_up(&mut array)) {
+        if let Err(error) = check_size(&array, self.segment_bytes) {
             return done(Err(error));
         }
+        let is_sought = self.lookup.prepare(&mut array);
         let mut queue = self.shared.queue();
         let bytes = array.bytes_max();
-        let refused = if let Some(reason) = &queue.failure {
-            Some(AppendError::Failed { reason: reason.clone() })
-        } else if queue.is_closed {
-            Some(AppendError::Closed)
-        } else if queue.waiting_bytes > 0 && queue.waiting_bytes + bytes > self.append_queue_bytes {
-            Some(AppendError::Busy)
-        } else {
-            None
-        };
-        if let Some(error) = refused {
+        let is_full = queue.waiting_bytes > 0 && queue.waiting_bytes + bytes > self.append_queue_bytes;
+        if let Some(error) = seekers::refusal(&queue).or(is_full.then_some(AppendError::Busy)) {
             drop(queue);
             return done(Err(error));
         }
         queue.waiting_bytes += bytes;
-        queue.unwritten_bytes += bytes;
-        queue.waiting.push_back((array, Ticket { bytes, done }));
+        let ticket = Ticket { bytes, done };
+        if is_sought {
+            drop(queue);
+            return self.seekers.submit(array, ticket);
+        }
+        queue.push(array, ticket);
         self.shared.call(queue);
     }
 
@@ -374,12 +380,12 @@ impl<D: Disk> EventLog for FileLog<D> {
         cursor::find_publisher_id(&mut cursor, id, filter, &self.visibility)
     }
 
-    fn place_before_last(&self, count: u64, filter: &Filter) -> Result<HubId, ReadError> {
-        look_back::place_before_last(&self.shelf, &self.visibility, count, filter)
+    fn place_before_last(&self, count: u64, filter: &Filter) -> Result<LastMatches, ReadError> {
+        look_back::place_before_last(&self.shelf, &self.visibility, count, filter, look_back::LOOK_BACK_RECORDS_MAX)
     }
 
-    fn topics(&self, after: Option<&str>, limit: usize, filter: &Filter) -> Result<Vec<TopicSummary>, ReadError> {
-        topics::topics(&self.shelf, &self.visibility, after, limit, filter)
+    fn topics(&self, after: Option<&str>, limit: usize, filter: &Filter) -> Result<TopicPage, ReadError> {
+        topics::topics(&self.shelf, &self.visibility, after, limit, filter, topics::TOPIC_LOOKS_MAX)
     }
 
     fn erase(&self, what: &Erase) -> Result<Erased, EraseError> {
@@ -426,6 +432,7 @@ impl<D: Disk> EventLog for FileLog<D> {
     }
 
     fn close(&self) {
+        self.seekers.close();
         self.shared.close();
         let mut threads = self.threads();
         // What a thread itself drops last may be this log.

@@ -1,5 +1,6 @@
 //! What a filter wants of a file log, and where its last matches begin.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::cursor::FileCursor;
@@ -8,13 +9,17 @@ use super::picks::Wanted;
 use super::segment::Segment;
 use super::shelf::Shelf;
 use crate::cursor::{self, RecordCursor};
+use crate::record::Head;
 use crate::visibility::Visibility;
-use crate::{Filter, HubId, ReadError};
+use crate::{Filter, HubId, LastMatches, ReadError};
 
 /// So many records more are looked at each time that fewer than asked for matched.
 const MORE: u64 = 4;
 /// So many records are looked at first, if fewer are asked for.
 const RECORDS_FIRST: u64 = 64;
+/// So many records are looked at in all, where the last matches are sought: what lies before is left out, and that is
+/// said. Who wants more begins with the earliest.
+pub(super) const LOOK_BACK_RECORDS_MAX: u64 = 100_000;
 
 /// The records among which those lie that a filter admits.
 pub(super) fn wanted(filter: &Filter) -> Wanted<'_> {
@@ -24,79 +29,130 @@ pub(super) fn wanted(filter: &Filter) -> Wanted<'_> {
     Wanted::Topics(filter.topics.exact().map(|topic| topic.as_str()).collect())
 }
 
-/// The place after which the last `count` events lie that match, or the low-water mark.
+/// The place after which the last `count` events lie that match, or the low-water mark; a later one where more than
+/// `records_max` records would have to be looked at.
 pub(super) fn place_before_last<F: DiskFile>(
     shelf: &Shelf<F>,
     visibility: &Visibility,
     count: u64,
     filter: &Filter,
-) -> Result<HubId, ReadError> {
-    let mut left = count;
-    if left == 0 {
-        return Ok(shelf.head());
+    records_max: u64,
+) -> Result<LastMatches, ReadError> {
+    let whole = |place| LastMatches { place, is_cut: false };
+    // What is behind it was looked at.
+    let mut looked_from = shelf.head();
+    if count == 0 {
+        return Ok(whole(looked_from));
     }
+    let mut back = Back { shelf, visibility, filter, left: count, records_left: records_max };
     for segment in shelf.segments().into_iter().rev() {
-        match in_segment(shelf, &segment, left, filter, visibility)? {
-            Found::Place(place) => return Ok(place),
-            Found::Fewer(matches) => left -= matches,
+        match back.in_segment(&segment, looked_from)? {
+            Found::Place(place) => return Ok(whole(place)),
+            Found::Cut(place) => return Ok(LastMatches { place, is_cut: true }),
+            Found::Fewer => looked_from = segment.header.before.id,
         }
     }
-    Ok(shelf.low_water())
+    Ok(whole(shelf.low_water()))
 }
 
 /// What a segment says of its last matches.
 enum Found {
     /// The place before the one that was asked for.
     Place(HubId),
-    /// It has only so many.
-    Fewer(u64),
+    /// Enough was looked at, back to this place.
+    Cut(HubId),
+    /// It has fewer.
+    Fewer,
 }
 
-/// Looks at the last records of a segment that are wanted, and at more and more of them until enough match.
-fn in_segment<F: DiskFile>(
-    shelf: &Shelf<F>,
-    segment: &Arc<Segment<F>>,
+/// A look back for matches.
+struct Back<'a, F> {
+    shelf: &'a Shelf<F>,
+    visibility: &'a Visibility,
+    filter: &'a Filter,
+    /// How many are still to be found.
     left: u64,
-    filter: &Filter,
-    visibility: &Visibility,
-) -> Result<Found, ReadError> {
-    let mut look_at = left.max(RECORDS_FIRST);
-    loop {
-        let from = FileCursor::record_before_last(shelf, segment, &wanted(filter), look_at);
-        let cursor = || FileCursor::of_segment_from(shelf, Arc::clone(segment), wanted(filter), from);
-        let matches = cursor::count(&mut cursor(), filter, visibility)?;
-        if matches >= left {
-            return before_match(shelf, segment, &mut cursor(), matches - left, filter, visibility).map(Found::Place);
+    records_left: u64,
+}
+
+impl<F: DiskFile> Back<'_, F> {
+    /// Looks at the last records of a segment that are wanted, and at more and more before them until enough match.
+    /// Behind its end, `end_place`, all was looked at.
+    fn in_segment(&mut self, segment: &Arc<Segment<F>>, end_place: HubId) -> Result<Found, ReadError> {
+        let topics = self.filter.topics.exact().count().max(1) as u64;
+        let mut look_at = self.left.max(RECORDS_FIRST);
+        let mut asked = 0;
+        let mut end = None;
+        loop {
+            let cut = |end: Option<u32>| end.map_or(Ok(end_place), |end| self.place_before(segment, end));
+            // Of each topic so many.
+            look_at = look_at.min(asked + self.records_left / topics);
+            if look_at == asked {
+                return cut(end).map(Found::Cut);
+            }
+            asked = look_at;
+            let from = FileCursor::record_before_last(self.shelf, segment, &wanted(self.filter), look_at);
+            let (matches, records) = self.count(segment, from..end.unwrap_or(u32::MAX))?;
+            let Some(matches) = matches else { return cut(end).map(Found::Cut) };
+            if matches >= self.left {
+                return self.before_match(segment, from, matches - self.left).map(Found::Place);
+            }
+            self.left -= matches;
+            self.records_left -= records;
+            if from == 0 {
+                return Ok(Found::Fewer);
+            }
+            end = Some(from);
+            look_at = look_at.saturating_mul(MORE);
         }
-        if from == 0 {
-            return Ok(Found::Fewer(matches));
+    }
+
+    /// How many records of a stretch match, and how many were looked at. No matches are told if those are too many.
+    fn count(&self, segment: &Arc<Segment<F>>, stretch: Range<u32>) -> Result<(Option<u64>, u64), ReadError> {
+        let (mut matches, mut records) = (0, 0);
+        let mut cursor = self.walk(segment, stretch.start);
+        while let Some(head) = cursor.next_head()? {
+            if number(segment, &head) >= stretch.end {
+                break;
+            }
+            if records == self.records_left {
+                return Ok((None, records));
+            }
+            records += 1;
+            matches += u64::from(cursor::is_seen(&head, self.filter, self.visibility));
         }
-        look_at = look_at.saturating_mul(MORE);
+        Ok((Some(matches), records))
+    }
+
+    /// The place before the match that `skip` others precede, from a record on.
+    fn before_match(&self, segment: &Arc<Segment<F>>, from: u32, skip: u64) -> Result<HubId, ReadError> {
+        let mut skipped = 0;
+        let mut cursor = self.walk(segment, from);
+        while let Some(head) = cursor.next_head()? {
+            if !cursor::is_seen(&head, self.filter, self.visibility) {
+                continue;
+            }
+            if skipped == skip {
+                return self.place_before(segment, number(segment, &head));
+            }
+            skipped += 1;
+        }
+        Ok(segment.header.before.id)
+    }
+
+    /// The place of the record before the one with this number, or the place before the segment.
+    fn place_before(&self, segment: &Arc<Segment<F>>, record: u32) -> Result<HubId, ReadError> {
+        let Some(before) = record.checked_sub(1) else { return Ok(segment.header.before.id) };
+        let mut cursor = FileCursor::of_segment_from(self.shelf, Arc::clone(segment), Wanted::All, before);
+        Ok(cursor.next_head()?.map_or(segment.header.before.id, |head| head.id))
+    }
+
+    fn walk(&self, segment: &Arc<Segment<F>>, from: u32) -> FileCursor<'_, F> {
+        FileCursor::of_segment_from(self.shelf, Arc::clone(segment), wanted(self.filter), from)
     }
 }
 
-/// The record before the match that `skip` others precede, or the place before the segment.
-fn before_match<F: DiskFile>(
-    shelf: &Shelf<F>,
-    segment: &Arc<Segment<F>>,
-    cursor: &mut FileCursor<'_, F>,
-    skip: u64,
-    filter: &Filter,
-    visibility: &Visibility,
-) -> Result<HubId, ReadError> {
-    let mut skipped = 0;
-    while let Some(head) = cursor.next_head()? {
-        if !cursor::is_seen(&head, filter, visibility) {
-            continue;
-        }
-        if skipped < skip {
-            skipped += 1;
-            continue;
-        }
-        let number = head.sequence.checked_sub(segment.header.first_sequence + 1);
-        let Some(before) = number.and_then(|number| u32::try_from(number).ok()) else { break };
-        let mut cursor = FileCursor::of_segment_from(shelf, Arc::clone(segment), Wanted::All, before);
-        return Ok(cursor.next_head()?.map_or(segment.header.before.id, |head| head.id));
-    }
-    Ok(segment.header.before.id)
+/// The number of a record in its segment.
+fn number<F>(segment: &Segment<F>, head: &Head<'_>) -> u32 {
+    u32::try_from(head.sequence.saturating_sub(segment.header.first_sequence)).unwrap_or(u32::MAX)
 }

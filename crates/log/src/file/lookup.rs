@@ -1,68 +1,95 @@
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::cursor::FileCursor;
 use super::disk::Disk;
-use super::indexer::Indexer;
 use super::picks::Wanted;
-use super::segment::Segment;
+use super::segment::{Segment, Unwritten};
 use super::shelf::Shelf;
+use crate::background::Nudge;
 use crate::cursor::RecordCursor;
-use crate::idempotence::{Entry, Fingerprint, Fingerprints};
+use crate::holds::Holds;
+use crate::idempotence::{Entry, Fingerprints};
 use crate::sequencer::{Array, Encoded};
 use crate::times::Times;
 use crate::visibility::Visibility;
-use crate::{AppendError, ReadError};
+use crate::{AppendError, HubId, ReadError};
 
-/// Finds what was published before, in the segments whose publications nobody remembers: by their index files,
-/// then in the records.
+/// Finds what was published before, in the segments whose publications nobody remembers: by their indexes, then
+/// in the records.
 pub(crate) struct Lookup<D: Disk> {
     shelf: Arc<Shelf<D::File>>,
-    indexer: Arc<Indexer<D>>,
     fingerprints: Fingerprints,
     times: Arc<Times>,
     visibility: Arc<Visibility>,
     window_ms: u64,
+    holds: Arc<Holds>,
+    /// Calls the keeper, which makes indexes that are not there.
+    keeper: Nudge,
 }
 
 impl<D: Disk> Lookup<D> {
     pub(crate) fn new(
         shelf: Arc<Shelf<D::File>>,
-        indexer: Arc<Indexer<D>>,
         fingerprints: Fingerprints,
         times: Arc<Times>,
         visibility: Arc<Visibility>,
         window_ms: u64,
     ) -> Lookup<D> {
-        Lookup { shelf, indexer, fingerprints, times, visibility, window_ms }
+        let (holds, keeper) = (Arc::default(), Nudge::default());
+        Lookup { shelf, fingerprints, times, visibility, window_ms, holds, keeper }
     }
 
     pub(crate) fn fingerprints(&self) -> &Fingerprints {
         &self.fingerprints
     }
 
-    /// Notes for each event of an array what was published before under its key. It reads from disk.
+    /// What calls the keeper.
+    pub(crate) fn keeper(&self) -> &Nudge {
+        &self.keeper
+    }
+
+    /// The place up to which publications may be forgotten: whoever comes from now on looks for them.
+    pub(crate) fn forgettable(&self) -> HubId {
+        self.holds.allow(|| self.shelf.indexed())
+    }
+
+    /// Lets everything be remembered that is published from now on, until the array is sequenced. Whether there is
+    /// something to be looked for before that, which may read from disk ([`Lookup::look_up`]).
+    pub(crate) fn prepare(&self, array: &mut Array) -> bool {
+        if !array.has_publications() {
+            return false;
+        }
+        let hold = array.hold.insert(self.holds.take(|| self.shelf.indexed()));
+        !self.segments(hold.place()).is_empty()
+    }
+
+    /// Notes for each event of an array what was published before under its key. It reads from disk. It makes no index
+    /// that is not there: it has the keeper make it, and walks over the segment.
     ///
     /// # Errors
     /// When the disk fails: then it is not known.
     pub(crate) fn look_up(&self, array: &mut Array) -> Result<(), AppendError> {
-        // Asked first: what is indexed later is still remembered, or is looked for again.
-        let through = self.shelf.indexed();
-        // What was found before may have been published anew since.
-        array.publications().for_each(|event| event.earlier = None);
-        if array.publications().next().is_some() {
-            let unread = |error: ReadError| AppendError::Unread { reason: error.to_string() };
-            for segment in self.segments(through) {
-                for event in array.publications().filter(|event| event.earlier.is_none()) {
-                    event.earlier = self.find(&segment, event).map_err(unread)?;
-                }
-            }
+        if array.hold.is_none() && !self.prepare(array) {
+            return Ok(());
         }
-        array.looked_up_to = through;
+        let through = array.hold.as_ref().map_or(HubId::ZERO, |hold| hold.place());
+        for segment in self.segments(through) {
+            let looked = if segment.index().is_some() {
+                self.ask(&segment, array)
+            } else {
+                if matches!(segment.unwritten(), Some(Unwritten::Unknown)) {
+                    self.keeper.call();
+                }
+                self.walk(&segment, array)
+            };
+            looked.map_err(|error| AppendError::Unread { reason: error.to_string() })?;
+        }
         Ok(())
     }
 
     /// The segments that end at or below a place and hold something of the window, newest first.
-    fn segments(&self, through: crate::HubId) -> Vec<Arc<Segment<D::File>>> {
+    fn segments(&self, through: HubId) -> Vec<Arc<Segment<D::File>>> {
         let now_ms = self.times.moment().retention_ms;
         let is_live = |time_ms: u64| now_ms.saturating_sub(time_ms) < self.window_ms;
         let segments = self.shelf.segments();
@@ -72,42 +99,64 @@ impl<D: Disk> Lookup<D> {
         looked_for.map(|(segment, _)| Arc::clone(segment)).collect()
     }
 
-    /// The newest event of a segment with the key of this one.
-    fn find(&self, segment: &Arc<Segment<D::File>>, event: &Encoded) -> Result<Option<Entry>, ReadError> {
-        let Some((id, topic)) = event.draft.publication() else { return Ok(None) };
-        if segment.index().is_none() {
-            // Where it cannot be written, the records are walked over.
-            drop(self.indexer.write(segment));
-        }
-        let wanted = Wanted::Publication { id, topic };
-        let mut cursor = FileCursor::of_segment(&self.shelf, Arc::clone(segment), wanted);
-        let mut newest = None;
-        loop {
-            match self.next(&mut cursor, event.fingerprint) {
-                Ok(Some(found)) => newest = found.or(newest),
-                Ok(None) => return Ok(newest),
-                Err(error) => return Err(error),
+    /// Looks in a segment for each event of an array that was not found yet, by the index.
+    fn ask(&self, segment: &Arc<Segment<D::File>>, array: &mut Array) -> Result<(), ReadError> {
+        for event in not_found(array) {
+            let (Some(fingerprint), Some((id, topic))) = (event.fingerprint, event.draft.publication()) else {
+                continue;
+            };
+            let wanted = Wanted::Publication { id, topic };
+            let mut cursor = FileCursor::of_segment(&self.shelf, Arc::clone(segment), wanted);
+            let mut newest = None;
+            while let Some(found) = self.next(&mut cursor, |key| key == fingerprint.key)? {
+                newest = Some(found.1);
             }
+            event.earlier = newest;
         }
+        Ok(())
     }
 
-    /// Whether the next record is the one. `None` at the end.
+    /// Looks in a segment for all events of an array at once, from record to record.
+    fn walk(&self, segment: &Arc<Segment<D::File>>, array: &mut Array) -> Result<(), ReadError> {
+        let keys = not_found(array).filter_map(|event| event.fingerprint).map(|fingerprint| (fingerprint.key, None));
+        let mut newest: HashMap<u128, Option<Entry>> = keys.collect();
+        if newest.is_empty() {
+            return Ok(());
+        }
+        let mut cursor = FileCursor::of_segment(&self.shelf, Arc::clone(segment), Wanted::All);
+        while let Some((key, found)) = self.next(&mut cursor, |key| newest.contains_key(&key))? {
+            newest.insert(key, Some(found));
+        }
+        for event in not_found(array) {
+            event.earlier = event.fingerprint.and_then(|fingerprint| newest.get(&fingerprint.key).copied().flatten());
+        }
+        Ok(())
+    }
+
+    /// The next record whose key is wanted, with it. `None` at the end.
     fn next(
         &self,
         cursor: &mut FileCursor<'_, D::File>,
-        wanted: Option<Fingerprint>,
-    ) -> Result<Option<Option<Entry>>, ReadError> {
-        let Some(head) = cursor.next_head()? else { return Ok(None) };
-        let key = self.fingerprints.key_of(&head);
-        // What was erased is published anew.
-        let is_erased = self.visibility.has_erased(head.id, head.topics());
-        if is_erased || key.is_none() || key != wanted.map(|wanted| wanted.key) {
-            return Ok(Some(None));
+        is_wanted: impl Fn(u128) -> bool,
+    ) -> Result<Option<(u128, Entry)>, ReadError> {
+        while let Some(head) = cursor.next_head()? {
+            let Some(key) = self.fingerprints.key_of(&head).filter(|&key| is_wanted(key)) else { continue };
+            // What was erased is published anew.
+            if self.visibility.has_erased(head.id, head.topics()) {
+                continue;
+            }
+            // Of a record that cannot be read nobody knows what it said: it is as gone.
+            let Some(record) = cursor.record()? else { continue };
+            if let Some(found) = self.fingerprints.of_record(&record) {
+                let entry = Entry { id: record.id, content: found.content, time_ms: record.retention_ms() };
+                return Ok(Some((key, entry)));
+            }
         }
-        // Of a record that cannot be read nobody knows what it said: it is as gone.
-        let Some(record) = cursor.record()? else { return Ok(Some(None)) };
-        let (id, time_ms) = (record.id, record.retention_ms());
-        let found = self.fingerprints.of_record(&record);
-        Ok(Some(found.map(|found| Entry { id, content: found.content, time_ms })))
+        Ok(None)
     }
+}
+
+/// The events that can have been published before, and were not found yet.
+fn not_found(array: &mut Array) -> impl Iterator<Item = &mut Encoded> {
+    array.publications().filter(|event| event.earlier.is_none())
 }

@@ -25,16 +25,19 @@ mod log;
 mod look_back;
 mod lookup;
 mod manifest;
+mod missing;
 mod note;
 mod open;
 mod open_error;
 mod picks;
+mod queue;
 mod recovery;
 mod reserve;
 mod run;
 mod salvage;
 mod scrub;
 mod search;
+mod seekers;
 mod segment;
 mod segments;
 mod shelf;
@@ -44,6 +47,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 mod tombstone_file;
+mod tombstones_fuzzed;
 mod topics;
 mod view;
 
@@ -67,6 +71,8 @@ pub use open_error::OpenError;
 pub use recovery::Recovery;
 pub use salvage::{Between, OnDamage, Salvaged};
 pub use sim_disk::{Outage, SimDisk, SimFile, SimLock};
+#[doc(hidden)]
+pub use tombstones_fuzzed::fuzz_tombstones;
 pub use view::{
     DAMAGES_LISTED_MAX, EpochInfo, Finding, Inspection, LogView, SegmentInfo, Usage, Verification, ViewError,
 };

@@ -111,7 +111,7 @@ pub(crate) fn open<D: Disk, T>(
     let window_ms = opening.window_ms;
     let (age_ms, retention_ms) = (opening.retention.age_ms, times.moment().retention_ms);
     let known = Arc::clone(&visibility);
-    let lookup = Arc::new(Lookup::new(shelf, indexer, fingerprints.clone(), Arc::clone(&times), known, window_ms));
+    let lookup = Arc::new(Lookup::new(shelf, fingerprints.clone(), Arc::clone(&times), known, window_ms));
     let known = Arc::clone(&visibility);
     let committer = Committer::open(segments, window_ms, Arc::clone(&lookup), known, age_ms, retention_ms)?;
     recovery.idempotence_entries = committer.sequencer().idempotence.len() as u64;

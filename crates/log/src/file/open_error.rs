@@ -66,6 +66,17 @@ pub enum OpenError {
         /// The segment that should follow it.
         file: String,
     },
+    /// The newest segments are missing.
+    #[error(
+        "{file}, the segment behind {last}, is missing: put it back from a copy, or start with --salvage, which goes \
+         on without it and says what is gone"
+    )]
+    MissingNewest {
+        /// The segment that is missing.
+        file: String,
+        /// The newest one that is there.
+        last: String,
+    },
     /// There is no segment at all.
     #[error(
         "the log has a manifest and no segments: put them back from a copy, or move the manifest away to begin a \

@@ -12,6 +12,7 @@ use super::layout::{
     segment_name,
 };
 use super::manifest::{BadManifest, MANIFEST, MANIFEST_FORMAT, Manifest, State};
+use super::missing::Missing;
 use super::open::Opening;
 use super::open_error::OpenError;
 use super::salvage::{self, OnDamage, Salvaged};
@@ -254,6 +255,10 @@ fn recover<D: Disk>(
         }
         let has_index = indexes.contains(&header.first_sequence);
         sealed.push_back(Arc::new(Segment::sealed(header, next.before.length, Arc::clone(&files), has_index)));
+    }
+    let missing = Missing::behind(&*disk, &manifest.log_id, last.header.first_sequence, indexes);
+    if let Some(Missing { file, .. }) = missing.map_err(io_error("read an index"))? {
+        return Err(OpenError::MissingNewest { file, last: last.name });
     }
     let file = Arc::new(disk.open(&last.name).map_err(io_error("open the last segment"))?);
     let active = Arc::new(Segment::open(last.header, Arc::clone(&file), Arc::clone(&files)));

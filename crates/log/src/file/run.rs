@@ -1,155 +1,24 @@
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use super::ahead::Ahead;
 use super::batch::Finished;
 use super::committer::Committer;
 use super::cursor::{FileCursor, Stretch};
-use super::disk::{Disk, DiskLock};
+use super::disk::{Disk, DiskFile, DiskLock};
 use super::group::Group;
+use super::picks::Wanted;
+use super::queue::{Follow, Forget, Queue, Shared, Ticket};
+use super::shelf::Shelf;
 use crate::background::Nudge;
+use crate::cursor::RecordCursor;
 use crate::expiry::Expiry;
 use crate::sequencer::Array;
 use crate::times::Times;
 use crate::visibility::Visibility;
-use crate::{AppendError, Done, Follower, HubId, LogStats};
-
-/// Threads that commit: one writes while the other one syncs.
-pub(super) const THREADS: usize = 2;
-/// With less than this waiting, in bytes, nobody is woken to write it while the other thread syncs and shows: that would
-/// take longer than to write it afterwards.
-const WRITE_AHEAD_BYTES: usize = 64 * 1024;
-
-/// What the committing threads share with the others.
-#[derive(Default)]
-pub(super) struct Shared {
-    queue: Mutex<Queue>,
-    /// There is something to do for a committing thread.
-    news: Condvar,
-    stats: Mutex<LogStats>,
-}
-
-#[derive(Default)]
-pub(super) struct Queue {
-    pub(super) waiting: VecDeque<(Array, Ticket)>,
-    /// Of what waits and of what is being committed.
-    pub(super) waiting_bytes: usize,
-    /// Of what waits here.
-    pub(super) unwritten_bytes: usize,
-    pub(super) follow: Option<Follow>,
-    /// What the follower is to forget, in order.
-    forget: Vec<Forget>,
-    /// Whether what is due without publishers is to be looked for.
-    pub(super) tends: bool,
-    pub(super) is_closed: bool,
-    /// Whether publishers are refused until the disk works again.
-    pub(super) is_in_trouble: bool,
-    /// Why nothing is taken any more: a thread has panicked.
-    pub(super) failure: Option<String>,
-    /// Threads that will look here again before they wait, sync or show: nobody has to be called.
-    attending: usize,
-    /// Threads that sync or show, and will look here again after that.
-    busy: usize,
-    /// Threads that have ended.
-    ended: usize,
-}
-
-impl Queue {
-    fn has_work(&self) -> bool {
-        !self.waiting.is_empty() || self.follow.is_some() || !self.forget.is_empty() || self.tends
-    }
-
-    /// Whether what there is to do is done by somebody who looks here soon.
-    fn is_attended(&self) -> bool {
-        let is_small = self.unwritten_bytes < WRITE_AHEAD_BYTES;
-        let is_urgent = self.follow.is_some() || !self.forget.is_empty() || self.tends;
-        self.attending > 0 || self.busy > 0 && is_small && !is_urgent
-    }
-
-    /// Takes nothing any more.
-    fn fail(&mut self) {
-        self.failure.get_or_insert_with(|| "the log's thread panicked".to_owned());
-    }
-
-    /// Whether nobody is left to commit.
-    pub(super) fn has_ended(&self) -> bool {
-        self.failure.is_some() || self.ended == THREADS
-    }
-}
-
-/// Who waits for an array.
-pub(super) struct Ticket {
-    pub(super) bytes: usize,
-    pub(super) done: Done,
-}
-
-/// Who wants to follow, and waits until it does.
-pub(super) struct Follow {
-    pub(super) follower: Box<dyn Follower>,
-    pub(super) begun: mpsc::SyncSender<()>,
-}
-
-/// What a follower is to forget.
-enum Forget {
-    /// What was erased. Who waits is told.
-    Erased { topic: Option<Box<str>>, through: HubId, forgotten: mpsc::SyncSender<()> },
-    /// What rules hide by now.
-    Expired,
-}
-
-impl Shared {
-    /// Lets the follower forget, and waits until it has; false if there is no thread that could.
-    pub(super) fn forget_erased(&self, topic: Option<Box<str>>, through: HubId) -> bool {
-        let (forgotten, has_forgotten) = mpsc::sync_channel(1);
-        let mut queue = self.queue();
-        if queue.has_ended() {
-            return false;
-        }
-        queue.forget.push(Forget::Erased { topic, through, forgotten });
-        self.call(queue);
-        has_forgotten.recv().is_ok()
-    }
-
-    /// Lets the follower forget what rules hide by now.
-    pub(super) fn forget_expired(&self) {
-        let mut queue = self.queue();
-        queue.forget.push(Forget::Expired);
-        self.call(queue);
-    }
-
-    pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Tells a committing thread that there is something in the queue, unless one will see it anyway. To wake
-    /// the other one as well would cost more than it can take over.
-    pub(super) fn call(&self, queue: MutexGuard<'_, Queue>) {
-        let is_attended = queue.is_attended();
-        drop(queue);
-        if !is_attended {
-            self.news.notify_one();
-        }
-    }
-
-    pub(super) fn stats(&self) -> MutexGuard<'_, LogStats> {
-        self.stats.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Lets a committing thread look for what is due without publishers.
-    pub(super) fn tend(&self) {
-        let mut queue = self.queue();
-        queue.tends = true;
-        self.call(queue);
-    }
-
-    /// Takes no more, once what waits is done.
-    pub(super) fn close(&self) {
-        self.queue().is_closed = true;
-        self.news.notify_all();
-    }
-}
+use crate::{AppendError, Follower, HubId};
 
 /// What the committing threads do, in turns: whoever has the state takes what waits and writes it; syncing needs no
 /// state, so that meanwhile the other one writes. Groups are shown in the order in which they were written, since a
@@ -219,7 +88,7 @@ impl<D: Disk> Run<D> {
             queue.attending += 1;
             drop(queue);
             self.work();
-            self.look_away();
+            self.shared.look_away();
         }
     }
 
@@ -227,34 +96,6 @@ impl<D: Disk> Run<D> {
     pub(super) fn close(&self) -> bool {
         let is_well = self.shared.queue().failure.is_none();
         is_well && self.state().is_some_and(|mut state| state.committer.close())
-    }
-
-    /// Leaves the queue to the other thread.
-    fn look_away(&self) {
-        let mut queue = self.shared.queue();
-        queue.attending -= 1;
-        self.call_for_rest(queue);
-    }
-
-    /// Leaves what is much or urgent to the other thread, to sync and show.
-    fn get_busy(&self) {
-        let mut queue = self.shared.queue();
-        queue.attending -= 1;
-        queue.busy += 1;
-        self.call_for_rest(queue);
-    }
-
-    /// Looks to the queue again after that.
-    fn look_back(&self) {
-        let mut queue = self.shared.queue();
-        queue.attending += 1;
-        queue.busy -= 1;
-    }
-
-    fn call_for_rest(&self, queue: MutexGuard<'_, Queue>) {
-        if queue.has_work() {
-            self.shared.call(queue);
-        }
     }
 
     /// Commits until nothing waits, or the other thread does it.
@@ -274,14 +115,14 @@ impl<D: Disk> Run<D> {
             let Some(sync) = state.committer.begin_sync() else { return };
             state.is_syncing = true;
             drop(state);
-            self.get_busy();
+            self.shared.get_busy();
             let begun = self.times.clock().monotonic();
             let synced = sync.run();
             let took = self.times.clock().monotonic().saturating_sub(begun);
             if sync.segment.is_some() && synced.is_ok() {
                 self.shared.stats().syncs.add(took);
             }
-            let Some(again) = self.state() else { return self.look_back() };
+            let Some(again) = self.state() else { return self.shared.look_back() };
             state = again;
             state.is_syncing = false;
             let finished = state.committer.finish(synced, &self.times.moment());
@@ -292,7 +133,7 @@ impl<D: Disk> Run<D> {
             let Ok(follower) = follower else {
                 // It has panicked, in the other thread. What is committed can no longer be shown.
                 self.shared.queue().fail();
-                self.look_back();
+                self.shared.look_back();
                 finished.answers.into_iter().for_each(|(ticket, _)| (ticket.done)(Err(AppendError::Unknown)));
                 return;
             };
@@ -385,7 +226,7 @@ impl<D: Disk> Run<D> {
         queue.waiting_bytes -= answers.iter().map(|(ticket, _)| ticket.bytes).sum::<usize>();
         drop(queue);
         // Those who are answered now may publish again.
-        self.look_back();
+        self.shared.look_back();
         for (Ticket { done, .. }, answer) in answers {
             done(answer);
         }
@@ -393,11 +234,18 @@ impl<D: Disk> Run<D> {
     }
 
     /// Gives a new follower the newest records of the last segment, whole groups, and from then
-    /// on what is committed. It begins behind what is damaged: who reads the log is told of that.
+    /// on what is committed. It begins behind what is damaged: who reads the log is told of that. Of an epoch that is
+    /// over it is given nothing: who is told a place of that comes back with it and gets a gap.
     fn begin(&self, committer: &mut Committer<D, Ticket>, mut follower: Box<dyn Follower>) {
         let Ok(mut following) = self.follower.lock() else { return };
         let shelf = Arc::clone(committer.shelf());
-        let Some(segment) = shelf.find(shelf.head()) else { return };
+        let head = shelf.head();
+        if !is_record(&shelf, head) {
+            follower.begin(head);
+            following.follower = Some(follower);
+            return;
+        }
+        let Some(segment) = shelf.find(head) else { return };
         let mark = segment.mark_before_last(self.tail_bytes);
         follower.begin(mark.after);
         let mut cursor = FileCursor::of_segment_after(&shelf, segment, mark);
@@ -453,6 +301,12 @@ impl<D: Disk> Run<D> {
     fn state(&self) -> Option<MutexGuard<'_, State<D>>> {
         self.state.lock().ok()
     }
+}
+
+/// Whether a place is a record's id: the first place of an epoch is not. What cannot be read may be one.
+fn is_record<F: DiskFile>(shelf: &Shelf<F>, place: HubId) -> bool {
+    let walk = place.before().and_then(|before| FileCursor::after(shelf, before, Wanted::All));
+    walk.is_some_and(|mut cursor| !matches!(cursor.advance(), Ok(None)))
 }
 
 /// Nobody is left waiting for a thread that has ended, or panicked.

@@ -21,6 +21,8 @@ pub(crate) struct Segment<F> {
     /// Open as long as the segment is written to.
     writing: Mutex<Option<Arc<F>>>,
     committed: AtomicU64,
+    /// Locked by whoever writes where something lies that is committed.
+    rewriting: Mutex<()>,
     marks: Mutex<Vec<Mark>>,
     index: Mutex<IndexState>,
     /// How long its index file is, as far as it is known; 0 if there is none.
@@ -79,6 +81,7 @@ impl<F> Segment<F> {
             files,
             writing: Mutex::new(None),
             committed: AtomicU64::new(committed.min(header.file_bytes)),
+            rewriting: Mutex::new(()),
             marks: Mutex::new(Vec::new()),
             index: Mutex::new(if has_index { IndexState::InFile } else { IndexState::Absent }),
             index_bytes: AtomicU64::new(0),
@@ -99,6 +102,12 @@ impl<F> Segment<F> {
 
     pub(super) fn set_committed(&self, committed: u64) {
         self.committed.store(committed, Ordering::Release);
+    }
+
+    /// Lets nobody else write where something lies that is committed: who writes once more what it has read would
+    /// bring back what another overwrites meanwhile.
+    pub(crate) fn rewriting(&self) -> MutexGuard<'_, ()> {
+        self.rewriting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Its file, which is opened if it is not at hand.
@@ -155,6 +164,11 @@ impl<F> Segment<F> {
     /// What its index's file takes on disk, in bytes.
     pub(crate) fn index_bytes(&self) -> u64 {
         self.index_bytes.load(Ordering::Acquire)
+    }
+
+    /// Goes by an index in memory from now on, which was made of its records.
+    pub(crate) fn index_is_made(&self, index: OpenIndex) {
+        self.set_index(IndexState::InMemory(Arc::new(RwLock::new(index))));
     }
 
     /// There is no index from now on, until it is made again.

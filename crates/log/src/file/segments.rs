@@ -62,6 +62,8 @@ pub(crate) struct Segments<D: Disk> {
     active: Arc<Segment<D::File>>,
     /// How far the active segment is written.
     written: End,
+    /// Behind this byte, nothing was ever written to the active segment.
+    touched: u64,
     /// How far it is shown.
     shown: End,
     /// How far it is known to be durable.
@@ -92,6 +94,7 @@ impl<D: Disk> Segments<D> {
             shelf,
             active,
             written: end,
+            touched: end.position,
             shown: end,
             durable: end,
             has_lost_sync: false,
@@ -180,6 +183,7 @@ impl<D: Disk> Segments<D> {
         debug_assert_eq!(group.first_sequence(), self.written.sequence + 1);
         let before = self.written;
         let (bytes, crc) = group.seal(&self.shelf.log_id, before.predecessor, self.durable.sequence);
+        self.touched = self.touched.max(before.position + bytes.len() as u64);
         self.active.file()?.write_at(bytes, before.position)?;
         self.written = End {
             position: before.position + bytes.len() as u64,
@@ -243,11 +247,23 @@ impl<D: Disk> Segments<D> {
         };
         let file = Arc::new(create_segment(&*self.disk, new, &header)?);
         let segment = Arc::new(Segment::open(header, file, Arc::clone(&self.shelf.files)));
+        self.erase_abandoned();
         self.shelf.push(Arc::clone(&segment));
         self.active = segment;
         let end = End { position: SEGMENT_HEADER as u64, predecessor: 0, ..self.shown };
         (self.written, self.shown, self.durable, self.first_ms) = (end, end, end, None);
+        self.touched = end.position;
         Ok(())
+    }
+
+    /// Overwrites what was written behind the end of the active segment, which was never shown. The next segment says
+    /// where that end is, and this is for the case that it is lost: on a disk that does not take it, that is all.
+    fn erase_abandoned(&self) {
+        let (end, touched) = (self.shown.position, self.touched);
+        // One that holds nothing is replaced as a whole.
+        if touched > end && end > SEGMENT_HEADER as u64 {
+            drop(self.active.file().and_then(|file| write_zeros(&*file, end, touched).and_then(|()| file.sync())));
+        }
     }
 
     /// Makes durable what is shown and is not: that is something with [`Durability::Os`] alone.
@@ -260,6 +276,7 @@ impl<D: Disk> Segments<D> {
         }
         if self.has_lost_sync {
             // The system may take for written what is not. Written once more, it is synced once more.
+            let _rewriting = self.active.rewriting();
             rewrite(&*self.active.file()?, self.durable.position, self.shown.position)?;
         }
         self.has_lost_sync = true;

@@ -170,7 +170,9 @@ impl<F> Shelf<F> {
     /// Moves that place to where the first segment begins whose index is in memory.
     pub(crate) fn note_indexed(&self) {
         let mut inner = self.write();
-        let first = inner.segments.iter().find(|segment| segment.has_index_in_memory());
+        // Below that place are those whose index was lost and made again, and could not be written.
+        let mut above = inner.segments.iter().filter(|segment| segment.header.before.id >= inner.indexed);
+        let first = above.find(|segment| segment.has_index_in_memory());
         inner.indexed = inner.indexed.max(first.map_or(HubId::ZERO, |first| first.header.before.id));
     }
 

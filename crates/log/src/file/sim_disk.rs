@@ -1,10 +1,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::disk::{Disk, DiskFile, DiskLock, Holder};
-use super::sim_faults::{Fault, Faults, Random};
+use super::sim_faults::{Fault, Faults, Meanwhile, Random};
 
 /// What survives together when a write is torn by a power cut, in bytes.
 const SECTOR: usize = 512;
@@ -35,6 +36,8 @@ pub enum Outage {
 pub struct SimFile {
     disk: SimDisk,
     inode: usize,
+    /// How many of the file's failures this handle was told of, or came after.
+    told: AtomicU64,
 }
 
 /// The lock of a [`SimDisk`].
@@ -62,6 +65,8 @@ struct Inode {
     current: Vec<u8>,
     durable: Vec<u8>,
     unsynced: Vec<Change>,
+    /// Syncs that have failed. Each handle is told of it once.
+    failures: u64,
     /// Where nothing can be read until it is written anew.
     bad: Vec<Range<usize>>,
 }
@@ -124,6 +129,11 @@ impl SimDisk {
     /// Lets everything fail that would change something, as on a file system that is mounted for reading only.
     pub fn set_read_only(&self, is_read_only: bool) {
         self.locked_state().faults.is_read_only = is_read_only;
+    }
+
+    /// Does something between the next call of a write and the write itself, as another thread may.
+    pub fn before_next_write(&self, meanwhile: impl FnOnce() + Send + 'static) {
+        self.locked_state().faults.meanwhile = Meanwhile(Some(Box::new(meanwhile)));
     }
 
     /// How many bytes all files may take together; without limit at first.
@@ -304,8 +314,10 @@ impl Disk for SimDisk {
     }
 
     fn open(&self, name: &str) -> io::Result<SimFile> {
-        let inode = *self.state()?.names.get(name).ok_or(io::ErrorKind::NotFound)?;
-        Ok(SimFile { disk: self.clone(), inode })
+        let state = self.state()?;
+        let inode = *state.names.get(name).ok_or(io::ErrorKind::NotFound)?;
+        let told = AtomicU64::new(state.inodes[inode].failures);
+        Ok(SimFile { disk: self.clone(), inode, told })
     }
 
     fn create(&self, name: &str) -> io::Result<SimFile> {
@@ -315,7 +327,7 @@ impl Disk for SimDisk {
         state.inodes.push(Inode::default());
         state.names.insert(name.to_owned(), inode);
         state.count()?;
-        Ok(SimFile { disk: self.clone(), inode })
+        Ok(SimFile { disk: self.clone(), inode, told: AtomicU64::new(0) })
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
@@ -361,6 +373,10 @@ impl DiskFile for SimFile {
     }
 
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+        let meanwhile = self.disk.locked_state().faults.meanwhile.0.take();
+        if let Some(meanwhile) = meanwhile {
+            meanwhile();
+        }
         let mut state = self.disk.state()?;
         state.faults.check_writable()?;
         let at = usize::try_from(at).map_err(io::Error::other)?;
@@ -391,12 +407,16 @@ impl DiskFile for SimFile {
             for change in inode.unsynced.drain(..) {
                 survive(&mut inode.durable, change, &mut random);
             }
+            inode.failures += 1;
+            self.told.store(inode.failures, Ordering::Relaxed);
             return met;
         }
+        let is_told = self.told.swap(inode.failures, Ordering::Relaxed) == inode.failures;
         for change in inode.unsynced.drain(..) {
             change.apply(&mut inode.durable);
         }
-        Ok(())
+        // Another handle's sync has failed meanwhile, with what was written by this one.
+        if is_told { Ok(()) } else { Err(io::Error::other("input/output error")) }
     }
 
     fn length(&self) -> io::Result<u64> {

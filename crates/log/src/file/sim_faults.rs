@@ -1,6 +1,6 @@
 //! What a simulated disk does wrong when it is told to.
 
-use std::io;
+use std::{fmt, io};
 
 /// Which of the operations to come fail.
 #[derive(Debug, Default)]
@@ -9,6 +9,17 @@ pub(super) struct Faults {
     pub(super) writes: Fault,
     pub(super) unlinks: Fault,
     pub(super) is_read_only: bool,
+    pub(super) meanwhile: Meanwhile,
+}
+
+/// What is done before the next write.
+#[derive(Default)]
+pub(super) struct Meanwhile(pub(super) Option<Box<dyn FnOnce() + Send>>);
+
+impl fmt::Debug for Meanwhile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Meanwhile").field(&self.0.is_some()).finish()
+    }
 }
 
 /// A run of failures of one kind of operation.

@@ -1,5 +1,6 @@
 //! Erasing in the file log: a tombstone first, then the bytes.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use super::segment::Segment;
 use super::segments::write_zeros;
 use super::shelf::Shelf;
 use super::tombstone_file::TombstoneFile;
-use crate::cursor::RecordCursor;
+use crate::cursor::{RecordCursor, Step};
 use crate::tombstones::{Bytes, Tombstone, Tombstones};
 use crate::visibility::Visibility;
 use crate::{EraseError, HubId, ReadError};
@@ -50,10 +51,13 @@ impl<D: Disk> Eraser<D> {
     }
 
     /// Notes that the bytes of what these cover are gone.
-    fn note_overwritten(&self, pending: &Tombstones) -> io::Result<()> {
+    fn note_overwritten(&self, overwritten: impl Iterator<Item = Tombstone>) -> io::Result<()> {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = self.visibility.tombstones();
-        let entries: Vec<_> = pending.iter().map(|(tombstone, _)| (tombstone, Bytes::Overwritten)).collect();
+        let entries: Vec<_> = overwritten.map(|tombstone| (tombstone, Bytes::Overwritten)).collect();
+        if entries.is_empty() {
+            return Ok(());
+        }
         file.add(&entries, &kept)?;
         drop(kept);
         self.visibility.change(|kept| entries.iter().for_each(|(tombstone, bytes)| kept.put(tombstone, *bytes)));
@@ -89,6 +93,33 @@ struct Pass {
     /// The sequence with which the last segment began that it has done.
     done: u64,
     has_failed: bool,
+    /// What it met of damage.
+    lost: Lost,
+}
+
+/// What may lie where nobody can tell which records were there: its bytes may be there as well.
+#[derive(Default)]
+struct Lost {
+    events: BTreeSet<HubId>,
+    /// Where the first such stretch began; every topic that reaches behind it may be there.
+    after: Option<HubId>,
+}
+
+impl Lost {
+    /// Notes a damaged stretch, if it is within reach of one of these.
+    fn note(&mut self, pending: &Tombstones, after: HubId, through: HubId) {
+        if pending.reach(after, through).is_some() {
+            self.events.extend(pending.events_in(after, through));
+            self.after = self.after.or(Some(after)).min(Some(after));
+        }
+    }
+
+    fn may_hold(&self, tombstone: &Tombstone) -> bool {
+        match tombstone {
+            Tombstone::Event(id) => self.events.contains(id),
+            Tombstone::Topic { through, .. } => self.after.is_some_and(|after| *through > after),
+        }
+    }
 }
 
 impl<D: Disk> Sweep<D> {
@@ -122,12 +153,13 @@ impl<D: Disk> Sweep<D> {
                 if now < due {
                     return Some(due - now);
                 }
-                Pass { begun: now, pending: tombstones.pending(), done: 0, has_failed: false }
+                let pending = tombstones.pending();
+                Pass { begun: now, pending, done: 0, has_failed: false, lost: Lost::default() }
             }
         };
         while let Some(segment) = self.shelf.after(pass.done) {
             pass.done = segment.header.first_sequence;
-            match self.overwrite(&segment, &pass.pending) {
+            match self.overwrite(&segment, &pass.pending, &mut pass.lost) {
                 Ok(false) => {}
                 Ok(true) => {
                     self.pass = Some(pass);
@@ -137,8 +169,12 @@ impl<D: Disk> Sweep<D> {
                 Err(_) => (pass.has_failed, self.failures) = (true, self.failures + 1),
             }
         }
-        if !pass.has_failed && self.eraser.note_overwritten(&pass.pending).is_err() {
-            (pass.has_failed, self.failures) = (true, self.failures + 1);
+        if !pass.has_failed {
+            let all = pass.pending.iter().map(|(tombstone, _)| tombstone);
+            let is_noted = self.eraser.note_overwritten(all.filter(|of| !pass.lost.may_hold(of))).is_ok();
+            // What damage hides is looked for again: the file may be put back from a copy.
+            pass.has_failed = !is_noted || pass.lost.after.is_some();
+            self.failures += u64::from(pass.has_failed);
         }
         // What was erased while the pass went on has waited since then.
         let due = if pass.has_failed { now + self.delay.max(RETRY_AFTER) } else { pass.begun + self.delay };
@@ -146,8 +182,14 @@ impl<D: Disk> Sweep<D> {
         Some(due.saturating_sub(now))
     }
 
-    /// Overwrites what is covered in one segment, and makes it durable. Whether there may have been something.
-    fn overwrite(&self, segment: &Arc<Segment<D::File>>, pending: &Tombstones) -> Result<bool, ReadError> {
+    /// Overwrites what is covered in one segment, and makes it durable. What lies in a damaged stretch is not found,
+    /// and noted in `lost`. Whether there may have been something.
+    fn overwrite(
+        &self,
+        segment: &Arc<Segment<D::File>>,
+        pending: &Tombstones,
+        lost: &mut Lost,
+    ) -> Result<bool, ReadError> {
         let after = segment.header.before.id;
         let next = self.shelf.after(segment.header.first_sequence);
         let last = next.map_or_else(|| self.shelf.head(), |next| next.header.before.id);
@@ -156,10 +198,18 @@ impl<D: Disk> Sweep<D> {
         let first = reach.start().before().unwrap_or_default();
         let mark = segment.mark(first);
         let mut cursor = FileCursor::of_segment_after(&self.shelf, Arc::clone(segment), mark);
-        while let Some(head) = cursor.next_head()? {
+        let mut passed = mark.after;
+        while let Some(step) = cursor.advance()? {
+            if let Step::Lost { through } = step {
+                lost.note(pending, passed, through);
+                passed = passed.max(through);
+                continue;
+            }
+            let head = cursor.head()?;
             if head.id > *reach.end() {
                 break;
             }
+            passed = head.id;
             if pending.cover(&head) {
                 frames.push(cursor.frame());
             }
@@ -174,8 +224,11 @@ impl<D: Disk> Sweep<D> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
             opened => opened?,
         };
-        for frame in frames {
-            write_zeros(&file, frame.start, frame.end)?;
+        {
+            let _rewriting = segment.rewriting();
+            for frame in frames {
+                write_zeros(&file, frame.start, frame.end)?;
+            }
         }
         file.sync()?;
         Ok(true)

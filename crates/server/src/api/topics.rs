@@ -32,6 +32,9 @@ struct TopicDocument {
     events: u64,
     first_id: String,
     last_id: String,
+    /// There may be more events, and later ones.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    at_least: bool,
 }
 
 /// `GET /api/v1/topics?after=&limit=`: the topics of retained events that the caller may read.
@@ -40,14 +43,14 @@ pub(super) async fn topics(hub: &Arc<Hub>, parts: &Parts) -> Result<Answer, Prob
     let (after, limit) = page_asked(parts.uri.query().unwrap_or_default())?;
     let filter = Filter { topics: MatcherSet::any(), types: Types::All, grants };
     let found = read_log(hub, move |hub| hub.log.topics(after.as_deref(), limit, &filter)).await?;
-    let next = if found.len() == limit { found.last().map(|last| last.topic.clone()) } else { None };
-    let topics = found.into_iter().map(|summary| TopicDocument {
+    let topics = found.topics.into_iter().map(|summary| TopicDocument {
         topic: summary.topic,
         events: summary.events,
         first_id: summary.first.to_string(),
         last_id: summary.last.to_string(),
+        at_least: summary.is_cut,
     });
-    Ok(json(&Page { topics: topics.collect(), next }))
+    Ok(json(&Page { topics: topics.collect(), next: found.next }))
 }
 
 fn page_asked(query: &str) -> Result<(Option<String>, usize), Problem> {

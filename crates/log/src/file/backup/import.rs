@@ -3,8 +3,10 @@ use std::sync::Arc;
 
 use super::super::disk::Disk;
 use super::super::folder::{IMPORTING, random_log_id};
+use super::super::index::parse_index_name;
 use super::super::layout::parse_segment_name;
 use super::super::manifest::{EPOCHS_MAX, MANIFEST, Manifest};
+use super::super::tombstone_file::TOMBSTONES;
 use super::builder::Builder;
 use super::lines::{EXPORT_FORMAT, EndLine, EventLine, HeaderLine, LeftOut};
 use super::reader::{Line, Lines};
@@ -141,13 +143,14 @@ pub fn import<D: Disk>(
     imported
 }
 
-/// Removes what an import has left that did not end.
+/// Removes what an import has left that did not end, and what lies there of a log that is gone.
 fn clear<D: Disk>(disk: &D) -> io::Result<()> {
     let names = disk.list()?;
-    names
-        .iter()
-        .filter(|name| parse_segment_name(name).is_some() || name.ends_with(".tmp"))
-        .try_for_each(|name| disk.unlink(name))
+    let is_part = |name: &str| {
+        let is_segment = parse_segment_name(name).is_some() || parse_index_name(name).is_some();
+        is_segment || name == TOMBSTONES || name.ends_with(".tmp")
+    };
+    names.iter().filter(|name| is_part(name)).try_for_each(|name| disk.unlink(name))
 }
 
 fn read_header(lines: &mut Lines<'_>) -> Result<HeaderLine, ImportError> {

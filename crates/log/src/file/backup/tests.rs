@@ -5,11 +5,13 @@ use proptest::prelude::*;
 use tidewire_topic::Topic;
 
 use super::super::folder::IMPORTING;
+use super::super::index::index_name;
 use super::super::manifest::Manifest;
+use super::super::tombstone_file::TOMBSTONES;
 use super::super::{FileLog, FileLogConfig, LogView, OpenError, Outage, SimDisk};
 use super::*;
 use crate::testing::{TestClock, append, event, event_with_id, everything, shown};
-use crate::{Clock, Data, EVENT_BYTES, EventLog, EventType, HubId, NewEvent, PublisherId, RecordView, Standing};
+use crate::{Clock, Data, EVENT_BYTES, Erase, EventLog, EventType, HubId, NewEvent, PublisherId, RecordView, Standing};
 
 const BEGINNING: u64 = 1_000_000;
 
@@ -304,6 +306,21 @@ fn an_import_that_was_cut_off_is_no_log_and_can_be_begun_anew() {
         }
     }
     assert!(unfinished > 20 && finished > 2, "{unfinished} unfinished, {finished} finished");
+}
+
+/// Somebody moved a log's manifest and segments away, and not what lay beside them. The import was a log that did
+/// not start: its tombstones were another's.
+#[test]
+fn what_lies_there_of_a_log_that_is_gone_is_removed() {
+    let (old, lines) = twelve();
+    open(&old).erase(&Erase::Topic(Topic::parse("odd").expect("a topic"))).expect("erased");
+    let disk = SimDisk::default();
+    disk.put(TOMBSTONES, old.contents(TOMBSTONES).expect("there"));
+    disk.put(&index_name(1), b"of another log".to_vec());
+    import_into(&disk, &lines, false).expect("imported");
+    assert!(!disk.names().iter().any(|name| name == TOMBSTONES || name.ends_with(".idx")), "{:?}", disk.names());
+    assert!(is_whole(&disk));
+    assert_eq!(all(&open(&disk)).len(), 12);
 }
 
 #[test]

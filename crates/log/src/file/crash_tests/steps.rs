@@ -33,6 +33,13 @@ pub(super) enum Step {
     Keep,
     /// The next segment is made ahead of need.
     Ahead,
+    /// An event is erased, or all with a topic.
+    Erase {
+        pick: usize,
+        topic: Option<u8>,
+    },
+    /// What was erased is overwritten.
+    Sweep,
     Clock(u64),
     /// Time passes while the wall clock stands.
     Pass(u64),
@@ -40,6 +47,8 @@ pub(super) enum Step {
     Outage {
         after: u64,
         run: Run,
+        /// What is erased and overwritten meanwhile, as in [`Step::Erase`].
+        erase: Option<(usize, Option<u8>)>,
         outage: Cut,
         interruptions: Vec<Interruption>,
     },
@@ -122,6 +131,10 @@ pub(super) fn interruption() -> impl Strategy<Value = Interruption> {
     })
 }
 
+fn erase() -> impl Strategy<Value = (usize, Option<u8>)> {
+    (any::<usize>(), proptest::option::weighted(0.3, 0..3_u8))
+}
+
 pub(super) fn step() -> impl Strategy<Value = Step> {
     let interruptions = prop::collection::vec(interruption(), 0..3);
     prop_oneof![
@@ -130,11 +143,13 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Index),
         1 => Just(Step::Keep),
         1 => Just(Step::Ahead),
+        2 => erase().prop_map(|(pick, topic)| Step::Erase { pick, topic }),
+        2 => Just(Step::Sweep),
         1 => prop_oneof![0..20_000_u64, Just(10_000), 0..1_000_000_u64].prop_map(Step::Clock),
         1 => prop_oneof![0..2_000_u64, Just(1_000)].prop_map(Step::Pass),
-        3 => (0..25_u64, run(), cut(), interruptions).prop_map(|(after, run, outage, interruptions)| {
-            Step::Outage { after, run, outage, interruptions }
-        }),
+        3 => (0..25_u64, run(), proptest::option::of(erase()), cut(), interruptions).prop_map(
+            |(after, run, erase, outage, interruptions)| Step::Outage { after, run, erase, outage, interruptions }
+        ),
         1 => (any::<u64>(), durability()).prop_map(|(seed, durability)| Step::Restart(seed, durability)),
         2 => (0..6_u64, 1..7_u64, run()).prop_map(|(after, count, run)| Step::FailSyncs { after, count, run }),
         1 => (0..6_u64, 1..4_u64, run()).prop_map(|(after, count, run)| Step::FailWrites { after, count, run }),

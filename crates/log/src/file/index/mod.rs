@@ -9,6 +9,7 @@
 
 mod chain;
 mod either;
+mod end;
 mod filter;
 mod fuzzed;
 mod hash;
@@ -26,6 +27,7 @@ use std::io;
 use std::ops::Range;
 
 pub(crate) use either::Index;
+pub(crate) use end::{IndexedEnd, read_end};
 pub use fuzzed::fuzz_index;
 pub(crate) use layout::{Indexed, index_name, parse_index_name};
 pub(crate) use open::OpenIndex;

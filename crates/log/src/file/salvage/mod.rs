@@ -7,9 +7,11 @@ mod chain;
 mod seal;
 mod survey;
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::disk::Disk;
+use super::index::parse_index_name;
 use super::layout::{LogId, SegmentHeader, parse_segment_name, segment_name};
 use super::manifest::{Epoch, Manifest, State};
 use super::open::Opening;
@@ -62,6 +64,13 @@ pub enum Salvaged {
         /// Between which ids events are gone; the first is a place where there is no event any more.
         ids: Between,
     },
+    /// The log's last segments are missing.
+    Newest {
+        /// The first file that is missing, or one behind it.
+        file: String,
+        /// Between which ids events are gone.
+        ids: Between,
+    },
 }
 
 /// Where events are gone that cannot be named.
@@ -93,6 +102,7 @@ impl fmt::Display for Salvaged {
             Salvaged::Beginning { file, ids } => {
                 write!(f, "gone: {ids} (the files before {file} are missing)")
             }
+            Salvaged::Newest { file, ids } => write!(f, "gone: {ids} ({file} is missing, and what came behind it)"),
         }
     }
 }
@@ -112,6 +122,8 @@ struct Salvage<'a, D: Disk> {
     manifest: Manifest,
     tombstones: Tombstones,
     pieces: Vec<Piece<D::File>>,
+    /// The first sequences of the segments that have an index.
+    indexes: BTreeSet<u64>,
     /// Whether the last one's header was made anew.
     is_last_remade: bool,
     done: Vec<Salvaged>,
@@ -162,8 +174,9 @@ impl<'a, D: Disk> Salvage<'a, D> {
         let manifest = manifest.unwrap_or_else(|| unknown_manifest(log_id, now_ms));
         // Without them, what was erased would be shown again: they are never gone on without.
         let tombstones = tombstone_file::read(disk, &log_id, manifest.low_water)?.tombstones;
+        let indexes = names.iter().filter_map(|name| parse_index_name(name)).collect();
         let (is_last_remade, done) = (false, Vec::new());
-        let mut salvage = Salvage { disk, now_ms, manifest, tombstones, pieces, is_last_remade, done };
+        let mut salvage = Salvage { disk, now_ms, manifest, tombstones, pieces, indexes, is_last_remade, done };
         if is_new {
             salvage.remake_manifest()?;
         }

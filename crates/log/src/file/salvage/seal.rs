@@ -1,5 +1,7 @@
 use super::super::disk::{Disk, DiskFile};
+use super::super::index::index_name;
 use super::super::layout::{GROUP_HEADER, SEGMENT_HEADER, SegmentEnd, SegmentHeader};
+use super::super::missing::Missing;
 use super::super::open_error::OpenError;
 use super::super::recovery::io_error;
 use super::super::search::has_bad_sector;
@@ -26,6 +28,10 @@ impl<D: Disk> Salvage<'_, D> {
     pub(super) fn seal_last(&mut self, segment_bytes: u64) -> Result<(), OpenError> {
         let index = self.pieces.len() - 1;
         let Some(header) = self.pieces[index].header else { return Ok(()) };
+        let missing = Missing::behind(self.disk, &header.log_id, header.first_sequence, &self.indexes);
+        if let Some(missing) = missing.map_err(io_error("read an index"))? {
+            return self.seal_before_missing(&header, missing, segment_bytes);
+        }
         let groups = self.survey(index)?;
         let has_bad_sector = has_bad_sector(&self.pieces[index].file).map_err(io_error("read the last segment"))?;
         let Some(kept) = self.kept(&header, &groups, has_bad_sector)? else { return Ok(()) };
@@ -51,12 +57,49 @@ impl<D: Disk> Salvage<'_, D> {
             rewrite(file, last.at, last.end).map_err(&failed)?;
         }
         file.sync().map_err(&failed)?;
-        let header = SegmentHeader {
-            log_id: header.log_id,
-            first_sequence: kept.sequence + 1,
-            file_bytes: segment_bytes,
-            before,
+        self.go_on_after(before, segment_bytes)
+    }
+
+    /// Ends the last segment where it had ended when others came behind it, which are missing, and begins another
+    /// with an epoch: nobody can say which ids they held. What lies behind that end is not looked at: it was refused.
+    fn seal_before_missing(
+        &mut self,
+        header: &SegmentHeader,
+        missing: Missing,
+        segment_bytes: u64,
+    ) -> Result<(), OpenError> {
+        let index = self.pieces.len() - 1;
+        let mut groups = self.survey(index)?;
+        if let Some(end) = missing.end {
+            groups.retain(|group| group.end <= end.length && group.last_sequence() <= end.sequence);
+        }
+        let seen = groups.iter().rev().filter(|group| group.is_whole).find_map(|group| group.last);
+        let last = seen.map_or_else(|| self.last_good(index), |(id, _)| Ok(id))?;
+        let seen_length = groups.last().map_or(SEGMENT_HEADER as u64, |group| group.end);
+        let before = SegmentEnd {
+            first_sequence: header.first_sequence,
+            sequence: groups.last().map_or(0, Found::last_sequence).max(missing.sequence),
+            id: self.begin_epoch()?,
+            length: missing.end.map_or(seen_length, |end| end.length),
+            retention_ms: seen.map_or(header.before.retention_ms, |(_, retention_ms)| retention_ms),
         };
+        self.done.push(Salvaged::Newest { file: missing.file, ids: Between { last, next: None } });
+        self.lengthen(index, &before)?;
+        if missing.end.is_some() {
+            // One of them may have the name that the index of the new segment will have. The one of the last
+            // segment says what is missing until the new one is there.
+            let failed = io_error("remove the index of a missing segment");
+            for &later in self.indexes.range(header.first_sequence + 1..) {
+                self.disk.unlink(&index_name(later)).map_err(&failed)?;
+            }
+        }
+        self.go_on_after(before, segment_bytes)
+    }
+
+    /// Begins a segment behind the one that ends there.
+    fn go_on_after(&self, before: SegmentEnd, segment_bytes: u64) -> Result<(), OpenError> {
+        let log_id = self.manifest.log_id;
+        let header = SegmentHeader { log_id, first_sequence: before.sequence + 1, file_bytes: segment_bytes, before };
         let failed = io_error("begin a segment behind the damaged one");
         let file = fill_segment(self.disk, header.file_bytes).map_err(&failed)?;
         create_segment(self.disk, file, &header).map_err(|error| failed(error.into_source()))?;

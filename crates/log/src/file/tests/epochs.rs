@@ -7,13 +7,13 @@ use std::time::Duration;
 use super::super::keeper::{KEEP_EVERY, Retention};
 use super::super::manifest::Manifest;
 use super::super::open::{self, Durability, Opened, Opening};
-use super::super::{OpenError, Outage, SimDisk};
-use super::{BEGINNING, opening};
+use super::super::{FileLog, FileLogConfig, OpenError, Outage, SimDisk};
+use super::{BEGINNING, config, opening};
 use crate::idempotence::Fingerprints;
 use crate::sequencer::Array;
-use crate::testing::{Seen, TestClock, append, event, read_all};
+use crate::testing::{Followed, Seen, TestClock, append, event, read_all, texts};
 use crate::times::FLOOR_AHEAD_MS;
-use crate::{Clock, EventLog, HubId, MemoryLog, MemoryLogConfig, Standing};
+use crate::{Clock, EventLog, HubId, MemoryLog, MemoryLogConfig, Standing, Tail};
 
 const DAY_MS: u64 = 24 * 3600 * 1000;
 
@@ -227,4 +227,45 @@ fn a_clock_that_jumps_removes_nothing() {
     clock.set(clock.now_ms() + DAY_MS);
     log.keeper.trim().expect("trimmed");
     assert_eq!(log.committer.shelf().size().2, 1);
+}
+
+/// The tail began with the last records of the epoch before, and its head was the last of them. A new reader was told
+/// that place, and got a needless gap with it at each reconnection until there was an event.
+#[test]
+fn a_follower_is_given_nothing_of_an_epoch_that_is_over() {
+    for is_memory in [false, true] {
+        let disk = SimDisk::default();
+        let clock = TestClock::at(BEGINNING);
+        let open = |disk: &SimDisk, boot: u8| {
+            let durability = if is_memory { Durability::Commit } else { Durability::Os };
+            let config = FileLogConfig { durability, boot_id: [boot; 16], ..config() };
+            FileLog::open(disk.clone(), &config, Arc::clone(&clock) as Arc<dyn Clock>).expect("opened").0
+        };
+        let log = open(&disk, 1);
+        let old = append(&log, vec![event(&["t"], "old")]);
+        if is_memory {
+            log.close();
+            drop(log);
+            append(&memory(&disk, &clock), vec![event(&["t"], "in memory")]);
+        }
+        // Killed, and what was written is there; but nobody knows.
+        let disk = disk.restart(Outage::Kill);
+        let log = open(&disk, 2);
+        assert_eq!(log.standing(old[0]), Standing::Earlier);
+        assert_eq!(read_all(&log).len(), 1, "it is read from the log");
+        let tail = Arc::new(Tail::new(1 << 20));
+        log.follow(tail.follower());
+        let told = tail.read().head().1;
+        assert_eq!(log.standing(told), Standing::Current, "{told} is told");
+        assert_eq!(told, log.head());
+        let new = append(&log, vec![event(&["t"], "new")]);
+        assert_eq!((tail.read().before().1, tail.read().head().1), (told, new[0]));
+        log.close();
+        drop(log);
+        // With an event, what is there is followed as after any start.
+        let log = open(&disk.restart(Outage::Kill), 3);
+        let followed = Followed::default();
+        log.follow(followed.follower());
+        assert_eq!(texts(&followed.all()), ["old", "new"]);
+    }
 }

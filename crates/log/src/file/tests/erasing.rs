@@ -3,10 +3,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::cursor::FileCursor;
+use super::super::layout::segment_name;
 use super::super::open::{self, Opened, Opening};
 use super::super::picks::Wanted;
 use super::super::tombstone_file::TOMBSTONES;
 use super::super::{FileLog, FileLogConfig, OpenError, Outage, SimDisk};
+use super::start::group_bounds;
 use super::{BEGINNING, config, open_with_setup, opening, try_open_with};
 use crate::conformance::Setup;
 use crate::cursor::RecordCursor;
@@ -227,6 +229,47 @@ fn a_start_that_is_interrupted_anywhere_can_be_made_again() {
             check(&stopped, &disk, &format!("start stopped at {stop_at}, seed {seed}"));
         }
     }
+}
+
+/// The pass went over what it could not read without a word, and noted that all was overwritten, for ever.
+#[test]
+fn what_lies_in_a_damaged_stretch_is_not_said_to_be_overwritten() {
+    let disk = SimDisk::default();
+    let mut log = open(&disk).expect("opened");
+    let ids: Vec<HubId> = (0..6)
+        .map(|n| publish(&mut log, "t", &format!("secret {n}: {}", "x".repeat(900))).expect("committed"))
+        .collect();
+    let first = segment_name(1);
+    let whole = disk.contents(&first).expect("there");
+    let bounds = group_bounds(&whole);
+    assert!(log.committer.shelf().size().2 > 1 && bounds.len() > 3, "the first segment is sealed: {bounds:?}");
+    disk.damage(&first, bounds[1], b"damage");
+    let eraser = Arc::clone(log.keeper.sweep.eraser());
+    eraser.erase(&[0, 1, 5].map(|n| Tombstone::Event(ids[n]))).expect("erased");
+    assert!(!sweep(&mut log), "it is reported");
+    assert_eq!(log.keeper.sweep.failures, 1);
+    assert!(!holds(&disk, "secret 0:") && !holds(&disk, "secret 5:"), "the others are");
+    assert!(holds(&disk, "secret 1:"));
+    let pending = |log: &Opened<SimDisk, ()>| log.visibility.tombstones().pending().len();
+    assert_eq!(pending(&log), 1);
+    drop(log);
+    let disk = disk.restart(Outage::PowerCut(1));
+    let mut log = open(&disk).expect("opened");
+    assert_eq!(pending(&log), 1);
+    // A topic may have lain anywhere behind the damage; one that reaches less far has not.
+    let eraser = Arc::clone(log.keeper.sweep.eraser());
+    let topic = |topic: &str, through| Tombstone::Topic { topic: topic.into(), through };
+    eraser.erase(&[topic("before", ids[0]), topic("behind", ids[4])]).expect("erased");
+    assert!(!sweep(&mut log));
+    assert_eq!(pending(&log), 2);
+    // Put back from a copy.
+    disk.put(&first, whole);
+    drop(log);
+    let disk = disk.restart(Outage::Kill);
+    let mut log = open(&disk).expect("opened");
+    assert!(sweep(&mut log));
+    assert_eq!(pending(&log), 0);
+    assert!(!holds(&disk, "secret 1:"));
 }
 
 #[test]

@@ -34,7 +34,9 @@ impl Steps {
     }
 
     fn write(&mut self, ticket: u32, event: NewEvent) {
-        let mut waiting = VecDeque::from([(Array::new(vec![event], &self.fingerprints), ticket)]);
+        let mut array = Array::new(vec![event], &self.fingerprints);
+        self.log.lookup.look_up(&mut array).expect("looked up");
+        let mut waiting = VecDeque::from([(array, ticket)]);
         self.log.committer.write(&mut waiting, &self.log.times.moment());
         assert!(waiting.is_empty(), "it was taken");
     }

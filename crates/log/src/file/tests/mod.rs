@@ -11,12 +11,16 @@ use crate::{Clock, EventLog, RetentionRules};
 
 mod age;
 mod arbitrary;
+mod bounded;
 mod damage;
+mod ends;
 mod epochs;
 mod erasing;
 mod failures;
 mod indexed;
 mod limits;
+mod lookups;
+mod newest;
 mod no_room;
 mod os;
 mod retention;

@@ -1,12 +1,18 @@
 //! `durability = "os"`: an event is shown once it is written, and a power cut may take it.
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
 
 use super::super::layout::{GROUP_HEADER, GroupHeader, SEGMENT_HEADER, segment_name};
 use super::super::manifest::{Manifest, State};
+use super::super::open::{self, Opened, Opening};
 use super::super::{Durability, FileLog, FileLogConfig, Outage, SimDisk};
-use super::{BEGINNING, config};
+use super::{BEGINNING, config, opening};
+use crate::idempotence::Fingerprints;
+use crate::sequencer::Array;
 use crate::testing::{Followed, TestClock, append, event, read_all, texts, try_append};
+use crate::tombstones::Tombstone;
 use crate::{AppendError, Clock, EventLog, Standing};
 
 /// Opens a log at the machine's start of this number.
@@ -131,5 +137,46 @@ fn a_segment_is_whole_before_the_next_one_begins_also_after_a_failed_sync() {
         drop(log);
         let seen = read_all(&open(&disk, 2));
         assert!(seen.len() >= 2, "the power cut of seed {seed} took a part of a segment that is not the last");
+    }
+}
+
+/// What a failed sync was to make durable is read and written once more. What was overwritten between the two came
+/// back, and the tombstone said that it was gone.
+#[test]
+fn what_is_overwritten_while_a_sync_is_made_good_does_not_come_back() {
+    let disk = SimDisk::default();
+    let opening =
+        Opening { durability: Durability::Os, erase_within: Duration::ZERO, ..opening(TestClock::at(BEGINNING)) };
+    let log = open::open::<_, ()>(disk.clone(), &opening, &Fingerprints::default()).expect("opened");
+    let Opened { mut committer, mut keeper, times, visibility, .. } = log;
+    let array = Array::new(vec![event(&["t"], "secret"), event(&["t"], "kept")], &Fingerprints::default());
+    let ids = committer.commit(&mut [(array, ())].into(), &times.moment()).remove(0).1.expect("appended");
+    disk.fail_syncs(0, 1);
+    committer.segments().roll().expect_err("what is shown cannot be synced");
+    keeper.sweep.eraser().erase(&[Tombstone::Event(ids[0])]).expect("erased");
+
+    let (begin, has_begun) = mpsc::sync_channel(1);
+    let (swept, has_swept) = mpsc::sync_channel(1);
+    disk.before_next_write(move || {
+        // It was read, and is not written. The sweep may have to wait until it is.
+        begin.send(()).expect("somebody sweeps");
+        has_swept.recv_timeout(Duration::from_millis(200)).unwrap_or_default();
+    });
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            has_begun.recv().expect("the write begins");
+            let now = Duration::from_millis(BEGINNING);
+            while keeper.sweep.turn(now).is_some() {}
+            // Nobody may wait for it any more.
+            swept.send(()).unwrap_or_default();
+        });
+        committer.segments().roll().expect("begun");
+    });
+    assert!(!visibility.tombstones().are_pending(), "it is said to be overwritten");
+    drop((committer, visibility));
+    for seed in 0..5 {
+        let bytes = disk.restart(Outage::PowerCut(seed)).contents(&segment_name(1)).expect("there");
+        let holds = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+        assert!(holds("kept") && !holds("secret"), "seed {seed}");
     }
 }

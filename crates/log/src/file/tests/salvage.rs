@@ -100,6 +100,8 @@ impl Whole {
                 all.extend(write(&mut log, &texts));
             }
         }
+        // They go by what the segments say, also where that is no longer so.
+        while log.keeper.indexer.turn().expect("written") {}
         drop(log);
         let segments: Vec<String> = disk.names().into_iter().filter(|name| name.ends_with(".seg")).collect();
         let mut events = Vec::new();
@@ -122,7 +124,7 @@ impl Whole {
     fn harm(&self, harms: &[Harm]) -> Vec<Written> {
         let before: Vec<Vec<u8>> = self.segments.iter().map(|name| self.disk.contents(name).expect("there")).collect();
         let mut spoilt = Vec::new();
-        // That the newest file was taken away is what nobody can see.
+        // That the newest file was taken away ends an epoch: `newest.rs` looks at that.
         let mut there: Vec<usize> = (0..self.segments.len()).collect();
         for harm in harms {
             let (Harm::Flip { file, .. }

@@ -56,8 +56,8 @@ fn busy_log(config: &FileLogConfig) -> (FileLog<SimDisk>, SyncSender<()>) {
     (log, go_on)
 }
 
-#[test]
-fn what_waits_meanwhile_is_committed_as_one_group() {
+/// How often a log commits that is given 100 small events while it is busy with its first.
+fn commits_of_little_that_waits() -> u64 {
     let (log, go_on) = busy_log(&FileLogConfig::default());
     let answers: Vec<_> = (0..100).map(|n| begin_append(&log, vec![event(&["t"], &n.to_string())])).collect();
     assert!(log.stats().waiting_bytes > 5000);
@@ -65,13 +65,21 @@ fn what_waits_meanwhile_is_committed_as_one_group() {
     let ids: Vec<HubId> = answers.iter().flat_map(|answered| wait(answered).expect("appended")).collect();
     assert!(ids.is_sorted());
     let stats = log.stats();
-    // The first one, and all the rest: the other thread is not woken for so little.
-    assert_eq!(stats.commits.count, 2, "{stats:?}");
     assert_eq!(stats.appended, 101);
     assert_eq!(stats.commits.buckets.iter().sum::<u64>(), stats.commits.count);
     assert_eq!(stats.syncs.count, stats.commits.count);
     log.close();
     assert_eq!(log.stats().waiting_bytes, 0);
+    stats.commits.count
+}
+
+#[test]
+fn what_waits_meanwhile_is_committed_as_one_group() {
+    // The first one, and all the rest. Where the other thread is called for something else meanwhile, as by the
+    // keeper, it takes along what is there.
+    let counts: Vec<u64> = (0..10).map(|_| commits_of_little_that_waits()).collect();
+    assert!(counts.iter().all(|count| (2..=3).contains(count)), "{counts:?}");
+    assert!(counts.contains(&2), "{counts:?}");
 }
 
 #[test]

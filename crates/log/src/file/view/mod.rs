@@ -8,7 +8,6 @@ mod verify;
 mod walk;
 
 use std::io;
-use std::sync::{Mutex, PoisonError};
 
 use super::disk::{Disk, Holder, RealDisk};
 use super::folder::IMPORTING;
@@ -17,7 +16,6 @@ use super::note::Note;
 use super::open_error::OpenError;
 use super::tombstone_file::{self, TOMBSTONES};
 use crate::HubId;
-use crate::record::Head;
 use crate::tombstones::Tombstones;
 use segments::ViewedSegment;
 
@@ -40,8 +38,10 @@ pub struct LogView<D: Disk = RealDisk> {
     through: u64,
     /// Oldest first.
     segments: Vec<ViewedSegment>,
-    /// What was erased, as far as that was read.
-    tombstones: Mutex<Tombstones>,
+    /// A segment that is missing behind them.
+    missing: Option<String>,
+    /// What was erased before it was looked at.
+    tombstones: Tombstones,
 }
 
 /// Who uses a folder.
@@ -116,11 +116,17 @@ impl<D: Disk> LogView<D> {
                     _ => return Err(ViewError::NotReady),
                 },
             };
-            let Some(segments) = segments::list(&disk, &manifest)? else { continue };
+            let Some(mut segments) = segments::list(&disk, &manifest)? else { continue };
             let tombstones = read_tombstones(&disk, &manifest)?;
+            let mut missing = None;
             let through = match committed {
                 Some(sequence) => Some(sequence),
-                None => segments::last_whole(&disk, &manifest, &tombstones, &segments)?,
+                None => {
+                    missing = segments::missing(&disk, &manifest, &mut segments)?;
+                    let whole = segments::last_whole(&disk, &manifest, &tombstones, &segments)?;
+                    let end = missing.as_ref().and_then(|missing| missing.end);
+                    whole.map(|through| end.map_or(through, |end| end.sequence))
+                }
             };
             // What was whole while nobody wrote stays when somebody begins to.
             let is_same = committed.is_some() || (disk.holder()? == Holder::Nobody) == (usage == Usage::Stopped);
@@ -130,7 +136,8 @@ impl<D: Disk> LogView<D> {
                     .into_iter()
                     .filter(|segment| segment.first_sequence <= through.saturating_add(1))
                     .collect();
-                return Ok(LogView { disk, manifest, usage, through, segments, tombstones: Mutex::new(tombstones) });
+                let missing = missing.map(|missing| missing.file);
+                return Ok(LogView { disk, manifest, usage, through, segments, missing, tombstones });
             }
         }
         Err(ViewError::Changing)
@@ -148,14 +155,12 @@ impl<D: Disk> LogView<D> {
         self.segments.iter().map(ViewedSegment::used_bytes_max).sum()
     }
 
-    /// Whether an event was erased. A hub goes on erasing: where a frame is not what was written, the tombstones
-    /// are read anew.
-    pub(super) fn is_erased(&self, head: &Head<'_>, is_frame_right: bool) -> io::Result<bool> {
-        let mut tombstones = self.tombstones.lock().unwrap_or_else(PoisonError::into_inner);
-        if !tombstones.cover(head) && !is_frame_right {
-            *tombstones = read_tombstones(&self.disk, &self.manifest).map_err(io::Error::other)?;
-        }
-        Ok(tombstones.cover(head))
+    /// Adds to `erased` what was erased since it was read: a hub goes on erasing. What a hub has forgotten meanwhile,
+    /// because it removed what that was for, may still be read here.
+    fn learn_erased(&self, erased: &mut Tombstones) -> io::Result<()> {
+        let now = read_tombstones(&self.disk, &self.manifest).map_err(io::Error::other)?;
+        now.iter().for_each(|(tombstone, bytes)| erased.put(&tombstone, bytes));
+        Ok(())
     }
 
     pub(crate) fn manifest(&self) -> &Manifest {

@@ -2,11 +2,13 @@ use std::io;
 
 use super::super::cursor::Window;
 use super::super::disk::{Disk, DiskFile};
+use super::super::index::parse_index_name;
 use super::super::layout::{
     BadHeader, GROUP_HEADER, GROUP_MAGIC, GroupHeader, LogId, SEGMENT_HEADER, SegmentHeader, parse_segment_name,
     segment_name,
 };
 use super::super::manifest::Manifest;
+use super::super::missing::Missing;
 use super::{ViewError, read_manifest};
 use crate::HubId;
 use crate::record::Head;
@@ -65,6 +67,19 @@ pub(super) fn list<D: Disk>(disk: &D, manifest: &Manifest) -> Result<Option<Vec<
         return Ok(None);
     }
     Ok(Some(segments))
+}
+
+/// What is missing behind the last of these segments, which nobody writes. It ends where it had ended before.
+pub(super) fn missing<D: Disk>(
+    disk: &D,
+    manifest: &Manifest,
+    segments: &mut [ViewedSegment],
+) -> io::Result<Option<Missing>> {
+    let Some(last) = segments.last_mut() else { return Ok(None) };
+    let indexes = disk.list()?.iter().filter_map(|name| parse_index_name(name)).collect();
+    let missing = Missing::behind(disk, &manifest.log_id, last.first_sequence, &indexes)?;
+    last.end = missing.as_ref().and_then(|missing| missing.end).map(|end| end.length);
+    Ok(missing)
 }
 
 /// Looks at the header of a segment.

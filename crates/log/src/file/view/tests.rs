@@ -3,10 +3,10 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::super::layout::{SegmentHeader, parse_segment_name, segment_name};
-use super::super::{FileLog, FileLogConfig, Outage, SimDisk};
+use super::super::{Durability, FileLog, FileLogConfig, Outage, SimDisk};
 use super::*;
 use crate::testing::{Seen, TestClock, append, begin_append, event, eventually, read_all, try_append, wait};
-use crate::{AppendError, Clock, EventLog, ExportConfig, MemoryLog, MemoryLogConfig, RecordView};
+use crate::{AppendError, Clock, Erase, EventLog, ExportConfig, MemoryLog, MemoryLogConfig, RecordView};
 
 const BEGINNING: u64 = 1_000_000;
 
@@ -349,4 +349,77 @@ fn a_view_beside_a_publishing_hub_is_always_whole() {
     }
     publisher.join().expect("ran");
     assert_eq!(segment_name(1), segments(&disk)[0]);
+}
+
+/// Only the hundred newest epochs are in the manifest. Where an older one had begun between two segments, the header
+/// of the second was called wrong.
+#[test]
+fn epochs_that_the_manifest_has_forgotten_are_no_damage() {
+    let disk = SimDisk::default();
+    let mut all = Vec::new();
+    for boot in 0..110_u8 {
+        let config = FileLogConfig { durability: Durability::Os, boot_id: [boot + 1; 16], ..FileLogConfig::default() };
+        let log = open_log_with(&disk.restart(Outage::Kill), config);
+        // With a segment that is full, the next one begins with the epoch.
+        publish(&log, 6);
+        all = read_all(&log);
+        std::mem::forget(log);
+    }
+    let disk = disk.restart(Outage::Kill);
+    let view = view(&disk);
+    assert_eq!(view.manifest.epochs.len(), 100);
+    let begun = view.segments.windows(2).filter(|pair| {
+        let (before, after) = (pair[0].before().expect("whole"), pair[1].before().expect("whole"));
+        let last = all.iter().map(|seen| seen.id).filter(|id| (before..=after).contains(id)).max();
+        last.is_some_and(|last| last < after)
+    });
+    assert!(begun.count() > 10, "epochs begin between segments");
+    let found = verify(&view);
+    assert!(found.is_whole(), "{found:?}");
+}
+
+/// Takes lines, and does something after each.
+struct Lines<F>(Vec<u8>, F);
+
+impl<F: FnMut(usize)> io::Write for Lines<F> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.extend_from_slice(bytes);
+        let lines = self.0.iter().filter(|&&byte| byte == b'\n').count();
+        (self.1)(lines);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What a hub erases while its folder is read was shown with its data, as it had been when the folder was looked at.
+#[test]
+fn what_is_erased_after_the_folder_was_looked_at_is_not_shown() {
+    let disk = SimDisk::default();
+    let log = open_log(&disk);
+    publish(&log, 30);
+    let all = read_all(&log);
+    assert!(segments(&disk).len() > 4);
+    let erased = [all[2].id, all[all.len() - 1].id, all[all.len() - 2].id];
+    let erase = |n: usize| assert_eq!(log.erase(&Erase::Event(erased[n])).expect("erased").events, Some(1));
+    erase(0);
+    let view = view(&disk);
+    erase(1);
+    let left = |count: usize| -> Vec<Seen> {
+        all.iter().filter(|seen| !erased[..count].contains(&seen.id)).cloned().collect()
+    };
+    assert_eq!(shown(&view), left(2));
+    assert!(verify(&view).is_whole());
+    let mut lines = Lines(Vec::new(), |line| match line {
+        3 => erase(2),
+        // What is forgotten after it was removed may be open here.
+        20 => disk.take(TOMBSTONES),
+        _ => {}
+    });
+    let summary = view.export(&ExportConfig::default(), 0, &mut lines, &mut |_| {}).expect("exported");
+    assert_eq!((summary.events, summary.last), (left(3).len() as u64, left(3).last().map(|seen| seen.id)));
+    assert!(summary.left_out.is_empty(), "erased events leave no trace: {:?}", summary.left_out);
+    assert_eq!(shown(&view), left(1), "what was read when the folder was looked at stays known");
 }

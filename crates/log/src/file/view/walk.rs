@@ -3,9 +3,11 @@ use std::io;
 use super::super::cursor::Window;
 use super::super::disk::{Disk, DiskFile};
 use super::super::layout::{BadHeader, GROUP_HEADER, GroupHeader, SEGMENT_HEADER};
+use super::super::manifest::EPOCHS_MAX;
 use super::segments::{ViewedSegment, next_group};
 use super::{LogView, Usage, read_manifest};
 use crate::record::{Extent, Head, u64_at};
+use crate::tombstones::Tombstones;
 use crate::{HubId, RecordView};
 
 /// Who is shown what a walk over a folder meets, in log order.
@@ -48,6 +50,7 @@ impl<D: Disk> LogView<D> {
         let skipped = self.segments.iter().skip(1).take_while(|next| is_passed(next)).count();
         let mut low_water = self.manifest.low_water;
         let mut before: Option<Before<'_>> = None;
+        let mut erased = self.tombstones.clone();
         if self.segments.is_empty() && low_water > HubId::ZERO {
             visitor.damage("manifest", 0, "it names a log with segments, and there is none");
         }
@@ -72,6 +75,10 @@ impl<D: Disk> LogView<D> {
             if n == 0 && segment.before().is_some_and(|before| before != low_water) {
                 visitor.damage(&segment.name, 0, "the segment before it is missing");
             }
+            self.learn_erased(&mut erased)?;
+            if let Some(begin) = segment.before() {
+                erased.drop_below(begin);
+            }
             let is_last = n + 1 == self.segments.len();
             let walk = SegmentWalk {
                 view: self,
@@ -81,9 +88,13 @@ impl<D: Disk> LogView<D> {
                 is_last,
                 chain: Chain { sequence: 0, id: HubId::ZERO, retention_ms: 0, durable_sequence: 0 },
                 is_clean: true,
+                erased: &mut erased,
                 visitor: &mut *visitor,
             };
             before = walk.run(before.as_ref())?.or(before);
+        }
+        if let Some(missing) = &self.missing {
+            visitor.damage(missing, 0, "the file is missing");
         }
         Ok(())
     }
@@ -109,6 +120,8 @@ struct SegmentWalk<'a, 'v, D: Disk, V: Visitor> {
     chain: Chain,
     /// Whether no damage was met.
     is_clean: bool,
+    /// What was erased in it or behind it.
+    erased: &'v mut Tombstones,
     visitor: &'v mut V,
 }
 
@@ -217,8 +230,10 @@ impl<'a, D: Disk, V: Visitor> SegmentWalk<'a, '_, D, V> {
             return;
         }
         let epochs = &self.view.manifest.epochs;
+        // Of the oldest epochs, the manifest knows nothing any more.
+        let is_forgotten = epochs.len() == EPOCHS_MAX && epochs.first().is_some_and(|oldest| said.id < oldest.first);
         let is_place = said.id == before.chain.id
-            || said.id > before.chain.id && epochs.iter().any(|epoch| epoch.first == said.id);
+            || said.id > before.chain.id && (is_forgotten || epochs.iter().any(|epoch| epoch.first == said.id));
         let fits = is_place
             && said.sequence == before.chain.sequence
             && said.length == before.at
@@ -292,7 +307,11 @@ impl<'a, D: Disk, V: Visitor> SegmentWalk<'a, '_, D, V> {
         self.chain.id = head.id;
         self.chain.retention_ms = self.chain.retention_ms.max(head.retention_ms);
         let record = head.with_frame(frame);
-        if self.view.is_erased(&head, record.is_ok()).map_err(V::Error::from)? {
+        if record.is_err() && !self.erased.cover(&head) {
+            // It may have been overwritten since.
+            self.view.learn_erased(self.erased).map_err(V::Error::from)?;
+        }
+        if self.erased.cover(&head) {
             return Ok(());
         }
         match record {

@@ -1,0 +1,67 @@
+//! Readers that stand where the writer goes on in another segment.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use super::super::{FileLog, SimDisk};
+use super::{BEGINNING, config, try_open_with};
+use crate::testing::{Seen, append, event, everything, on, shown};
+use crate::{EventLog, Filter, HubId, RecordView};
+
+const EVENTS: usize = 1_000;
+/// In about every third log of so many events, a reader with that mistake met it.
+const LOGS: usize = 12;
+/// Three of these fill a segment, or four.
+const DATA_BYTES: usize = 900;
+
+/// A reader asked how far its segment was committed, and after that whether there was another. Between the two, a group
+/// could be committed in the segment and the next one be begun: the reader went on there, and had passed over the
+/// group. Here readers stand at the end all the time, while segment after segment is begun.
+#[test]
+fn a_reader_at_a_segments_end_passes_over_nothing_while_the_next_one_is_begun() {
+    (0..LOGS).for_each(|_| fill_under_readers());
+}
+
+fn fill_under_readers() {
+    let log = Arc::new(try_open_with(SimDisk::default(), &config(), BEGINNING).expect("opened").0);
+    let is_over = Arc::new(AtomicBool::new(false));
+    let readers: Vec<_> = [everything(), everything(), on(&["t"])]
+        .into_iter()
+        .map(|filter| {
+            let (log, is_over) = (Arc::clone(&log), Arc::clone(&is_over));
+            thread::spawn(move || follow(&log, &filter, &is_over))
+        })
+        .collect();
+    for n in 0..EVENTS {
+        append(&*log, vec![event(&["t"], &format!("{n} {}", "x".repeat(DATA_BYTES)))]);
+    }
+    is_over.store(true, Ordering::Release);
+    assert!(log.stats().segments > EVENTS as u64 / 4);
+    for reader in readers {
+        assert_eq!(reader.join().expect("nothing is passed over"), EVENTS);
+    }
+}
+
+/// Reads on and on, from where it came to. How many events it was shown, each the next one.
+fn follow(log: &FileLog<SimDisk>, filter: &Filter, is_over: &AtomicBool) -> usize {
+    let mut place = HubId::ZERO;
+    let mut next = 0;
+    loop {
+        let was_over = is_over.load(Ordering::Acquire);
+        let mut visit = shown(|record: &RecordView<'_>| {
+            let data = Seen::new(record).data;
+            let number = data.split_once(' ').map(|(number, _)| number.parse::<usize>());
+            assert_eq!(number, Some(Ok(next)), "one was passed over");
+            next += 1;
+            ControlFlow::Continue(())
+        });
+        let end = log.read(place, filter, u64::MAX, &mut visit).expect("read");
+        drop(visit);
+        place = end.looked_at;
+        if was_over && end.at_head {
+            return next;
+        }
+    }
+}
