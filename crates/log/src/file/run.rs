@@ -137,7 +137,13 @@ impl<D: Disk> Run<D> {
                 finished.answers.into_iter().for_each(|(ticket, _)| (ticket.done)(Err(AppendError::Unknown)));
                 return;
             };
+            let is_shared = finished.answers.len() > 1;
             let groups = self.show(finished, follower);
+            if is_shared {
+                // A sync costs as much however many share it: where others wait for this core, those go first who
+                // were answered, or have something to publish.
+                thread::yield_now();
+            }
             let Some(again) = self.state() else { return };
             state = again;
             state.committer.take_back(groups);
