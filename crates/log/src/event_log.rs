@@ -101,7 +101,7 @@ pub struct TopicSummary {
     pub first: HubId,
     /// The last of them.
     pub last: HubId,
-    /// Whether there may be more of them, and later ones: they are too many to be counted at once.
+    /// Whether there may be more of them, and earlier ones: they are too many to be counted at once.
     pub is_cut: bool,
 }
 
@@ -145,7 +145,7 @@ pub trait EventLog: Send + Sync {
     /// Appends an array of events, as one: all of them or none. An event whose first topic and
     /// publisher's id were published within the idempotence window with the same content is not
     /// appended again: the first one's id is answered, also while the first is in flight. Nobody waits here: where
-    /// that has to be looked for on disk, arrays without publishers' ids overtake this one.
+    /// that has to be looked for on disk, others overtake this one.
     fn append(&self, events: Vec<NewEvent>, done: Done);
 
     /// Begins to yield what is committed: first the newest retained records, as far as they are
@@ -197,7 +197,8 @@ pub trait EventLog: Send + Sync {
     fn place_before_last(&self, count: u64, filter: &Filter) -> Result<LastMatches, ReadError>;
 
     /// The topics of retained events, in byte order, at most `limit` of those that come after the
-    /// topic `after`; fewer where too much would have to be looked at. Only events that `filter`'s grants may read count.
+    /// topic `after`; fewer where too much would have to be looked at. Only events that `filter`'s grants may read
+    /// count.
     ///
     /// # Errors
     /// When the disk fails. What is damaged is passed over.

@@ -72,12 +72,15 @@ pub(crate) struct Visibility {
     times: Arc<Times>,
     tombstones: RwLock<Tombstones>,
     has_tombstones: AtomicBool,
+    /// Whether tombstones may have gone with a segment that somebody still reads.
+    has_dropped: AtomicBool,
 }
 
 impl Visibility {
     pub(crate) fn new(rules: RetentionRules, times: Arc<Times>, tombstones: Tombstones) -> Visibility {
         let has_tombstones = AtomicBool::new(!tombstones.is_empty());
-        Visibility { rules, times, tombstones: RwLock::new(tombstones), has_tombstones }
+        let has_dropped = AtomicBool::new(false);
+        Visibility { rules, times, tombstones: RwLock::new(tombstones), has_tombstones, has_dropped }
     }
 
     /// Whether nothing at all is hidden, so that no record need be asked for.
@@ -97,10 +100,10 @@ impl Visibility {
 
     /// Why a record is hidden, if it is.
     pub(crate) fn hides(&self, head: &Head<'_>) -> Option<Hidden> {
-        if self.is_clear() {
-            None
-        } else if self.has_tombstones.load(Ordering::Acquire) && self.tombstones().cover(head) {
+        if self.has_tombstones.load(Ordering::Acquire) && self.tombstones().cover(head) {
             Some(Hidden::Erased)
+        } else if self.has_dropped.load(Ordering::Acquire) && head.id <= self.tombstones().low_water() {
+            Some(Hidden::Expired)
         } else {
             self.is_too_old(head).then_some(Hidden::Expired)
         }
@@ -127,7 +130,10 @@ impl Visibility {
     pub(crate) fn change(&self, change: impl FnOnce(&mut Tombstones)) {
         let mut tombstones: RwLockWriteGuard<'_, Tombstones> =
             self.tombstones.write().unwrap_or_else(PoisonError::into_inner);
+        let before = tombstones.len();
         change(&mut tombstones);
+        // Before it is seen that the others are gone.
+        self.has_dropped.fetch_or(tombstones.len() < before, Ordering::AcqRel);
         self.has_tombstones.store(!tombstones.is_empty(), Ordering::Release);
     }
 

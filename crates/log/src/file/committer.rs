@@ -154,8 +154,8 @@ impl<D: Disk, T> Committer<D, T> {
         is_due && !self.is_under_way()
     }
 
-    /// Takes arrays, which are looked up, from the front of `waiting` and writes them as one group. What it leaves there goes into another,
-    /// some of it only after a sync. If nothing is under way, it takes at least one.
+    /// Takes arrays, which are looked up, from the front of `waiting` and writes them as one group. What it leaves there
+    /// goes into another, some of it only after a sync. If nothing is under way, it takes at least one.
     pub(crate) fn write(&mut self, waiting: &mut VecDeque<(Array, T)>, moment: &Moment) {
         if waiting.is_empty() || self.written.bytes >= GROUP_BYTES {
             return;

@@ -1,9 +1,9 @@
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use super::cursor::FileCursor;
 use super::disk::Disk;
-use super::index::{OpenIndex, RecordIndex, index_name, write_index};
+use super::index::{OpenIndex, RecordIndex, write_index};
 use super::picks::Wanted;
 use super::segment::{Segment, Unwritten};
 use super::shelf::Shelf;
@@ -18,13 +18,11 @@ const UNWRITTEN_MAX: usize = 4;
 pub(crate) struct Indexer<D: Disk> {
     disk: Arc<D>,
     shelf: Arc<Shelf<D::File>>,
-    /// One is written at a time.
-    writing: Mutex<()>,
 }
 
 impl<D: Disk> Indexer<D> {
     pub(crate) fn new(disk: Arc<D>, shelf: Arc<Shelf<D::File>>) -> Indexer<D> {
-        Indexer { disk, shelf, writing: Mutex::new(()) }
+        Indexer { disk, shelf }
     }
 
     /// Writes one index, if one is to be written. Whether there may be another.
@@ -59,7 +57,6 @@ impl<D: Disk> Indexer<D> {
     /// # Errors
     /// When the disk fails: if it was made of the records, it is kept in memory.
     pub(crate) fn write(&self, segment: &Arc<Segment<D::File>>) -> io::Result<()> {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes = match segment.unwritten() {
             None => return Ok(()),
             Some(Unwritten::Known(index)) => {
@@ -86,10 +83,6 @@ impl<D: Disk> Indexer<D> {
         };
         segment.index_is_written(bytes);
         self.shelf.note_indexed();
-        // If retention was quicker, nobody else removes the file.
-        if self.shelf.low_water() > segment.header.before.id {
-            self.disk.unlink(&index_name(segment.header.first_sequence))?;
-        }
         Ok(())
     }
 

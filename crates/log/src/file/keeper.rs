@@ -30,7 +30,7 @@ pub(crate) struct Retention {
 pub(crate) struct Keeper<D: Disk> {
     pub(crate) ledger: Ledger<D>,
     shelf: Arc<Shelf<D::File>>,
-    pub(crate) indexer: Arc<Indexer<D>>,
+    pub(crate) indexer: Indexer<D>,
     retention: Retention,
     /// How often an index could not be written.
     pub(crate) index_failures: u64,
@@ -52,7 +52,7 @@ impl<D: Disk> Keeper<D> {
     pub(crate) fn new(
         mut ledger: Ledger<D>,
         shelf: Arc<Shelf<D::File>>,
-        indexer: Arc<Indexer<D>>,
+        indexer: Indexer<D>,
         retention: Retention,
         sweep: Sweep<D>,
         is_kept: bool,

@@ -144,7 +144,10 @@ impl<F: DiskFile> Back<'_, F> {
     fn place_before(&self, segment: &Arc<Segment<F>>, record: u32) -> Result<HubId, ReadError> {
         let Some(before) = record.checked_sub(1) else { return Ok(segment.header.before.id) };
         let mut cursor = FileCursor::of_segment_from(self.shelf, Arc::clone(segment), Wanted::All, before);
-        Ok(cursor.next_head()?.map_or(segment.header.before.id, |head| head.id))
+        let Some(head) = cursor.next_head()? else { return Ok(segment.header.before.id) };
+        // Where that record is lost, this is the next one that is there.
+        let place = if number(segment, &head) > before { head.id.before() } else { Some(head.id) };
+        Ok(place.unwrap_or_default())
     }
 
     fn walk(&self, segment: &Arc<Segment<F>>, from: u32) -> FileCursor<'_, F> {

@@ -15,6 +15,8 @@ pub(crate) struct Missing {
     pub(crate) file: String,
     /// Where the last segment ends. Nothing beyond was ever shown.
     pub(crate) end: Option<IndexedEnd>,
+    /// The last segment holds no sequence above this one, as far as that is known: what follows there was refused.
+    pub(crate) last: u64,
     /// No sequence above this one is known to have been used.
     pub(crate) sequence: u64,
 }
@@ -36,11 +38,16 @@ impl Missing {
             let Some(end) = read_end(disk, log_id, first_sequence)? else { continue };
             if first_sequence == last {
                 let file = segment_name(end.sequence.saturating_add(1));
-                return Ok(Some(Missing { file, end: Some(end), sequence: end.sequence }));
+                return Ok(Some(Missing { file, end: Some(end), last: end.sequence, sequence: end.sequence }));
             }
-            let (file, _) = later.take().unwrap_or_else(|| (segment_name(first_sequence), 0));
-            later = Some((file, end.sequence));
+            let (first, _) = later.unwrap_or((first_sequence, 0));
+            later = Some((first, end.sequence));
         }
-        Ok(later.map(|(file, sequence)| Missing { file, end: None, sequence }))
+        Ok(later.map(|(first, sequence)| Missing {
+            file: segment_name(first),
+            end: None,
+            last: first.saturating_sub(1),
+            sequence,
+        }))
     }
 }

@@ -106,8 +106,8 @@ pub(crate) fn open<D: Disk, T>(
     let visibility = Arc::new(visibility);
     let eraser = Arc::new(Eraser::new(file, Arc::clone(&visibility)));
     let sweep = Sweep::new(eraser, Arc::clone(&disk), Arc::clone(&shelf), opening.erase_within);
-    let indexer = Arc::new(Indexer::new(disk, Arc::clone(&shelf)));
-    let keeper = Keeper::new(ledger, Arc::clone(&shelf), Arc::clone(&indexer), opening.retention, sweep, is_kept);
+    let indexer = Indexer::new(disk, Arc::clone(&shelf));
+    let keeper = Keeper::new(ledger, Arc::clone(&shelf), indexer, opening.retention, sweep, is_kept);
     let window_ms = opening.window_ms;
     let (age_ms, retention_ms) = (opening.retention.age_ms, times.moment().retention_ms);
     let known = Arc::clone(&visibility);

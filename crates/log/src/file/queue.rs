@@ -6,8 +6,8 @@ use crate::{Done, Follower, HubId, LogStats};
 
 /// Threads that commit: one writes while the other one syncs.
 pub(super) const THREADS: usize = 2;
-/// With less than this waiting, in bytes, nobody is woken to write it while the other thread syncs and shows: that would
-/// take longer than to write it afterwards.
+/// With less than this waiting, in bytes, nobody is woken to write it while the other thread syncs and shows: that
+/// would take longer than to write it afterwards.
 const WRITE_AHEAD_BYTES: usize = 64 * 1024;
 
 /// What the committing threads share with the others.
@@ -36,7 +36,7 @@ pub(super) struct Queue {
     pub(super) is_in_trouble: bool,
     /// Why nothing is taken any more: a thread has panicked.
     pub(super) failure: Option<String>,
-    /// Threads that will look here again before they wait, sync or show: nobody has to be called.
+    /// Threads that will look here again before they sync or show: nobody has to be called.
     pub(super) attending: usize,
     /// Threads that sync or show, and will look here again after that.
     busy: usize,
@@ -109,7 +109,10 @@ impl Shared {
     /// Lets the follower forget what rules hide by now.
     pub(super) fn forget_expired(&self) {
         let mut queue = self.queue();
-        queue.forget.push(Forget::Expired);
+        // Once is enough, however long nobody comes to it.
+        if !matches!(queue.forget.last(), Some(Forget::Expired)) {
+            queue.forget.push(Forget::Expired);
+        }
         self.call(queue);
     }
 

@@ -35,7 +35,10 @@ pub(super) fn make<D: Disk>(disk: &D) -> io::Result<()> {
 /// # Errors
 /// When it is not there, or the disk fails.
 pub(super) fn make_of<D: Disk>(disk: &D, name: &str) -> io::Result<()> {
-    disk.rename(name, RESERVE)
+    disk.rename(name, RESERVE)?;
+    let file = disk.open(RESERVE)?;
+    file.write_at(&[0; RESERVE_BYTES], 0)?;
+    file.truncate(RESERVE_BYTES as u64)
 }
 
 /// Puts a manifest in place of the one that is there, as [`Manifest::write`] does, and takes no room for it but the
@@ -88,6 +91,17 @@ mod tests {
         make_of(&disk, "old.idx").expect("there");
         make(&disk).expect("it is there");
         spend(&disk, &manifest).expect("written");
+    }
+
+    /// An index may take tens of megabytes, and names the topics of what retention has removed.
+    #[test]
+    fn a_reserve_that_was_an_index_is_as_long_as_any_and_says_nothing() {
+        let disk = SimDisk::default();
+        disk.put("old.idx", vec![1; 100 * RESERVE_BYTES]);
+        make_of(&disk, "old.idx").expect("there");
+        let reserve = disk.contents(RESERVE).expect("there");
+        assert_eq!(reserve.len(), RESERVE_BYTES);
+        assert!(reserve.iter().all(|&byte| byte == 0));
     }
 
     #[test]

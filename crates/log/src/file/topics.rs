@@ -135,7 +135,8 @@ impl<F: DiskFile> Look<'_, F> {
     /// What may be read of a topic, if anything.
     fn summary(&mut self, name: &str, parts: &[(usize, Part)]) -> Result<Option<TopicSummary>, ReadError> {
         let mut whole: Option<TopicSummary> = None;
-        for (number, part) in parts {
+        // The newest first: what rules hide is the oldest, and may be more than is looked at.
+        for (number, part) in parts.iter().rev() {
             self.spend(1);
             let part = match part {
                 Part::Walked(summary) => Some(summary.clone()),
@@ -143,7 +144,7 @@ impl<F: DiskFile> Look<'_, F> {
             };
             match (&mut whole, part) {
                 (_, None) => {}
-                (Some(whole), Some(part)) => (whole.events, whole.last) = (whole.events + part.events, part.last),
+                (Some(whole), Some(part)) => (whole.events, whole.first) = (whole.events + part.events, part.first),
                 (none, part) => *none = part,
             }
             if self.looks_left == 0 {
@@ -205,7 +206,8 @@ impl<F: DiskFile> Look<'_, F> {
     /// Each record on a topic is looked at, until too many were.
     fn by_heads(&mut self, segment: &Arc<Segment<F>>, name: &str) -> Result<Option<TopicSummary>, ReadError> {
         let wanted = Wanted::Topics(vec![name]);
-        let mut cursor = FileCursor::of_segment(self.shelf, Arc::clone(segment), wanted);
+        let from = FileCursor::record_before_last(self.shelf, segment, &wanted, self.looks_left);
+        let mut cursor = FileCursor::of_segment_from(self.shelf, Arc::clone(segment), wanted, from);
         let mut summary: Option<TopicSummary> = None;
         while let Some(head) = cursor.next_head()? {
             if self.looks_left == 0 {
@@ -221,6 +223,9 @@ impl<F: DiskFile> Look<'_, F> {
             let new = TopicSummary { topic, events: 0, first: id, last: id, is_cut: false };
             let summary = summary.get_or_insert(new);
             (summary.events, summary.last) = (summary.events + 1, id);
+        }
+        if from > 0 {
+            self.looks_left = 0;
         }
         Ok(summary)
     }

@@ -32,7 +32,7 @@ struct TopicDocument {
     events: u64,
     first_id: String,
     last_id: String,
-    /// There may be more events, and later ones.
+    /// There may be more events, and earlier ones.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     at_least: bool,
 }

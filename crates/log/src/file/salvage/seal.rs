@@ -70,8 +70,9 @@ impl<D: Disk> Salvage<'_, D> {
     ) -> Result<(), OpenError> {
         let index = self.pieces.len() - 1;
         let mut groups = self.survey(index)?;
+        groups.retain(|group| group.last_sequence() <= missing.last);
         if let Some(end) = missing.end {
-            groups.retain(|group| group.end <= end.length && group.last_sequence() <= end.sequence);
+            groups.retain(|group| group.end <= end.length);
         }
         let seen = groups.iter().rev().filter(|group| group.is_whole).find_map(|group| group.last);
         let last = seen.map_or_else(|| self.last_good(index), |(id, _)| Ok(id))?;
@@ -92,6 +93,8 @@ impl<D: Disk> Salvage<'_, D> {
             for &later in self.indexes.range(header.first_sequence + 1..) {
                 self.disk.unlink(&index_name(later)).map_err(&failed)?;
             }
+            // The new segment must not be there beside an index that has its name.
+            self.disk.sync_names().map_err(&failed)?;
         }
         self.go_on_after(before, segment_bytes)
     }

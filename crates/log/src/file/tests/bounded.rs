@@ -1,12 +1,15 @@
 //! What one request has looked at has a limit.
 
+use std::sync::Arc;
+
 use super::super::counting_disk::CountingDisk;
 use super::super::look_back::place_before_last;
 use super::super::topics::topics;
-use super::super::{FileLog, SimDisk};
+use super::super::{FileLog, FileLogConfig, SimDisk};
 use super::{BEGINNING, config, try_open_with};
-use crate::testing::{append, event, event_of_type, eventually, everything, on, read_after};
-use crate::{EventLog, Filter, HubId, LastMatches, NewEvent, TopicPage, TopicSummary, Types};
+use crate::hiding_tests::rules;
+use crate::testing::{TestClock, append, event, event_of_type, eventually, everything, on, read_after};
+use crate::{Clock, EventLog, Filter, HubId, LastMatches, NewEvent, TopicPage, TopicSummary, Types};
 
 /// A log of many segments, each with its index.
 fn filled(events: impl Iterator<Item = NewEvent>) -> (FileLog<CountingDisk>, CountingDisk) {
@@ -116,4 +119,30 @@ fn the_last_matches_are_sought_among_so_many_records() {
             }
         }
     }
+}
+
+/// A topic under a rule, of which more events were hidden than are looked at for a page, was on no page, though there
+/// were events on it that everybody reads.
+#[test]
+fn a_topic_whose_oldest_events_are_hidden_is_listed() {
+    let clock = TestClock::at(BEGINNING);
+    let config = FileLogConfig { retention_rules: rules(&[("/brief/*", 5)]), ..config() };
+    let (log, _) = FileLog::open(SimDisk::default(), &config, Arc::clone(&clock) as Arc<dyn Clock>).expect("opened");
+    for _ in 0..200 {
+        append(&log, vec![event(&["/brief/1"], "")]);
+    }
+    clock.set(BEGINNING + 6_000);
+    let last = append(&log, vec![event(&["/brief/1"], "seen")])[0];
+    assert!(log.event(last, &mut |_| ()).expect("read"));
+    let mut found = Vec::new();
+    let mut after: Option<String> = None;
+    loop {
+        let page = topics(&log.shelf, log.visibility(), after.as_deref(), 10, &everything(), 50).expect("read");
+        found.extend(page.topics.into_iter().map(|topic| topic.topic));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(found, ["/brief/1"]);
 }

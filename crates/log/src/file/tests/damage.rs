@@ -290,3 +290,24 @@ fn a_scrub_waits_for_what_it_cannot_read_now() {
     }
     assert_eq!(scrubbed(), Scrubbed { bytes, passes: 1 });
 }
+
+/// Where the record before the match is lost, the place that was answered was the match's own: `from=-56` began behind
+/// the event that it was to begin with.
+#[test]
+fn the_last_matches_are_all_there_also_behind_what_is_damaged() {
+    for damaged in [Damaged::new(), Damaged::indexed()] {
+        damaged.flip(damaged.bounds[2]);
+        damaged.flip(damaged.bounds[3]);
+        let log = damaged.open();
+        for filter in [everything(), on(&["odd"]), on(&["even"])] {
+            let records = |after| {
+                let is_record = |shown: &Shown| matches!(shown, Shown::Record(_));
+                shown(&log, after, &filter).into_iter().filter(is_record).count() as u64
+            };
+            for count in 1..=records(HubId::ZERO) {
+                let place = log.place_before_last(count, &filter).expect("read").place;
+                assert_eq!(records(place), count, "after {place}");
+            }
+        }
+    }
+}

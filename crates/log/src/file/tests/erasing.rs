@@ -1,5 +1,6 @@
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::super::cursor::FileCursor;
@@ -17,7 +18,7 @@ use crate::idempotence::Fingerprints;
 use crate::sequencer::Array;
 use crate::testing::{TestClock, append, event, event_with_id, eventually, everything, met_after, read_all, texts};
 use crate::tombstones::Tombstone;
-use crate::{Clock, Erase, EventLog, HubId, Tail};
+use crate::{Clock, Erase, EventLog, Hidden, HubId, Met, Tail};
 
 #[test]
 fn what_is_seen_is_what_the_model_says() {
@@ -311,4 +312,37 @@ fn read_seen(log: &dyn EventLog) -> Vec<crate::testing::Seen> {
 #[test]
 fn the_model_begins_where_these_tests_do() {
     assert_eq!(Setup::default().clock.now_ms(), BEGINNING);
+}
+
+/// What was erased while a reader was in its segment was shown to that reader, once retention had removed the segment
+/// and with it the tombstone.
+#[test]
+fn what_was_erased_is_hidden_also_from_who_reads_a_segment_that_is_removed() {
+    let clock = TestClock::at(BEGINNING);
+    let config = FileLogConfig { retention_age: Duration::from_secs(100), ..config() };
+    let (log, _) = FileLog::open(SimDisk::default(), &config, Arc::clone(&clock) as Arc<dyn Clock>).expect("opened");
+    let mut ids = Vec::new();
+    for n in 0..10 {
+        ids.extend(append(&log, vec![event(&["t"], &format!("{n} {}", "x".repeat(1000)))]));
+    }
+    assert!(log.stats().segments > 2);
+    let met: Mutex<Vec<(HubId, Option<Hidden>)>> = Mutex::default();
+    log.read(HubId::ZERO, &everything(), u64::MAX, &mut |found| {
+        let mut met = met.lock().expect("unpoisoned");
+        if met.is_empty() {
+            log.erase(&Erase::Event(ids[2])).expect("erased");
+            // What retention does, when all of this has become too old.
+            clock.set(clock.now_ms() + 200_000);
+            log.keeper.lock().expect("unpoisoned").trim().expect("removed");
+            assert!(log.low_water() > ids[2]);
+        }
+        met.push(match found {
+            Met::Record(record) => (record.id, None),
+            Met::Hidden { place, why } => (place, Some(why)),
+        });
+        ControlFlow::Continue(())
+    })
+    .expect("read");
+    let met = met.into_inner().expect("unpoisoned");
+    assert!(!met.contains(&(ids[2], None)), "it was erased, and its erasing answered: {met:?}");
 }

@@ -230,3 +230,25 @@ fn what_was_refused_is_zeroed_when_the_segment_is_ended() {
         assert_eq!(texts(&read(&log)), ["committed"]);
     }
 }
+
+/// The index of the last segment that is left is gone as well, and only a later one says that something is missing. That
+/// one's name says with which sequence it begins: what lies behind in the last segment was refused.
+#[test]
+fn what_was_refused_is_not_shown_where_only_a_later_index_tells() {
+    let (disk, before) = with_refused();
+    let mut log = start(&disk, OnDamage::Stop).expect("opened");
+    log.committer.segments().roll().expect("begun");
+    write(&mut log, &["and on"]);
+    index(&mut log);
+    drop(log);
+    disk.put(&segment_name(1), before);
+    disk.take(&segment_name(2));
+    disk.take(&segment_name(3));
+    disk.take(&index_name(1));
+    let disk = disk.restart(Outage::Kill);
+    assert!(matches!(start(&disk, OnDamage::Stop), Err(OpenError::MissingNewest { .. })));
+    let (text, is_cut) = exported(&disk);
+    assert!(is_cut && text.contains("committed") && !text.contains("refused"), "exported: {text}");
+    let log = start(&disk, OnDamage::Salvage).expect("salvaged");
+    assert_eq!(texts(&read(&log)), ["committed"]);
+}

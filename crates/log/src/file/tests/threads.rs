@@ -45,6 +45,11 @@ impl Follower for Slow {
     }
 }
 
+/// Segments that a disk in memory makes quickly.
+fn small() -> FileLogConfig {
+    FileLogConfig { segment_bytes: 1 << 20, ..FileLogConfig::default() }
+}
+
 /// A log whose thread is busy with its first group until the sender is dropped.
 fn busy_log(config: &FileLogConfig) -> (FileLog<SimDisk>, SyncSender<()>) {
     let (log, _) = try_open_with(SimDisk::default(), config, BEGINNING).expect("opened");
@@ -58,7 +63,7 @@ fn busy_log(config: &FileLogConfig) -> (FileLog<SimDisk>, SyncSender<()>) {
 
 /// How often a log commits that is given 100 small events while it is busy with its first.
 fn commits_of_little_that_waits() -> u64 {
-    let (log, go_on) = busy_log(&FileLogConfig::default());
+    let (log, go_on) = busy_log(&small());
     let answers: Vec<_> = (0..100).map(|n| begin_append(&log, vec![event(&["t"], &n.to_string())])).collect();
     assert!(log.stats().waiting_bytes > 5000);
     drop(go_on);
@@ -84,7 +89,7 @@ fn what_waits_meanwhile_is_committed_as_one_group() {
 
 #[test]
 fn much_that_waits_meanwhile_is_written_and_synced_meanwhile() {
-    let (log, go_on) = busy_log(&FileLogConfig::default());
+    let (log, go_on) = busy_log(&small());
     let answers: Vec<_> = (0..20).map(|_| begin_append(&log, vec![event(&["t"], &"x".repeat(5000))])).collect();
     eventually("a second commit", || log.stats().commits.count > 1);
     assert!(answers.iter().all(|answered| answered.try_recv().is_err()), "nobody is answered out of turn");

@@ -162,7 +162,10 @@ impl<D: Disk> LogView<D> {
             Some(before) => header.before.first_sequence != before.first_sequence,
             None => header.before.id != self.manifest.low_water,
         };
-        is_missing.then_some("the segment before it is missing")
+        if is_missing {
+            return Some("the segment before it is missing");
+        }
+        (self.missing.is_some() && n + 1 == self.segments.len()).then_some("the segment behind it is missing")
     }
 
     fn first_id(&self, segment: &ViewedSegment) -> io::Result<Option<HubId>> {

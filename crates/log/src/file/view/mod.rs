@@ -124,8 +124,7 @@ impl<D: Disk> LogView<D> {
                 None => {
                     missing = segments::missing(&disk, &manifest, &mut segments)?;
                     let whole = segments::last_whole(&disk, &manifest, &tombstones, &segments)?;
-                    let end = missing.as_ref().and_then(|missing| missing.end);
-                    whole.map(|through| end.map_or(through, |end| end.sequence))
+                    whole.map(|through| missing.as_ref().map_or(through, |missing| missing.last))
                 }
             };
             // What was whole while nobody wrote stays when somebody begins to.
