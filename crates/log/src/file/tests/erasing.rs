@@ -299,6 +299,10 @@ fn a_full_disk_erases_nothing_and_says_so() {
     assert!(matches!(refused, Err(crate::EraseError::NoSpace)), "{refused:?}");
     assert_eq!(texts(&read_all(&log)), ["1", "2"]);
     disk.set_space(None);
+    disk.set_read_only(true);
+    let refused = log.erase(&Erase::Event(ids[0]));
+    assert!(matches!(refused, Err(crate::EraseError::NoSpace)), "{refused:?}");
+    disk.set_read_only(false);
     log.erase(&Erase::Event(ids[0])).expect("erased");
     assert_eq!(texts(&read_seen(&log)), ["2"]);
 }
