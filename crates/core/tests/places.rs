@@ -171,6 +171,25 @@ fn a_place_in_an_epoch_that_is_over_is_told_and_nothing_that_is_there_is_passed_
     }
 }
 
+/// The tail had not been given the newest events yet, which the log had committed: a reader that came back with one of them
+/// would have been told that this log had never given out its id.
+#[test]
+fn a_place_above_the_tails_head_is_compared_with_the_logs_own() {
+    let log = memory_log(1 << 20);
+    let tail = Tail::new(1 << 20);
+    let first = publish(&log, "a", "first");
+    let second = publish(&log, "a", "second");
+    assert!(tail.read().head().1 < first, "the tail has nothing yet");
+    let everything = stream("*", HubId::ZERO).filter;
+    for place in [first, second] {
+        let start = Cursor::After(place).resolve(&log, &tail, &everything).expect("memory can be read");
+        assert_eq!(start, Start { place, gap: None }, "the reader waits");
+    }
+    let beyond = HubId { seq: second.seq + 1, ..second };
+    let start = Cursor::After(beyond).resolve(&log, &tail, &everything).expect("memory can be read");
+    assert_eq!(start.gap.map(|gap| gap.reason), Some(GapReason::Epoch));
+}
+
 /// The bytes that one subscriber was given serve the next one of its group as well. They were used again after
 /// what they hold had been erased.
 #[test]

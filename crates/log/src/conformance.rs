@@ -56,6 +56,7 @@ macro_rules! conformance {
             a_follower_gets_what_is_there_and_then_every_array_whole,
             it_is_shown_before_it_is_answered,
             a_read_goes_on_from_any_place,
+            a_read_goes_on_inside_an_array_and_stops_there,
             a_read_stops_where_it_is_told,
             a_read_shows_what_matches_and_may_be_read,
             an_event_is_found_by_its_id,
@@ -190,6 +191,22 @@ pub(crate) fn a_read_goes_on_from_any_place(make: Make) {
     let end = log.read(future, &everything(), u64::MAX, &mut visit).expect("read");
     drop(visit);
     assert_eq!((end.looked_at, end.at_head), (future, true));
+}
+
+/// The watermark never stands inside an array; a reader's place may.
+pub(crate) fn a_read_goes_on_inside_an_array_and_stops_there(make: Make) {
+    let log = make(&Setup::default());
+    let array = |from: usize| (from..from + 5).map(|n| event(&[["even", "odd"][n % 2]], &n.to_string())).collect();
+    let ids: Vec<HubId> = (0..20).step_by(5).flat_map(|from| append(&*log, array(from))).collect();
+    let all = read_all(&*log);
+    assert_eq!(all.iter().map(|seen| seen.id).collect::<Vec<_>>(), ids);
+    for (n, &place) in ids.iter().enumerate() {
+        assert_eq!(read_after(&*log, place, &everything()), all[n + 1..], "after {place}");
+        let odd: Vec<_> = (n + 1..ids.len()).filter(|n| n % 2 == 1).map(|n| all[n].clone()).collect();
+        assert_eq!(read_after(&*log, place, &on(&["odd"])), odd, "after {place}");
+        let end = log.read(place, &everything(), u64::MAX, &mut |_| ControlFlow::Break(())).expect("read");
+        assert_eq!(end.looked_at, ids[(n + 1).min(ids.len() - 1)], "it stops behind the next");
+    }
 }
 
 pub(crate) fn a_read_stops_where_it_is_told(make: Make) {

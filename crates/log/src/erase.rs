@@ -2,6 +2,7 @@ use std::io;
 
 use tidewire_topic::Topic;
 
+use crate::file::lacks_room;
 use crate::tombstones::TOMBSTONES_MAX;
 use crate::{HubId, ReadError};
 
@@ -38,8 +39,8 @@ pub enum EraseError {
     /// As many tombstones are kept as may be; retention takes them away with what they are for.
     #[error("there are {TOMBSTONES_MAX} tombstones, or their topics are too long")]
     TooMany,
-    /// The disk has no room for a tombstone.
-    #[error("the disk is full")]
+    /// The disk has no room for a tombstone, or is read-only.
+    #[error("the disk is full or read-only")]
     NoSpace,
     /// It could not be written; after a restart it may turn out to be erased all the same.
     #[error("failed to write a tombstone")]
@@ -54,9 +55,6 @@ pub enum EraseError {
 
 impl From<io::Error> for EraseError {
     fn from(error: io::Error) -> EraseError {
-        match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => EraseError::NoSpace,
-            _ => EraseError::Write(error),
-        }
+        if lacks_room(&error) { EraseError::NoSpace } else { EraseError::Write(error) }
     }
 }

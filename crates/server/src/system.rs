@@ -67,12 +67,17 @@ pub(crate) fn retention_bytes(folder: &Path) -> u64 {
     let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
     let there = absolute.ancestors().find(|folder| folder.exists()).unwrap_or(folder);
     match rustix::fs::statvfs(there) {
-        Ok(system) => RETENTION_BYTES.min(system.f_blocks.saturating_mul(system.f_frsize) / 5 * 4),
+        Ok(system) => of_file_system(system.f_blocks.saturating_mul(system.f_frsize)),
         Err(error) => {
             tracing::warn!(%error, "the size of the file system is not known");
             RETENTION_BYTES
         }
     }
+}
+
+/// What of a file system of so many bytes the log takes unless it is told.
+fn of_file_system(bytes: u64) -> u64 {
+    RETENTION_BYTES.min(bytes / 5 * 4)
 }
 
 #[cfg(test)]
@@ -98,6 +103,14 @@ mod tests {
         assert_eq!(boot_id(), boot_id());
         #[cfg(target_os = "linux")]
         assert_ne!(boot_id(), [0; 16]);
+    }
+
+    #[test]
+    fn the_log_takes_four_fifths_of_a_small_file_system_and_10_gib_of_a_large_one() {
+        assert_eq!(of_file_system(100), 80);
+        let gib = 1 << 30;
+        assert_eq!((of_file_system(12 * gib), of_file_system(u64::MAX)), (12 * gib / 5 * 4, 10 * gib));
+        assert_eq!((of_file_system(13 * gib), of_file_system(0)), (10 * gib, 0));
     }
 
     #[test]

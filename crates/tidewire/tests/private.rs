@@ -90,6 +90,21 @@ fn publishing_and_reading_need_a_token() {
     assert_eq!(guarded.publish("Bearer nonsense", "x", false).status, 401);
     assert_eq!(guarded.publish(&format!("{}x", guarded.token(&["--publish", "a"])), "x", false).status, 401);
     assert_eq!(guarded.publish(&guarded.token(&["--publish", "a"]), "x", false).status, 200);
+
+    // What was published under an id is looked for once it is known who asks: to others, it does not exist.
+    let publish = |token: &str, data: &str| {
+        let mut http = Http::connect(guarded.hub.address()).expect("the hub listens");
+        let body = json!({"topic": "a", "data": data, "id": "order-17"}).to_string();
+        let headers = [("content-type", "application/json"), ("authorization", token)];
+        http.request("POST", "/api/v1/events", &headers, body.as_bytes()).expect("the hub answers")
+    };
+    assert_eq!(publish(&guarded.token(&["--publish", "a"]), "same").status, 200);
+    for data in ["same", "other"] {
+        let refused = publish(&elsewhere, data);
+        assert_eq!(refused.status, 403, "{}", refused.text());
+        assert!(!refused.text().contains("order-17"), "{}", refused.text());
+    }
+
     let nobody = EventStream::open(guarded.hub.address(), "/api/v1/events?topic=a", &[]).expect("the hub answers");
     assert_eq!(nobody.head.status, 401);
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use tidewire_harness::{Clock, Hub, Pace, RawReader, ReadOnly, Seed, Workload, wait_until};
+use serde_json::json;
+use tidewire_harness::{Clock, Http, Hub, Pace, RawReader, ReadOnly, Seed, Workload, wait_until};
 use tidewire_sim::{Asked, Connection, Filter, History, Subscriber, Until};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_tidewire");
@@ -36,6 +37,9 @@ fn publishers_are_told_and_readers_read_on_until_it_can_be_written() {
         let refused = workload.turned_away_with(507);
         wait_until("publishers are told", WITHIN, || workload.turned_away_with(507) > refused + 20);
         let acknowledged = workload.acknowledged_to();
+        let mut http = Http::connect(hub.address()).expect("the hub listens");
+        let erased = http.request("DELETE", "/api/v1/topics/nobody-s", &[], b"").expect("the hub answers");
+        assert_eq!((erased.status, &erased.json()["type"]), (507, &json!("urn:tidewire:error:no-space")));
         readers.push(reader(&hub, clock, &format!("new at time {time}")));
         for reader in &readers {
             wait_until("readers read everything", WITHIN, || reader.place() >= acknowledged);

@@ -187,6 +187,26 @@ fn damaged_ranges_are_counted() {
     assert!(metrics.text().contains("tidewire_log_damaged_ranges 2"), "{}", metrics.text());
 }
 
+/// Nobody has asked for it: it is found all the same, counted, and said with its file.
+#[test]
+fn a_scrub_finds_what_nobody_has_read() {
+    let mut log = StoppedLog::with_indexes(BINARY);
+    let segment = log.segments()[1].clone();
+    let (groups, events) = (log.groups(&segment), events_of(&log, &segment));
+    let damaged = groups.len() / 2;
+    let (_, end) = groups[damaged];
+    log.change(&segment, |bytes| bytes[end - 20] ^= 1);
+    log.hub.restart_with("TIDEWIRE_SCRUB_RATE", "16MiB");
+    let mut http = Http::connect(log.hub.admin()).expect("the hub listens");
+    wait_until("all full files are checked", WITHIN, || {
+        let metrics = http.request("GET", "/metrics", &[], b"").expect("the hub answers").text();
+        let has = |line: &str| metrics.lines().any(|found| found == line);
+        has("tidewire_log_damaged_ranges 1") && has("tidewire_log_scrub_passes_total 1")
+    });
+    assert!(log.hub.has_told(&segment), "it is not said where");
+    assert_gone(&mut log, events.start + damaged..events.start + damaged + 1);
+}
+
 /// What it was followed by is gone as a whole: nobody can say which ids, so that everybody who comes back is told.
 #[test]
 fn the_newest_segments_are_gone() {

@@ -84,14 +84,12 @@ impl Manifest {
     /// Begins an epoch whose ids lie above every id that was ever given out. The one before ends at `last`.
     pub(crate) fn begin_epoch(&mut self, last: HubId, now_ms: u64) {
         let first = HubId { ms: now_ms.max(self.times.floor_ms.saturating_add(1)), seq: 0 };
-        // The first of its ids may have as many milliseconds.
+        // Ids may follow on this place before the floor is moved again.
         self.times.floor_ms = self.times.floor_ms.max(first.ms);
         let number = self.epochs.last().and_then(|epoch| epoch.name.parse::<u64>().ok()).unwrap_or(0) + 1;
         if let Some(before) = self.epochs.last_mut() {
             before.last = last.max(before.first);
         }
-        // Ids may follow on this place before the floor is moved again.
-        self.times.floor_ms = self.times.floor_ms.max(first.ms);
         self.epochs.push(Epoch { name: number.to_string(), first, last: first });
         let surplus = self.epochs.len().saturating_sub(EPOCHS_MAX);
         self.epochs.drain(..surplus);

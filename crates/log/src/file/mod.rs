@@ -61,6 +61,7 @@ pub use backup::{
 #[cfg(test)]
 pub(crate) use backup::{wire_line, wire_record};
 pub use damage::{DAMAGED_RANGES_MAX, Damage, Reports};
+pub(crate) use disk::lacks_room;
 pub use disk::{Disk, DiskFile, DiskLock, Holder, RealDisk};
 pub use files::LOG_FILES_MAX;
 #[doc(hidden)]

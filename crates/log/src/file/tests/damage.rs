@@ -93,6 +93,27 @@ fn shown(log: &dyn EventLog, after: HubId, filter: &Filter) -> Vec<Shown> {
     shown
 }
 
+/// A record far longer than what is read at once: its last byte is checked before its first one is shown.
+#[test]
+fn a_long_record_is_checked_whole_before_any_of_it_is_shown() {
+    let disk = SimDisk::default();
+    let config = FileLogConfig { segment_bytes: 1 << 20, ..FileLogConfig::default() };
+    let log = try_open_with(disk.clone(), &config, BEGINNING).expect("opened").0;
+    let long = "x".repeat(700_000);
+    let ids: Vec<HubId> = (0..3).flat_map(|_| append(&log, vec![event(&["t"], &long)])).collect();
+    let name = segment_name(1);
+    let end = group_bounds(&disk.contents(&name).expect("there"))[1];
+    for at in [end - 5, end - 500_000] {
+        let whole = disk.contents(&name).expect("there");
+        disk.damage(&name, at, &[whole[at] ^ 1]);
+        assert_eq!(shown(&log, HubId::ZERO, &everything())[0], Shown::Damaged(ids[0]), "byte {at}");
+        let found = log.event(ids[0], &mut |_| panic!("it is not what was written"));
+        assert!(!matches!(found, Ok(true)), "byte {at}");
+        disk.damage(&name, at, &[whole[at]]);
+    }
+    assert_eq!(shown(&log, HubId::ZERO, &everything()).len(), 3);
+}
+
 #[test]
 fn a_wrong_frame_hides_its_record_from_those_who_would_have_seen_it() {
     let damaged = Damaged::new();

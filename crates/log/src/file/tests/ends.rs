@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use super::super::{FileLog, SimDisk};
-use super::{BEGINNING, config, try_open_with};
-use crate::testing::{Seen, append, event, everything, on, shown};
+use super::{BEGINNING, config, open, try_open_with};
+use crate::testing::{Seen, append, event, eventually, everything, on, shown, try_append};
 use crate::{EventLog, Filter, HubId, RecordView};
 
 const EVENTS: usize = 1_000;
@@ -63,5 +63,23 @@ fn follow(log: &FileLog<SimDisk>, filter: &Filter, is_over: &AtomicBool) -> usiz
         if was_over && end.at_head {
             return next;
         }
+    }
+}
+
+/// Filling a segment with zeros takes as long as many commits, and needs room: both are had before it is needed.
+#[test]
+fn the_next_segment_lies_there_before_it_is_needed() {
+    let disk = SimDisk::default();
+    let log = open(&disk);
+    let publish = || try_append(&log, vec![event(&["t"], &"x".repeat(500))]);
+    for _ in 0..4 {
+        publish().expect("there is room");
+    }
+    eventually("the next one is made", || disk.contents("ahead.tmp").is_ok_and(|bytes| bytes == [0; 4096]));
+    assert_eq!(log.stats().segments, 1, "it is not needed yet");
+    let taken: usize = disk.names().iter().filter_map(|name| disk.contents(name).ok()).map(|bytes| bytes.len()).sum();
+    disk.set_space(Some(taken as u64));
+    while log.stats().segments == 1 {
+        publish().expect("its room is its own");
     }
 }

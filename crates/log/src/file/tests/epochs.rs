@@ -82,7 +82,8 @@ fn ids_stop_at_the_floor_until_it_has_moved_durably() {
 #[test]
 fn the_keeper_moves_the_floor_every_half_minute() {
     let clock = TestClock::at(BEGINNING);
-    let mut log = files(&SimDisk::default(), &opening(Arc::clone(&clock)));
+    let disk = SimDisk::default();
+    let mut log = files(&disk, &opening(Arc::clone(&clock)));
     for _ in 0..20 {
         let (pause, done) = log.keeper.turn();
         done.expect("no failure");
@@ -90,6 +91,8 @@ fn the_keeper_moves_the_floor_every_half_minute() {
         clock.set(clock.now_ms() + u64::try_from(pause.as_millis()).expect("short"));
         let moment = log.times.moment();
         assert_eq!(moment.id_ms(), moment.now_ms, "it is ahead of the clock");
+        let floor_ms = Manifest::read(&disk).expect("whole").times.floor_ms;
+        assert!((30_000..=60_000).contains(&(floor_ms - moment.now_ms)), "by a minute, moved every 30 s: {floor_ms}");
     }
 }
 

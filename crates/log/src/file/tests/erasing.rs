@@ -59,6 +59,32 @@ fn the_bytes_are_overwritten_in_time_and_the_tombstone_goes_with_the_segment() {
     assert_eq!(log.stats().overwrite_failures, 0);
 }
 
+/// Also of what is erased just after a pass over the segments has begun, which waits for the next one.
+#[test]
+fn the_bytes_are_overwritten_within_an_hour_unless_told_otherwise() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    assert_eq!(FileLogConfig::default().erase_within, HOUR);
+    let (disk, clock) = (SimDisk::default(), TestClock::at(BEGINNING));
+    let opening = Opening { erase_within: HOUR, ..opening(Arc::clone(&clock)) };
+    let mut log = open::open(disk.clone(), &opening, &Fingerprints::default()).expect("opened");
+    let ids: Vec<HubId> = (0..3).map(|n| publish(&mut log, "t", &format!("secret {n}")).expect("committed")).collect();
+    let mut erased: Vec<Duration> = Vec::new();
+    for (n, id) in ids.into_iter().enumerate() {
+        log.keeper.sweep.eraser().erase(&[Tombstone::Event(id)]).expect("erased");
+        erased.push(clock.monotonic());
+        let waits_for = |n: usize| holds(&disk, &format!("secret {n}"));
+        // The last one alone; the others until the pass for the one before has begun.
+        while waits_for(n.saturating_sub(1)) || n == 2 && waits_for(n) {
+            let (pause, done) = log.keeper.turn();
+            done.expect("the disk works");
+            for (n, erased) in erased.iter().enumerate() {
+                assert!(!waits_for(n) || clock.monotonic() - *erased < HOUR, "{n} is still there");
+            }
+            clock.set(clock.now_ms() + u64::try_from(pause.as_millis()).expect("short"));
+        }
+    }
+}
+
 #[test]
 fn what_a_rule_hides_leaves_the_tail() {
     let clock = TestClock::at(BEGINNING);
@@ -300,6 +326,10 @@ fn a_full_disk_erases_nothing_and_says_so() {
     assert!(matches!(refused, Err(crate::EraseError::NoSpace)), "{refused:?}");
     assert_eq!(texts(&read_all(&log)), ["1", "2"]);
     disk.set_space(None);
+    disk.set_read_only(true);
+    let refused = log.erase(&Erase::Event(ids[0]));
+    assert!(matches!(refused, Err(crate::EraseError::NoSpace)), "{refused:?}");
+    disk.set_read_only(false);
     log.erase(&Erase::Event(ids[0])).expect("erased");
     assert_eq!(texts(&read_seen(&log)), ["2"]);
 }

@@ -53,7 +53,12 @@ fn make(setup: &Setup) -> Box<dyn EventLog> {
 }
 
 fn open_with_setup(setup: &Setup, disk: SimDisk) -> Box<dyn EventLog> {
+    open_as(setup, disk, Durability::Commit)
+}
+
+fn open_as(setup: &Setup, disk: SimDisk, durability: Durability) -> Box<dyn EventLog> {
     let config = FileLogConfig {
+        durability,
         segment_bytes: 16 << 10,
         retention_bytes: setup.retained_bytes as u64,
         idempotence_window: setup.window,
@@ -67,6 +72,19 @@ fn open_with_setup(setup: &Setup, disk: SimDisk) -> Box<dyn EventLog> {
 conformance!(make);
 conformance_of_hiding!(make);
 conformance!(make, ids_and_times_are_those_of_the_clock);
+
+/// What every log must do, where nobody waits for the disk.
+mod shown_unsynced {
+    use super::*;
+
+    fn make(setup: &Setup) -> Box<dyn EventLog> {
+        open_as(setup, SimDisk::default(), Durability::Os)
+    }
+
+    conformance!(make);
+    conformance_of_hiding!(make);
+    conformance!(make, ids_and_times_are_those_of_the_clock);
+}
 
 fn config() -> FileLogConfig {
     FileLogConfig { segment_bytes: 4096, ..FileLogConfig::default() }

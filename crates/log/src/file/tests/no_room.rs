@@ -144,3 +144,33 @@ fn what_else_is_written_at_a_start_needs_no_room() {
         assert_eq!(left(&start(&disk, &config()).expect("opened").0), [true, false], "seed {seed}");
     }
 }
+
+/// What a start sees in its folder need not be durable there, and where there is no room it writes nothing that would make
+/// it so. What is taken from then on must not go with the name of its segment.
+#[test]
+fn what_is_taken_on_a_full_disk_survives_a_power_cut_wherever_the_process_before_was_killed() {
+    let mut taken = 0;
+    for stop_at in 1..60 {
+        let disk = SimDisk::default();
+        let (log, _) = super::try_open_with(disk.clone(), &config(), BEGINNING).expect("opened");
+        disk.stop_at(disk.operations() + stop_at);
+        while try_append(&log, vec![event(&["t"], &"x".repeat(700))]).is_ok() {
+            assert!(log.stats().segments < 20, "the machine has stopped");
+        }
+        let killed = disk.restart(Outage::Kill);
+        drop(log);
+        killed.set_space(Some(0));
+        let Ok((log, _)) = start(&killed, &config()) else { continue };
+        if try_append(&log, vec![event(&["t"], "taken")]).is_err() {
+            continue;
+        }
+        taken += 1;
+        let ids = |log: &FileLog<SimDisk>| read_all(log).iter().map(|seen| seen.id).collect::<Vec<_>>();
+        let shown = ids(&log);
+        let cut = killed.restart(Outage::PowerCut(stop_at));
+        drop(log);
+        cut.set_space(None);
+        assert_eq!(ids(&start(&cut, &config()).expect("opened").0), shown, "killed in operation {stop_at}");
+    }
+    assert!(taken > 20, "{taken} starts took something");
+}

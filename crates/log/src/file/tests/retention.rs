@@ -116,6 +116,18 @@ fn segments(log: &Opened<SimDisk, ()>) -> u64 {
 }
 
 #[test]
+fn old_segments_are_looked_for_every_ten_seconds() {
+    let (disk, clock) = (SimDisk::default(), TestClock::at(BEGINNING));
+    let mut log = aged(&disk, &clock);
+    for left in [8, 8, 7] {
+        let (pause, done) = log.keeper.turn();
+        done.expect("the disk works");
+        assert_eq!((segments(&log), pause), (left, Duration::from_secs(10)));
+        clock.set(clock.now_ms() + STEP_MS / 2);
+    }
+}
+
+#[test]
 fn the_mark_can_be_moved_again_though_others_take_all_the_room_that_came_free() {
     let (disk, clock) = (SimDisk::default(), TestClock::at(BEGINNING));
     let mut log = aged(&disk, &clock);
