@@ -194,6 +194,38 @@ fn os_survives_a_killed_process() {
     }
 }
 
+/// That it was stopped says that all that was shown is there: nobody is told of an epoch.
+#[test]
+fn os_stopped_properly_has_everything_and_begins_no_epoch() {
+    let mut hub = Hub::start_with(BINARY, &["--dev"], &[("TIDEWIRE_DURABILITY", "os")]);
+    let mut published = Vec::new();
+    for _ in 0..2 {
+        let from = published.len();
+        published.extend((from..from + 20).map(|number| publish(&hub, &number.to_string())));
+        let told = told_at_once(&hub);
+        assert_eq!(hub.terminate().code(), Some(0));
+        // After a stop, a kernel that was started since makes no difference.
+        let manifest = hub.data().join("manifest");
+        let mut bytes = std::fs::read(&manifest).expect("it is there");
+        bytes[BOOT_ID].copy_from_slice(b"another start...");
+        set_checksum(&mut bytes);
+        std::fs::write(&manifest, bytes).expect("it can be written");
+        hub.restart();
+        let all: Vec<_> = (0..published.len()).map(|number| event(&number.to_string())).collect();
+        assert_eq!(shown(&hub, "&from=earliest", None, all.len()), all);
+        for (number, last) in published[..published.len() - 1].iter().enumerate() {
+            let after = &all[number + 1..];
+            assert_eq!(shown(&hub, "", Some(*last), after.len()), after);
+        }
+        // Who had seen everything, or was told a place before the first event.
+        let new = published.len().to_string();
+        published.push(publish(&hub, &new));
+        for last in [published[published.len() - 2], told] {
+            assert_eq!(shown(&hub, "", Some(last), 1), [event(&new)]);
+        }
+    }
+}
+
 /// A power cut cannot be had here. What it leaves can: a file that ends before the newest events do, some of them in
 /// part, and a kernel that has been started since.
 #[test]

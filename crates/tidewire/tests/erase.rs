@@ -143,3 +143,42 @@ fn an_erased_private_event_is_told_to_nobody_who_might_not_have_read_it() {
         assert_eq!(next(&mut stream, expected.len()), expected, "{rights:?}");
     }
 }
+
+/// What is kept of erased topics has a limit in bytes, which a few thousand long names reach.
+#[test]
+fn who_erases_too_much_is_told_and_can_erase_again_once_retention_has_passed_it() {
+    /// Of a topic's name, in bytes.
+    const NAME: usize = 4096;
+    /// So many names of this length are kept.
+    const KEPT: usize = (16 << 20) / NAME;
+    let settings = ["--dev", "--segment-bytes", "64KiB", "--retention-bytes", "256KiB"];
+    let mut hub = Hub::start_with(BINARY, &settings, &[]);
+    let event = json!({"topic": "a", "data": "x".repeat(20_000)});
+    let first = publish(&hub, &event, &[]);
+    let secret = publish(&hub, &event, &[]);
+    let mut http = Http::connect(hub.address()).expect("the hub listens");
+    for n in 0..KEPT {
+        let answer = http.request("DELETE", &format!("/api/v1/topics/{n:0NAME$}"), &[], b"").expect("an answer");
+        assert_eq!(answer.status, 204, "{n}: {}", answer.text());
+    }
+    let check = |hub: &Hub| {
+        for target in ["/api/v1/topics/a", "/api/v1/topics/b"] {
+            let (status, problem) = ask(hub, "DELETE", target, &[]);
+            assert_eq!((status, &problem["type"]), (507, &json!("urn:tidewire:error:tombstones")), "{problem}");
+        }
+        assert_eq!(ask(hub, "DELETE", &format!("/api/v1/topics/{:0NAME$}", 7), &[]).0, 204, "it is kept already");
+        for id in [&first, &secret] {
+            assert_eq!(ask(hub, "GET", &event_path(id), &[]).0, 200, "nothing was erased");
+        }
+    };
+    check(&hub);
+    // An event has no name, and takes no room there.
+    assert_eq!(ask(&hub, "DELETE", &event_path(&publish(&hub, &event, &[])), &[]).0, 204);
+    hub.kill(Clock::start());
+    hub.restart();
+    check(&hub);
+    wait_until("retention passes what was erased", Duration::from_secs(60), || {
+        publish(&hub, &event, &[]);
+        ask(&hub, "DELETE", "/api/v1/topics/b", &[]).0 == 204
+    });
+}

@@ -1,5 +1,7 @@
 //! A disk without room: publishers are told so, readers read on, and it is over when there is room again.
 
+use std::fs::File;
+use std::io::Write;
 use std::time::Duration;
 
 use tidewire_harness::{
@@ -177,4 +179,53 @@ fn a_hub_that_may_keep_less_makes_room_though_it_starts_on_a_full_disk() {
     hub.restart();
     let newcomer = reader(&hub, clock, "after a kill");
     wait_until("what is left can be read", WITHIN, || last.is_some_and(|last| newcomer.place() >= last));
+}
+
+fn erase(hub: &Hub, target: &str) -> u16 {
+    let mut http = Http::connect(hub.address()).expect("the hub listens");
+    let answer = http.request("DELETE", &format!("/api/v1/{target}"), &[], b"").expect("the hub answers");
+    if answer.status != 204 {
+        assert_eq!(answer.json()["type"], "urn:tidewire:error:no-space", "{}", answer.text());
+    }
+    answer.status
+}
+
+/// Takes also what the hub has let go of since: a file that it could not make whole.
+fn fill_what_is_left(disk: &SmallDisk) {
+    let mut ballast = File::options().append(true).open(disk.path().join("ballast")).expect("there");
+    while ballast.write_all(&[0; 4096]).is_ok() {}
+}
+
+#[test]
+fn who_erases_on_a_full_disk_is_told_and_can_once_there_is_room() {
+    let (clock, disk) = (Clock::start(), SmallDisk::new(DISK_BYTES));
+    let mut hub = Hub::start_in(&disk.path().join("data"), BINARY, &["--dev"], &SETTINGS);
+    let places: Vec<Place> = (0..20).map_while(|_| publish(&hub)).collect();
+    assert_eq!(places.len(), 20, "there is room");
+    let events: Vec<String> =
+        places.iter().map(|place| format!("events/{}", place.to_string().replace('#', "%23"))).collect();
+    let is_there = |hub: &Hub, event: &str| get(hub, &format!("/api/v1/{event}")).status == 200;
+    // A tombstone with so long a name never fits in what is left of a page.
+    let topic = format!("topics/{}", "x".repeat(4096));
+    // Without a file of tombstones first, and then with one.
+    for (n, asked) in [(0, &events[0]), (1, &topic)] {
+        let connected = reader(&hub, clock, &format!("connected {n}"));
+        let ballast = disk.fill();
+        publish_until_there_is_no_room(&hub);
+        fill_what_is_left(&disk);
+        for _ in 0..3 {
+            assert_eq!(erase(&hub, asked), 507);
+            assert!(is_there(&hub, &events[0]) == (n == 0) && is_there(&hub, &events[1]));
+        }
+        wait_until("who is connected reads on", WITHIN, || connected.place() >= places[19]);
+        let newcomer = reader(&hub, clock, &format!("new while the disk is full {n}"));
+        wait_until("who is new reads everything", WITHIN, || newcomer.place() >= places[19]);
+        drop(ballast);
+        wait_until("erasing works again", WITHIN, || erase(&hub, asked) == 204);
+        assert!(!is_there(&hub, &events[0]) && is_there(&hub, &events[1]));
+        wait_until("publishing works again", WITHIN, || publish(&hub).is_some());
+    }
+    hub.kill(clock);
+    hub.restart();
+    assert!(!is_there(&hub, &events[0]) && events[1..].iter().all(|event| is_there(&hub, event)));
 }

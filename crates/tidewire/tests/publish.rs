@@ -152,6 +152,23 @@ fn what_cannot_be_an_event_is_refused_and_never_shown() {
 }
 
 #[test]
+fn an_array_that_fits_in_no_file_of_the_log_is_refused_whole() {
+    let hub = Hub::start_with(BINARY, &["--dev", "--segment-bytes", "64KiB"], &[]);
+    let array = |events: usize, bytes: usize| json!(vec![json!({"topic": "a", "data": "x".repeat(bytes)}); events]);
+    for (events, bytes) in [(1, 64 << 10), (1, 1 << 20), (2, 33_000), (100, 700)] {
+        assert_problem(&post(&hub, &array(events, bytes)), 413, "segment-bytes");
+    }
+    // The hub goes on, and takes what just fits.
+    let answer = post(&hub, &array(100, 500));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let last = publish(&hub, &json!({"topic": "a", "data": "x".repeat(60_000)}));
+    let mut stream = everything(&hub);
+    for id in answer.json()["ids"].as_array().expect("ids").iter().chain([&json!(last)]) {
+        assert_eq!(json!(stream.published().id), *id, "nothing else was taken");
+    }
+}
+
+#[test]
 fn a_body_that_is_too_large_is_answered() {
     let hub = Hub::start(BINARY);
     let body = json!({"topic": "a", "data": "x".repeat(9 << 20)}).to_string();

@@ -1,12 +1,14 @@
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
 
 use super::disk::{Disk, DiskFile, Holder};
 use super::sim_disk::{SimDisk, SimFile, SimLock};
 use crate::testing::DEADLINE;
 
-/// A disk that counts what is read, and the files that are open. It can let those wait who read.
+/// A disk that counts what is read, and the files that are open. It can let those wait who read, and a
+/// seeker panic.
 #[derive(Clone, Debug)]
 pub(crate) struct CountingDisk {
     disk: SimDisk,
@@ -20,6 +22,8 @@ struct Reads {
     /// Whether those who read wait.
     is_shut: Mutex<bool>,
     is_opened: Condvar,
+    /// Whether the next seeker to read panics.
+    seeker_panics: AtomicBool,
 }
 
 /// What was read.
@@ -62,6 +66,11 @@ impl CountingDisk {
     pub(crate) fn shut(&self, is_shut: bool) {
         *self.read.is_shut.lock().unwrap_or_else(PoisonError::into_inner) = is_shut;
         self.read.is_opened.notify_all();
+    }
+
+    /// The next thread to read of those that look up arrays panics, once.
+    pub(crate) fn let_seeker_panic(&self) {
+        self.read.seeker_panics.store(true, Ordering::Relaxed);
     }
 
     fn counted(&self, file: SimFile) -> CountingFile {
@@ -117,6 +126,10 @@ impl DiskFile for CountingFile {
             let mut read = self.read.read.lock().unwrap_or_else(PoisonError::into_inner);
             read.calls += 1;
             read.bytes += buffer.len() as u64;
+        }
+        if thread::current().name() == Some("log-seeker") {
+            let panics = self.read.seeker_panics.swap(false, Ordering::Relaxed);
+            assert!(!panics, "a disk that panics, as it should in this test");
         }
         let is_shut = self.read.is_shut.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self.read.is_opened.wait_timeout_while(is_shut, DEADLINE, |is_shut| *is_shut);

@@ -76,6 +76,24 @@ fn what_is_sought_counts_with_what_waits_and_is_refused_beyond_the_limit() {
     }
 }
 
+/// Its bytes would be counted for ever, and one thread less would seek for all others.
+#[test]
+fn a_look_up_that_panics_costs_only_the_one_whose_array_it_was() {
+    let disk = CountingDisk::new(SimDisk::default());
+    let (log, ids) = filled(disk.clone(), &config());
+    // More often than there are threads.
+    for (n, id) in ids.iter().enumerate().take(5) {
+        disk.let_seeker_panic();
+        let refused = wait(&begin_append(&log, vec![published(n)]));
+        assert!(matches!(&refused, Err(AppendError::Unread { reason }) if reason.contains("panicked")), "{refused:?}");
+        assert_eq!(log.stats().waiting_bytes, 0);
+        assert_eq!(wait(&begin_append(&log, vec![published(n)])), Ok(vec![*id]));
+    }
+    assert!(log.is_writable());
+    append(&log, vec![published(100)]);
+    assert_eq!(read_all(&log).len(), 41);
+}
+
 #[test]
 fn closing_waits_for_what_is_sought() {
     let disk = CountingDisk::new(SimDisk::default());

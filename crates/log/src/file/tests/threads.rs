@@ -98,6 +98,19 @@ fn much_that_waits_meanwhile_is_written_and_synced_meanwhile() {
     assert!(ids.is_sorted());
 }
 
+/// What the keeper asks for is not left to the thread that shows, whose follower may take its time.
+#[test]
+fn what_is_urgent_calls_the_other_thread_though_little_waits() {
+    let (log, go_on) = busy_log(&small());
+    let answered = begin_append(&log, vec![event(&["t"], "little")]);
+    log.call_keeper();
+    // What waits is taken along.
+    eventually("a second commit", || log.stats().commits.count > 1);
+    assert!(answered.try_recv().is_err(), "nobody is answered out of turn");
+    drop(go_on);
+    wait(&answered).expect("appended");
+}
+
 #[test]
 fn one_array_more_than_the_queue_holds_is_refused() {
     let config = FileLogConfig { append_queue_bytes: 20_000, ..FileLogConfig::default() };
