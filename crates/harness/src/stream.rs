@@ -50,6 +50,28 @@ impl EventStream {
         }
     }
 
+    /// What the stream shows next, so many times: gaps as reason and what was asked, events as `event` and their data.
+    /// Checkpoints are left out.
+    ///
+    /// # Panics
+    /// When the stream ends before that, is cut, or silent for a minute.
+    pub fn shows(&mut self, count: usize) -> Vec<(String, String)> {
+        let mut shown = Vec::new();
+        while shown.len() < count {
+            let event = self.event().expect("the stream goes on").expect("the stream goes on");
+            match event.event_type.as_str() {
+                "tidewire.checkpoint" => {}
+                "tidewire.gap" => {
+                    let gap: Value = serde_json::from_str(&event.data).expect("a gap's data is JSON");
+                    let text = |name: &str| gap[name].as_str().expect("a gap names it").to_owned();
+                    shown.push((text("reason"), text("requested")));
+                }
+                _ => shown.push(("event".to_owned(), event.data)),
+            }
+        }
+        shown
+    }
+
     /// The next item of any kind; `None` at the end of the stream, with its last chunk.
     ///
     /// # Errors

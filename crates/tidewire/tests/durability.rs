@@ -1,6 +1,6 @@
 //! Each kind of durability taken at its word, also where the clock is set back between two runs.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tidewire_harness::{Clock, EventStream, Http, Hub, StoppedLog, WallClock, set_checksum};
 use tidewire_sim::Place;
 
@@ -23,20 +23,7 @@ fn shown(hub: &Hub, query: &str, last: Option<Place>, count: usize) -> Vec<(Stri
     let headers: Vec<(&str, &str)> = last.iter().map(|id| ("last-event-id", id.as_str())).collect();
     let target = format!("/api/v1/events?topic=a{query}");
     let mut stream = EventStream::open(hub.address(), &target, &headers).expect("the hub answers");
-    let mut shown = Vec::new();
-    while shown.len() < count {
-        let event = stream.event().expect("the stream goes on").expect("the stream goes on");
-        match event.event_type.as_str() {
-            "tidewire.checkpoint" => {}
-            "tidewire.gap" => {
-                let gap: Value = serde_json::from_str(&event.data).expect("JSON");
-                let text = |name: &str| gap[name].as_str().expect("a string").to_owned();
-                shown.push((text("reason"), text("requested")));
-            }
-            _ => shown.push(("event".to_owned(), event.data)),
-        }
-    }
-    shown
+    stream.shows(count)
 }
 
 fn event(data: &str) -> (String, String) {

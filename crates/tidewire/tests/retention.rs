@@ -29,24 +29,6 @@ fn connect(hub: &Hub) -> Http {
     Http::connect(hub.address()).expect("the hub listens")
 }
 
-/// What a stream shows next: gaps as reason and what was asked, events as their data. Checkpoints are left out.
-fn next(stream: &mut EventStream, count: usize) -> Vec<(String, String)> {
-    let mut shown = Vec::new();
-    while shown.len() < count {
-        let event = stream.event().expect("the stream goes on").expect("the stream goes on");
-        match event.event_type.as_str() {
-            "tidewire.checkpoint" => {}
-            "tidewire.gap" => {
-                let gap: Value = serde_json::from_str(&event.data).expect("JSON");
-                let text = |name: &str| gap[name].as_str().expect("a string").to_owned();
-                shown.push((text("reason"), text("requested")));
-            }
-            _ => shown.push(("event".to_owned(), event.data)),
-        }
-    }
-    shown
-}
-
 fn stream(hub: &Hub, query: &str, last: Option<Place>) -> EventStream {
     let last = last.map(|place| place.to_string());
     let headers: Vec<(&str, &str)> = last.iter().map(|id| ("last-event-id", id.as_str())).collect();
@@ -72,26 +54,26 @@ fn a_rule_hides_by_age_and_tells_only_those_who_might_have_read_it() {
     let place = publish(&mut http, &json!({"topic": "lasting/1", "data": "before"}));
     let brief = publish(&mut http, &json!({"topic": "brief/1", "data": "soon gone"}));
     publish(&mut http, &json!({"topic": "lasting/1", "data": "after"}));
-    assert_eq!(next(&mut live, 3), [event("before"), event("soon gone"), event("after")]);
+    assert_eq!(live.shows(3), [event("before"), event("soon gone"), event("after")]);
     let target = format!("/api/v1/events/{}", brief.to_string().replace('#', "%23"));
     let status = || connect(&hub).request("GET", &target, &[], b"").expect("the hub answers").status;
     wait_until("the rule hides it", WITHIN, || status() == 404);
     let told = ("expired".to_owned(), place.to_string());
     // Of the newest events, within ten seconds.
-    let first = || next(&mut stream(&hub, "topic=*", Some(place)), 1).remove(0);
+    let first = || stream(&hub, "topic=*", Some(place)).shows(1).remove(0);
     wait_until("who was away is told", WITHIN, || first() == told);
     for is_restarted in [false, true] {
         if is_restarted {
             hub.kill(Clock::start());
             hub.restart();
         }
-        let shown = |query, count| next(&mut stream(&hub, query, Some(place)), count);
+        let shown = |query, count| stream(&hub, query, Some(place)).shows(count);
         assert_eq!(shown("topic=*", 2), [told.clone(), event("after")], "restarted: {is_restarted}");
         assert_eq!(shown("topic=brief/1", 1)[0], told, "restarted: {is_restarted}");
         assert_eq!(shown("topic=lasting/1", 1), [event("after")], "restarted: {is_restarted}");
     }
     publish(&mut connect(&hub), &json!({"topic": "brief/2", "data": "new"}));
-    let shown = next(&mut stream(&hub, "topic=*", Some(place)), 3);
+    let shown = stream(&hub, "topic=*", Some(place)).shows(3);
     assert_eq!(shown, [told, event("after"), event("new")]);
 }
 
@@ -126,7 +108,7 @@ fn a_clock_that_jumps_a_year_over_a_restart_removes_nothing() {
     let all = fill(&hub, 8);
     assert!(all.len() > before.len());
     assert_eq!(low_water(&hub), begin);
-    assert_eq!(next(&mut stream(&hub, "topic=*&from=earliest", None), all.len()), all);
+    assert_eq!(stream(&hub, "topic=*&from=earliest", None).shows(all.len()), all);
     // Where it may, the same jump makes everything too old.
     hub.kill(Clock::start());
     hub.restart_with("TIDEWIRE_RETENTION_CATCH_UP", "3d");
