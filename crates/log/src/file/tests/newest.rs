@@ -100,6 +100,9 @@ fn a_start_names_the_newest_segment_that_is_missing_and_changes_nothing() {
         let found = LogView::open(disk.clone()).expect("a log").verify(&mut |_| {}).expect("read");
         assert_eq!(found.damages.len(), 1, "{found:?}");
         assert_eq!((&*found.damages[0].file, found.damages[0].what), (missing, "the file is missing"));
+        let found = LogView::open(disk.clone()).expect("a log").inspect().expect("read");
+        let problem = found.segments.last().and_then(|segment| segment.problem.as_deref());
+        assert_eq!(problem, Some("the segment behind it is missing"));
         assert!(exported(&disk).1);
     }
 }
