@@ -18,9 +18,11 @@ const RESERVE_BYTES: usize = 8192;
 /// # Errors
 /// When the disk fails or is full; it can be tried again.
 pub(super) fn make<D: Disk>(disk: &D) -> io::Result<()> {
-    // One that a crash has left may have been cut already.
-    if disk.open_to_read(RESERVE).and_then(|file| file.length()).is_ok_and(|length| length >= RESERVE_BYTES as u64) {
-        return Ok(());
+    // One that a crash has left may have been cut too short already, or still be the whole index that it was.
+    match disk.open_to_read(RESERVE).and_then(|file| file.length()) {
+        Ok(length) if length == RESERVE_BYTES as u64 => return Ok(()),
+        Ok(length) if length > RESERVE_BYTES as u64 => return cut(disk),
+        _ => {}
     }
     let file = disk.create(RESERVE_NEW)?;
     let filled = file.write_at(&[0; RESERVE_BYTES], 0).and_then(|()| file.sync());
@@ -36,6 +38,11 @@ pub(super) fn make<D: Disk>(disk: &D) -> io::Result<()> {
 /// When it is not there, or the disk fails.
 pub(super) fn make_of<D: Disk>(disk: &D, name: &str) -> io::Result<()> {
     disk.rename(name, RESERVE)?;
+    cut(disk)
+}
+
+/// Takes from a reserve what it said as a file of the log, and what it has too much. That needs no room.
+fn cut<D: Disk>(disk: &D) -> io::Result<()> {
     let file = disk.open(RESERVE)?;
     file.write_at(&[0; RESERVE_BYTES], 0)?;
     file.truncate(RESERVE_BYTES as u64)
@@ -102,6 +109,10 @@ mod tests {
         let reserve = disk.contents(RESERVE).expect("there");
         assert_eq!(reserve.len(), RESERVE_BYTES);
         assert!(reserve.iter().all(|&byte| byte == 0));
+        // Killed between its new name and the cut.
+        disk.put(RESERVE, vec![1; 100 * RESERVE_BYTES]);
+        make(&disk).expect("there");
+        assert_eq!(disk.contents(RESERVE).expect("there"), vec![0; RESERVE_BYTES]);
     }
 
     #[test]

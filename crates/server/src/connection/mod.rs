@@ -88,6 +88,7 @@ pub(crate) async fn serve(hub: Arc<Hub>, socket: TcpStream, bytes: Vec<u8>, shut
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE_TIMEOUT)
         .max_buf_size(HEAD_BYTES_MAX)
+        // Answers are small: to copy head and body together costs less than to write them from two places.
         .writev(false)
         .serve_connection(wire, service);
     let mut stopping = Box::pin(shutdown.begun());
