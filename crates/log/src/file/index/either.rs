@@ -83,4 +83,11 @@ impl<F: DiskFile> RecordIndex for Index<F> {
             Index::File(index) => index.topics_after(after, limit),
         }
     }
+
+    fn candidates(&self, literal: &str, from: u64, out: &mut Vec<(String, Postings)>) -> Result<Option<u64>, BadIndex> {
+        match self {
+            Index::Open(index) => read(index).candidates(literal, from, out),
+            Index::File(index) => index.candidates(literal, from, out),
+        }
+    }
 }

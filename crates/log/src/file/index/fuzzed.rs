@@ -26,6 +26,12 @@ fn ask(bytes: Vec<u8>) {
         assert!(topics.len() < bytes_max && topics.is_sorted_by(|(one, _), (next, _)| one < next));
         names.extend(topics.into_iter().take(5).map(|(name, _)| name));
     }
+    let mut from = Some(0);
+    while let Some(at) = from {
+        let mut candidates = Vec::new();
+        from = index.candidates("shared/", at, &mut candidates).unwrap_or_default();
+        assert!(candidates.len() < bytes_max && from.is_none_or(|next| next > at));
+    }
     for name in &names {
         if let Ok(Some(postings)) = index.topic(name) {
             let mut records = Vec::new();

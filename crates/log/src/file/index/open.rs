@@ -4,7 +4,7 @@ use super::chain::Chains;
 use super::hash::NameHash;
 use super::names::Names;
 use super::publications::Publications;
-use super::{BadIndex, MARK_RECORDS, Postings, RecordIndex};
+use super::{BadIndex, CANDIDATES_AT_ONCE, MARK_RECORDS, Postings, RecordIndex};
 use crate::HubId;
 use crate::file::layout::LogId;
 use crate::file::segment::Mark;
@@ -145,6 +145,21 @@ impl RecordIndex for OpenIndex {
     fn topics_after(&self, after: Option<&str>, limit: usize) -> Result<Vec<(String, Postings)>, BadIndex> {
         let first = self.names.after(after, limit).into_iter();
         Ok(first.map(|(name, number)| (name.to_owned(), self.handle(number))).collect())
+    }
+
+    // Which names are canonical is found out once the segment is sealed: it would take longer than to number them.
+    fn candidates(
+        &self,
+        _literal: &str,
+        from: u64,
+        out: &mut Vec<(String, Postings)>,
+    ) -> Result<Option<u64>, BadIndex> {
+        let end = from.saturating_add(CANDIDATES_AT_ONCE).min(self.names.len() as u64);
+        for number in from..end {
+            let number = u32::try_from(number).map_err(|_| BadIndex::Damaged)?;
+            out.push((self.names.name(number).to_owned(), self.handle(number)));
+        }
+        Ok((end < self.names.len() as u64).then_some(end))
     }
 }
 

@@ -1,6 +1,8 @@
 use std::cmp::Ordering;
 use std::ops::Range;
 
+use tidewire_topic::is_canonical_url;
+
 use super::filter::{self, BLOCK_BYTES};
 use super::hash::NameHash;
 use super::layout::{
@@ -9,7 +11,7 @@ use super::layout::{
 };
 use super::open::lower_half;
 use super::pages::PageReader;
-use super::{BadIndex, MARK_RECORDS, Postings, RecordIndex};
+use super::{BadIndex, CANDIDATES_AT_ONCE, MARK_RECORDS, Postings, RecordIndex};
 use crate::HubId;
 use crate::file::disk::DiskFile;
 use crate::file::segment::Mark;
@@ -248,6 +250,37 @@ impl<F: DiskFile> RecordIndex for IndexFile<F> {
             topics.push((name.to_owned(), topic.postings));
         }
         Ok(topics)
+    }
+
+    // First those that are no canonical URLs; behind them, counted on, the topics from the first that begins with the
+    // literal.
+    fn candidates(&self, literal: &str, from: u64, out: &mut Vec<(String, Postings)>) -> Result<Option<u64>, BadIndex> {
+        let (mut pages, mut names) = (self.pages(), self.pages());
+        let mut buffer = Vec::new();
+        let others = u64::from(self.sizes.others);
+        if from < others {
+            let mut numbers = self.pages();
+            let end = from.saturating_add(CANDIDATES_AT_ONCE).min(others);
+            for other in from..end {
+                let number = u32::from_le_bytes(numbers.entry(&self.sections.others, other)?);
+                let topic = self.topic_at(&mut pages, number)?;
+                out.push((self.name(&mut names, &topic, &mut buffer)?.to_owned(), topic.postings));
+            }
+            return Ok(Some(end));
+        }
+        let first = u64::from(self.seek_topic(literal)?.0).max(from - others);
+        let end = first.saturating_add(CANDIDATES_AT_ONCE).min(self.sizes.topics.into());
+        for number in first..end {
+            let topic = self.topic_at(&mut pages, u32::try_from(number).map_err(|_| BadIndex::Damaged)?)?;
+            let name = self.name(&mut names, &topic, &mut buffer)?;
+            if !name.starts_with(literal) {
+                return Ok(None);
+            }
+            if is_canonical_url(name) {
+                out.push((name.to_owned(), topic.postings));
+            }
+        }
+        Ok((end < self.sizes.topics.into()).then_some(others + end))
     }
 }
 
