@@ -26,11 +26,15 @@ fn ask(bytes: Vec<u8>) {
         assert!(topics.len() < bytes_max && topics.is_sorted_by(|(one, _), (next, _)| one < next));
         names.extend(topics.into_iter().take(5).map(|(name, _)| name));
     }
-    let mut from = Some(0);
+    let (mut from, mut others) = (Some(0), Vec::new());
     while let Some(at) = from {
-        let mut candidates = Vec::new();
-        from = index.candidates("shared/", at, &mut candidates).unwrap_or_default();
-        assert!(candidates.len() < bytes_max && from.is_none_or(|next| next > at));
+        from = index.other_topics(at, &mut others).unwrap_or_default();
+        assert!(others.len() < bytes_max && from.is_none_or(|next| next > at));
+    }
+    let (mut from, mut alike) = (Some(0), Vec::new());
+    while let Some(at) = from {
+        from = index.topics_beginning("https://", at, &mut alike).unwrap_or_default();
+        assert!(alike.len() < bytes_max && from.is_none_or(|next| next > at));
     }
     for name in &names {
         if let Ok(Some(postings)) = index.topic(name) {

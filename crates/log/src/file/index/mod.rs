@@ -40,8 +40,8 @@ use crate::HubId;
 /// Every so many records, the place before one is noted: from there a walk begins.
 const MARK_RECORDS: u32 = 64;
 
-/// So many topics are asked for at once by whoever has a pattern.
-const CANDIDATES_AT_ONCE: u64 = 256;
+/// So many topics are shown at once to whoever has a pattern.
+const TOPICS_AT_ONCE: u32 = 256;
 
 /// Finds the records of one segment.
 pub(crate) trait RecordIndex {
@@ -74,10 +74,18 @@ pub(crate) trait RecordIndex {
     /// The first `limit` topics after a name, in byte order.
     fn topics_after(&self, after: Option<&str>, limit: usize) -> Result<Vec<(String, Postings)>, BadIndex>;
 
-    /// Topics that may match a pattern whose matches begin with `literal`, written as canonical URLs: those that begin
-    /// with it, and all that are no canonical URLs. There may be others among them. At most [`CANDIDATES_AT_ONCE`] are
-    /// appended to `out`, from `from` on, which is 0 at first. Returns where to go on; `None` at the end.
-    fn candidates(&self, literal: &str, from: u64, out: &mut Vec<(String, Postings)>) -> Result<Option<u64>, BadIndex>;
+    /// Topics that are no canonical URLs, each of which may match any pattern; there may be others among them. At most
+    /// [`TOPICS_AT_ONCE`] are appended to `out`, from the `from`th on. Returns where to go on; `None` at the end.
+    fn other_topics(&self, from: u32, out: &mut Vec<(String, Postings)>) -> Result<Option<u32>, BadIndex>;
+
+    /// Topics that are canonical URLs and begin alike, but for those that [`RecordIndex::other_topics`] shows. In the
+    /// same manner.
+    fn topics_beginning(
+        &self,
+        literal: &str,
+        from: u32,
+        out: &mut Vec<(String, Postings)>,
+    ) -> Result<Option<u32>, BadIndex>;
 }
 
 /// The records that bear a topic, as an index knew them when it was asked.

@@ -4,7 +4,7 @@ use super::chain::Chains;
 use super::hash::NameHash;
 use super::names::Names;
 use super::publications::Publications;
-use super::{BadIndex, CANDIDATES_AT_ONCE, MARK_RECORDS, Postings, RecordIndex};
+use super::{BadIndex, MARK_RECORDS, Postings, RecordIndex, TOPICS_AT_ONCE};
 use crate::HubId;
 use crate::file::layout::LogId;
 use crate::file::segment::Mark;
@@ -147,19 +147,21 @@ impl RecordIndex for OpenIndex {
         Ok(first.map(|(name, number)| (name.to_owned(), self.handle(number))).collect())
     }
 
-    // Which names are canonical is found out once the segment is sealed: it would take longer than to number them.
-    fn candidates(
+    // All of them: which are canonical is found out once the segment is sealed, as that takes longer than to number them.
+    fn other_topics(&self, from: u32, out: &mut Vec<(String, Postings)>) -> Result<Option<u32>, BadIndex> {
+        let count = u32::try_from(self.names.len()).expect("names lie in a segment, which is shorter than 4 GiB");
+        let end = from.saturating_add(TOPICS_AT_ONCE).min(count);
+        out.extend((from..end).map(|number| (self.names.name(number).to_owned(), self.handle(number))));
+        Ok((end < count).then_some(end))
+    }
+
+    fn topics_beginning(
         &self,
         _literal: &str,
-        from: u64,
-        out: &mut Vec<(String, Postings)>,
-    ) -> Result<Option<u64>, BadIndex> {
-        let end = from.saturating_add(CANDIDATES_AT_ONCE).min(self.names.len() as u64);
-        for number in from..end {
-            let number = u32::try_from(number).map_err(|_| BadIndex::Damaged)?;
-            out.push((self.names.name(number).to_owned(), self.handle(number)));
-        }
-        Ok((end < self.names.len() as u64).then_some(end))
+        _from: u32,
+        _out: &mut Vec<(String, Postings)>,
+    ) -> Result<Option<u32>, BadIndex> {
+        Ok(None)
     }
 }
 

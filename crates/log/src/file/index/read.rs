@@ -11,7 +11,7 @@ use super::layout::{
 };
 use super::open::lower_half;
 use super::pages::PageReader;
-use super::{BadIndex, CANDIDATES_AT_ONCE, MARK_RECORDS, Postings, RecordIndex};
+use super::{BadIndex, MARK_RECORDS, Postings, RecordIndex, TOPICS_AT_ONCE};
 use crate::HubId;
 use crate::file::disk::DiskFile;
 use crate::file::segment::Mark;
@@ -252,26 +252,30 @@ impl<F: DiskFile> RecordIndex for IndexFile<F> {
         Ok(topics)
     }
 
-    // First those that are no canonical URLs; behind them, counted on, the topics from the first that begins with the
-    // literal.
-    fn candidates(&self, literal: &str, from: u64, out: &mut Vec<(String, Postings)>) -> Result<Option<u64>, BadIndex> {
+    fn other_topics(&self, from: u32, out: &mut Vec<(String, Postings)>) -> Result<Option<u32>, BadIndex> {
+        let (mut numbers, mut pages, mut names) = (self.pages(), self.pages(), self.pages());
+        let mut buffer = Vec::new();
+        let end = from.saturating_add(TOPICS_AT_ONCE).min(self.sizes.others);
+        for other in from..end {
+            let number = u32::from_le_bytes(numbers.entry(&self.sections.others, other.into())?);
+            let topic = self.topic_at(&mut pages, number)?;
+            out.push((self.name(&mut names, &topic, &mut buffer)?.to_owned(), topic.postings));
+        }
+        Ok((end < self.sizes.others).then_some(end))
+    }
+
+    fn topics_beginning(
+        &self,
+        literal: &str,
+        from: u32,
+        out: &mut Vec<(String, Postings)>,
+    ) -> Result<Option<u32>, BadIndex> {
+        let first = if from == 0 { self.seek_topic(literal)?.0 } else { from };
         let (mut pages, mut names) = (self.pages(), self.pages());
         let mut buffer = Vec::new();
-        let others = u64::from(self.sizes.others);
-        if from < others {
-            let mut numbers = self.pages();
-            let end = from.saturating_add(CANDIDATES_AT_ONCE).min(others);
-            for other in from..end {
-                let number = u32::from_le_bytes(numbers.entry(&self.sections.others, other)?);
-                let topic = self.topic_at(&mut pages, number)?;
-                out.push((self.name(&mut names, &topic, &mut buffer)?.to_owned(), topic.postings));
-            }
-            return Ok(Some(end));
-        }
-        let first = u64::from(self.seek_topic(literal)?.0).max(from - others);
-        let end = first.saturating_add(CANDIDATES_AT_ONCE).min(self.sizes.topics.into());
+        let end = first.saturating_add(TOPICS_AT_ONCE).min(self.sizes.topics);
         for number in first..end {
-            let topic = self.topic_at(&mut pages, u32::try_from(number).map_err(|_| BadIndex::Damaged)?)?;
+            let topic = self.topic_at(&mut pages, number)?;
             let name = self.name(&mut names, &topic, &mut buffer)?;
             if !name.starts_with(literal) {
                 return Ok(None);
@@ -280,7 +284,7 @@ impl<F: DiskFile> RecordIndex for IndexFile<F> {
                 out.push((name.to_owned(), topic.postings));
             }
         }
-        Ok((end < self.sizes.topics.into()).then_some(others + end))
+        Ok((end < self.sizes.topics).then_some(end))
     }
 }
 

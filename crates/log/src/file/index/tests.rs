@@ -205,16 +205,21 @@ fn may_begin_with(name: &str, literal: &str) -> bool {
     name.starts_with(literal) || !is_canonical_url(name)
 }
 
-/// All candidates, each of which is there once.
+/// The topics that may match what begins with a literal, each of which is there once.
 fn candidates(index: &dyn RecordIndex, literal: &str) -> Result<BTreeMap<String, u32>, BadIndex> {
+    type Page<'a> = &'a dyn Fn(u32, &mut Vec<(String, Postings)>) -> Result<Option<u32>, BadIndex>;
     let mut found = BTreeMap::new();
-    let mut from = Some(0);
-    while let Some(at) = from {
-        let mut some = Vec::new();
-        from = index.candidates(literal, at, &mut some)?;
-        assert!(some.len() as u64 <= CANDIDATES_AT_ONCE);
-        for (name, postings) in some {
-            assert_eq!(found.insert(name.clone(), postings.count), None, "{name}");
+    let pages: [Page<'_>; 2] =
+        [&|from, out| index.other_topics(from, out), &|from, out| index.topics_beginning(literal, from, out)];
+    for page in pages {
+        let mut from = Some(0);
+        while let Some(at) = from {
+            let mut some = Vec::new();
+            from = page(at, &mut some)?;
+            assert!(some.len() <= TOPICS_AT_ONCE as usize && from.is_none_or(|next| next > at));
+            for (name, postings) in some {
+                assert_eq!(found.insert(name.clone(), postings.count), None, "{name}");
+            }
         }
     }
     Ok(found)
@@ -237,7 +242,8 @@ fn a_file_is_asked_for_the_urls_that_begin_alike_and_for_what_is_no_url() {
     }
     let urls = candidates(&file, "https://a.example/").expect("whole");
     assert_eq!((urls.len(), candidates(&file, "zz:").expect("whole").len()), (2_000, 1_000));
-    assert!(file.candidates("zz:", u64::MAX, &mut Vec::new()).is_ok_and(|next| next.is_none()));
+    assert!(file.other_topics(u32::MAX, &mut Vec::new()).is_ok_and(|next| next.is_none()));
+    assert!(file.topics_beginning("a", u32::MAX, &mut Vec::new()).is_ok_and(|next| next.is_none()));
 }
 
 /// Both indexes of a segment answer as the vector does.
