@@ -29,11 +29,29 @@ pub(crate) struct Payload {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Rights {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) publish: Vec<String>,
+    pub(crate) publish: Vec<Granted>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) subscribe: Vec<String>,
+    pub(crate) subscribe: Vec<Granted>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) admin: bool,
+}
+
+/// What a right is granted on: a topic or `*` as a text, or an object that says what it has.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Granted {
+    Topic(String),
+    Form(Object<Form>),
+}
+
+/// Topics of a form.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Form {
+    /// A URL Pattern, relative to the hub's URL.
+    Pattern(String),
+    /// A URI Template.
+    Template(String),
 }
 
 /// A JSON object and nothing else: a derived `Deserialize` would take an array of the members'

@@ -7,6 +7,7 @@
 //!  "tidewire": {"publish": ["orders"], "subscribe": ["*"], "admin": false}}
 //! ```
 //!
+//! A right is granted on topics, `*`, `{"pattern": "/users/alice/*"}` and `{"template": "/users/{id}"}`.
 //! Every member may be absent; a right that is not named is not granted. [`Verifier`] checks
 //! tokens, [`mint`] makes them, and [`Secret`] is the key both share, as it stands in its file.
 //! Time and randomness are arguments.

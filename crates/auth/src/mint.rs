@@ -1,7 +1,7 @@
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use tidewire_topic::{MatcherSet, Topic};
+use tidewire_topic::{Matcher, MatcherSet};
 
-use crate::claims::{Audience, NumericDate, Object, Payload, Rights};
+use crate::claims::{Audience, Form, Granted, NumericDate, Object, Payload, Rights};
 use crate::{SECRET_BYTES_MIN, TOKEN_BYTES_MAX};
 
 /// What a new token says.
@@ -57,8 +57,8 @@ pub fn mint(secret: &[u8], claims: &Claims) -> Result<String, MintError> {
         exp: claims.expires_at_s.map(NumericDate::Whole),
         nbf: claims.not_before_s.map(NumericDate::Whole),
         tidewire: Some(Object(Rights {
-            publish: claims.publish.as_ref().map(texts).unwrap_or_default(),
-            subscribe: claims.subscribe.as_ref().map(texts).unwrap_or_default(),
+            publish: claims.publish.as_ref().map(granted).unwrap_or_default(),
+            subscribe: claims.subscribe.as_ref().map(granted).unwrap_or_default(),
             admin: claims.admin,
         })),
     };
@@ -70,6 +70,11 @@ pub fn mint(secret: &[u8], claims: &Claims) -> Result<String, MintError> {
     Ok(token)
 }
 
-fn texts(matchers: &MatcherSet) -> Vec<String> {
-    if matchers.is_any() { vec!["*".to_owned()] } else { matchers.exact().map(Topic::to_string).collect() }
+fn granted(matchers: &MatcherSet) -> Vec<Granted> {
+    let granted = |matcher: Matcher| match matcher {
+        Matcher::Any | Matcher::Exact(_) => Granted::Topic(matcher.to_string()),
+        Matcher::Pattern(pattern) => Granted::Form(Object(Form::Pattern(pattern.as_str().to_owned()))),
+        Matcher::Template(template) => Granted::Form(Object(Form::Template(template.as_str().to_owned()))),
+    };
+    matchers.iter().map(granted).collect()
 }

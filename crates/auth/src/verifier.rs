@@ -5,9 +5,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use tidewire_topic::{Matcher, MatcherSet, MatcherSetError, TopicError};
+use tidewire_topic::{
+    BaseUrl, Matcher, MatcherSet, MatcherSetError, Pattern, PatternError, Template, TemplateError, TopicError,
+};
 
-use crate::claims::{Object, Payload};
+use crate::claims::{Form, Granted, Object, Payload};
 use crate::{Grants, SECRET_BYTES_MIN};
 
 /// The most bytes a token may have. It is looked at before anything is decoded.
@@ -23,6 +25,7 @@ pub const LEEWAY_S: u64 = 5;
 pub struct Verifier {
     key: DecodingKey,
     audience: Option<String>,
+    base: Option<BaseUrl>,
 }
 
 /// Why there is no verifier.
@@ -93,8 +96,30 @@ pub enum TokenError {
         /// What is wrong with the topic.
         source: TopicError,
     },
+    /// A right has what is no URL Pattern.
+    #[error("the token grants `{right}` on what is not a pattern: {source}")]
+    Pattern {
+        /// The right: `publish` or `subscribe`.
+        right: &'static str,
+        /// What is wrong with the pattern.
+        source: PatternError,
+    },
+    /// A right has what is no URI Template.
+    #[error("the token grants `{right}` on what is not a template: {source}")]
+    Template {
+        /// The right: `publish` or `subscribe`.
+        right: &'static str,
+        /// What is wrong with the template.
+        source: TemplateError,
+    },
+    /// A right has a pattern, and the verifier was not told what patterns are relative to.
+    #[error("the token grants `{right}` on a pattern, and it is not known what that is relative to")]
+    NoBase {
+        /// The right: `publish` or `subscribe`.
+        right: &'static str,
+    },
     /// A right names too many topics.
-    #[error("the token grants `{right}` on too many topics")]
+    #[error("the token grants `{right}` on too many topics, patterns or templates")]
     Topics {
         /// The right: `publish` or `subscribe`.
         right: &'static str,
@@ -120,7 +145,14 @@ impl Verifier {
         if secret.len() < SECRET_BYTES_MIN {
             return Err(KeyError::TooShort { bytes: secret.len() });
         }
-        Ok(Verifier { key: DecodingKey::from_secret(secret), audience: audience.map(str::to_owned) })
+        let audience = audience.map(str::to_owned);
+        Ok(Verifier { key: DecodingKey::from_secret(secret), audience, base: None })
+    }
+
+    /// Takes the patterns that tokens grant as relative to this URL. Without one, such tokens are refused.
+    #[must_use]
+    pub fn relative_to(self, base: BaseUrl) -> Verifier {
+        Verifier { base: Some(base), ..self }
     }
 
     /// Checks a token at a time, in seconds since the Unix epoch, and says what it grants. A
@@ -148,12 +180,32 @@ impl Verifier {
 
         let Object(rights) = payload.tidewire.unwrap_or_default();
         Ok(Grants {
-            publish: matchers("publish", &rights.publish)?,
-            subscribe: matchers("subscribe", &rights.subscribe)?,
+            publish: self.matchers("publish", &rights.publish)?,
+            subscribe: self.matchers("subscribe", &rights.subscribe)?,
             admin: rights.admin,
             subject: payload.sub,
             expires_at_s,
         })
+    }
+
+    fn matchers(&self, right: &'static str, granted: &[Granted]) -> Result<Option<MatcherSet>, TokenError> {
+        if granted.is_empty() {
+            return Ok(None);
+        }
+        let matchers = granted.iter().map(|granted| match granted {
+            Granted::Topic(text) => Matcher::parse(text).map_err(|source| TokenError::Topic { right, source }),
+            Granted::Form(Object(Form::Pattern(text))) => {
+                let base = self.base.as_ref().ok_or(TokenError::NoBase { right })?;
+                let pattern = Pattern::parse(text, base).map_err(|source| TokenError::Pattern { right, source })?;
+                Ok(Matcher::Pattern(pattern))
+            }
+            Granted::Form(Object(Form::Template(text))) => {
+                let template = Template::parse(text).map_err(|source| TokenError::Template { right, source })?;
+                Ok(Matcher::Template(template))
+            }
+        });
+        let matchers = matchers.collect::<Result<Vec<_>, _>>()?;
+        MatcherSet::new(matchers).map(Some).map_err(|source| TokenError::Topics { right, source })
     }
 
     fn signed_payload(&self, token: &str) -> Result<Payload, TokenError> {
@@ -205,9 +257,13 @@ impl TokenError {
             TokenError::Algorithm => "algorithm",
             TokenError::Critical => "critical",
             TokenError::Signature => "signature",
-            TokenError::Claims(_) | TokenError::Date { .. } | TokenError::Topic { .. } | TokenError::Topics { .. } => {
-                "claims"
-            }
+            TokenError::Claims(_)
+            | TokenError::Date { .. }
+            | TokenError::Topic { .. }
+            | TokenError::Pattern { .. }
+            | TokenError::Template { .. }
+            | TokenError::NoBase { .. }
+            | TokenError::Topics { .. } => "claims",
             TokenError::Expired { .. } => "expired",
             TokenError::NotYetValid { .. } => "not_yet_valid",
             TokenError::Audience => "audience",
@@ -222,13 +278,4 @@ fn date(claim: &'static str, seconds: Option<Option<u64>>) -> Result<Option<u64>
         Some(seconds) => Ok(seconds),
         None => Ok(None),
     }
-}
-
-fn matchers(right: &'static str, texts: &[String]) -> Result<Option<MatcherSet>, TokenError> {
-    if texts.is_empty() {
-        return Ok(None);
-    }
-    let matchers = texts.iter().map(|text| Matcher::parse(text)).collect::<Result<Vec<_>, _>>();
-    let matchers = matchers.map_err(|source| TokenError::Topic { right, source })?;
-    MatcherSet::new(matchers).map(Some).map_err(|source| TokenError::Topics { right, source })
 }

@@ -7,7 +7,7 @@ use jsonwebtoken::{Algorithm, EncodingKey};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tidewire_auth::{Claims, Grants, KeyError, LEEWAY_S, MintError, TOKEN_BYTES_MAX, TokenError, Verifier, mint};
-use tidewire_topic::{MATCHERS_MAX, Matcher, MatcherSet};
+use tidewire_topic::{BaseUrl, MATCHERS_MAX, Matcher, MatcherSet, Pattern, Template};
 
 const SECRET: &[u8; 32] = b"0123456789abcdef0123456789abcdef";
 const NOW_S: u64 = 1_800_000_000;
@@ -57,6 +57,53 @@ fn what_is_minted_is_granted() {
         expires_at_s: Some(NOW_S + 60 + LEEWAY_S),
     };
     assert_eq!(grants, expected);
+}
+
+#[test]
+fn patterns_and_templates_are_granted_as_they_are_minted() {
+    let base = BaseUrl::parse("https://hub.example.com").expect("a URL");
+    let verifier = verifier().relative_to(base.clone());
+    let pattern = Matcher::Pattern(Pattern::parse("/users/alice/*", &base).expect("a pattern"));
+    let template = Matcher::Template(Template::parse("/users/{id}").expect("a template"));
+    let topic = Matcher::parse("/users/*").expect("a topic");
+    let claims = Claims {
+        publish: MatcherSet::new([template.clone()]).ok(),
+        subscribe: MatcherSet::new([pattern, topic, template]).ok(),
+        ..Claims::default()
+    };
+    let token = mint(SECRET, &claims).expect("a token");
+    let grants = verifier.verify(&token, NOW_S).expect("grants");
+    assert_eq!((&grants.publish, &grants.subscribe), (&claims.publish, &claims.subscribe));
+
+    let written = json!({"tidewire": {"subscribe": [
+        {"pattern": "/users/alice/*"}, "/users/*", {"template": "/users/{id}"}
+    ]}});
+    assert_eq!(verifier.verify(&signed(&written), NOW_S).expect("grants").subscribe, claims.subscribe);
+    // It is not guessed what a pattern is relative to.
+    assert_eq!(reason(&token), "claims");
+}
+
+#[test]
+fn what_is_no_pattern_or_template_refuses_the_token() {
+    let base = BaseUrl::parse("https://hub.example.com").expect("a URL");
+    let verifier = verifier().relative_to(base);
+    for granted in [
+        json!({"pattern": "/(a"}),
+        json!({"pattern": ""}),
+        json!({"template": "/{a"}),
+        json!({"pattern": "/a", "template": "/a"}),
+        json!({"topic": "a"}),
+        json!({"Pattern": "/a"}),
+        json!({}),
+        json!({"pattern": null}),
+        json!(["pattern", "/a"]),
+        json!([["pattern", "/a"]]),
+        json!(1),
+        json!(null),
+    ] {
+        let token = signed(&json!({"tidewire": {"subscribe": [granted]}}));
+        assert_eq!(verifier.verify(&token, NOW_S).expect_err("a refusal").reason(), "claims", "{granted}");
+    }
 }
 
 #[test]

@@ -2,7 +2,12 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use tidewire_log::{Filter, Position, TailRecord};
-use tidewire_topic::TopicIndex;
+use tidewire_topic::{MatcherSet, TopicIndex};
+
+use crate::grants::GrantSets;
+
+/// Of how many matching records a group with patterns remembers the positions.
+const NOTED_MAX: usize = 32;
 
 /// Subscribers with equal filters: they are owed the same frames.
 pub(crate) struct Group {
@@ -16,12 +21,50 @@ pub(crate) struct Group {
     /// Nothing matched between these two: who stands in it stands at its end.
     quiet: (Position, Position),
     is_queued: bool,
+    /// The number of its grants.
+    grants: Option<u32>,
+    noted: Noted,
+}
+
+/// The newest records that match, where asking again costs more than a look at the topics.
+struct Noted {
+    is_kept: bool,
+    /// Everything that matches after it is among the positions.
+    from: Position,
+    positions: Vec<Position>,
 }
 
 impl Group {
     /// Where a member that stands at `at` stands in truth.
     pub(crate) fn settled(&self, at: Position) -> Position {
         if at >= self.quiet.0 && at < self.quiet.1 { self.quiet.1 } else { at }
+    }
+
+    /// The positions after one of everything that matches, as far as this was matched. `None` if they are not known.
+    pub(crate) fn noted_after(&self, from: Position) -> Option<&[Position]> {
+        let noted = Some(&self.noted).filter(|noted| noted.is_kept && from >= noted.from)?;
+        Some(&noted.positions[noted.positions.partition_point(|&position| position <= from)..])
+    }
+}
+
+impl Noted {
+    fn new(filter: &Filter, matched: Position) -> Noted {
+        let asks_patterns = |set: &MatcherSet| !set.is_exact() && !set.is_any();
+        // Every record matches `*`: those who want all of them look at each anyway.
+        let is_kept = asks_patterns(&filter.topics)
+            || (filter.topics.is_exact() && filter.grants.as_ref().is_some_and(asks_patterns));
+        Noted { is_kept, from: matched, positions: Vec::new() }
+    }
+
+    fn add(&mut self, position: Position) {
+        if !self.is_kept {
+            return;
+        }
+        if self.positions.len() == NOTED_MAX {
+            let dropped = self.positions.drain(..NOTED_MAX / 2).next_back();
+            self.from = dropped.unwrap_or(self.from);
+        }
+        self.positions.push(position);
     }
 }
 
@@ -34,6 +77,7 @@ pub(crate) struct Groups {
     index: TopicIndex<u32>,
     queue: VecDeque<u32>,
     hits: Vec<u32>,
+    grants: GrantSets,
 }
 
 impl Groups {
@@ -46,6 +90,8 @@ impl Groups {
             self.groups.push(None);
             u32::try_from(self.groups.len() - 1).expect("there are no more groups than slots, which are u32")
         });
+        let grants = filter.grants.as_ref().map(|grants| self.grants.intern(grants));
+        let noted = Noted::new(&filter, matched);
         let filter = Arc::new(filter);
         self.index.insert(&filter.topics, number);
         self.by_filter.insert(Arc::clone(&filter), number);
@@ -56,6 +102,8 @@ impl Groups {
             last_match: matched,
             quiet: (matched, matched),
             is_queued: false,
+            grants,
+            noted,
         });
         number
     }
@@ -76,6 +124,9 @@ impl Groups {
         if let Some(group) = self.groups[number as usize].take() {
             self.index.remove(&group.filter.topics, number);
             self.by_filter.remove(&group.filter);
+            if let Some(grants) = group.grants {
+                self.grants.release(grants);
+            }
             self.free.push(number);
         }
         true
@@ -86,7 +137,12 @@ impl Groups {
         let mut hits = std::mem::take(&mut self.hits);
         self.index.for_each(record.topics(), |number| hits.push(number));
         for number in hits.drain(..) {
-            if record.is_admitted_by(&self.at(number).filter) {
+            let group = self.groups[number as usize].as_ref().expect("a group in the index is there");
+            let grants = group.grants;
+            let is_admitted = group.filter.types.admit(record.event_type())
+                && (!record.is_private()
+                    || grants.is_some_and(|grants| self.grants.grant(grants, matched.next(), record.topics())));
+            if is_admitted {
                 self.mark(number, matched, matched.next());
             }
         }
@@ -101,6 +157,8 @@ impl Groups {
                 let group = self.at_mut(number);
                 group.last_match = head;
                 group.quiet = (head, head);
+                group.noted.from = head;
+                group.noted.positions = Vec::new();
                 self.enqueue(number);
             }
         }
@@ -112,6 +170,7 @@ impl Groups {
             group.quiet = (group.last_match, matched);
         }
         group.last_match = position;
+        group.noted.add(position);
         self.enqueue(number);
     }
 

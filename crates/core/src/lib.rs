@@ -8,6 +8,7 @@
 mod catch_up;
 mod cursor;
 mod frames;
+mod grants;
 mod group;
 mod listed;
 mod own_events;

@@ -1,6 +1,7 @@
 use tidewire_log::{Filter, Position, TailReader};
 
 use crate::Frames;
+use crate::group::Group;
 use crate::slot::{Progress, Slot};
 
 /// How many positions are kept for others of the group; with more, the list begins anew.
@@ -29,7 +30,7 @@ impl Listed {
         &mut self,
         frames: &mut Frames,
         slot: &Slot<T>,
-        filter: &Filter,
+        group: &Group,
         to: Position,
         reader: &TailReader<'_>,
     ) -> Filled {
@@ -47,7 +48,10 @@ impl Listed {
             // A place may lie ahead of the tail, whose records below it the reader has.
             record.id <= place || frames.push(position, record.id, record.frame, 0)
         };
-        if filter.topics.is_any() {
+        let filter = &*group.filter;
+        if let Some(positions) = group.noted_after(at) {
+            let _full = positions.iter().take_while(|position| **position <= to).all(|&position| add(position));
+        } else if filter.topics.is_any() {
             let admitted = |p: &Position| reader.record(*p).is_some_and(|record| record.is_admitted_by(filter));
             let _full = (at.0 + 1..=to.0).map(Position).filter(admitted).all(&mut add);
         } else {

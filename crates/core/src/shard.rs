@@ -287,7 +287,7 @@ impl<T> Shard<T> {
                 slot.told = None;
             }
             if slot.source == Source::Tail {
-                match self.listed.fill(&mut self.frames, slot, &group.filter, self.matched, &reader) {
+                match self.listed.fill(&mut self.frames, slot, group, self.matched, &reader) {
                     Filled::Frames if slot.own.is_none() => {
                         self.frames_for = Some((slot.group, slot.progress, self.matched, wanted.3));
                     }

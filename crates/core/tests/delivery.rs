@@ -12,7 +12,7 @@ use tidewire_log::{
     Clock, Data, Erase, EventLog, EventType, Filter, HubId, MemoryLog, MemoryLogConfig, NewEvent, SimDisk, Tail, Types,
 };
 use tidewire_sse::{Decoder, Item};
-use tidewire_topic::{Matcher, MatcherSet, Topic};
+use tidewire_topic::{BaseUrl, Matcher, MatcherSet, Pattern, Template, Topic};
 
 const TOPICS: [&str; 5] = ["a", "b", "c", "d", "e"];
 const TYPES: [&str; 2] = ["message", "tick"];
@@ -213,8 +213,17 @@ impl World {
                 return MatcherSet::any();
             }
             let count = rng.random_range(1..4);
-            let topics = (0..count).map(|_| Topic::parse(TOPICS[rng.random_range(0..TOPICS.len())]).expect("a topic"));
-            MatcherSet::new(topics.map(Matcher::Exact).collect::<Vec<_>>()).expect("a set")
+            let base = BaseUrl::parse("https://hub.example").expect("a URL");
+            let matchers = (0..count).map(|_| {
+                let text = TOPICS[rng.random_range(0..TOPICS.len())];
+                match rng.random_range(0..6) {
+                    0 => Matcher::Pattern(Pattern::parse(&format!("/{text}"), &base).expect("a pattern")),
+                    1 => Matcher::Pattern(Pattern::parse("/:any", &base).expect("a pattern")),
+                    2 => Matcher::Template(Template::parse(&format!("{text}{{x}}")).expect("a template")),
+                    _ => Matcher::Exact(Topic::parse(text).expect("a topic")),
+                }
+            });
+            MatcherSet::new(matchers.collect::<Vec<_>>()).expect("a set")
         };
         let topics = set(&mut self.rng);
         let grants = self.rng.random_ratio(1, 2).then(|| set(&mut self.rng));

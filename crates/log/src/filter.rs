@@ -21,7 +21,9 @@ impl Types {
         if types.is_empty() { Types::All } else { Types::Only(types.into()) }
     }
 
-    fn admit(&self, event_type: &str) -> bool {
+    /// Whether a type is among them.
+    #[must_use]
+    pub fn admit(&self, event_type: &str) -> bool {
         match self {
             Types::All => true,
             Types::Only(types) => types.iter().any(|t| &**t == event_type),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tidewire_topic::{Pattern, Topic};
+use tidewire_topic::{BaseUrl, Pattern, Topic};
 
 use crate::conformance::{BEGINNING, Make, Setup};
 use crate::testing::{
@@ -41,7 +41,8 @@ pub(crate) use conformance_of_hiding;
 
 pub(crate) fn rules(rules: &[(&str, u64)]) -> RetentionRules {
     let rule = |(pattern, seconds): &(&str, u64)| {
-        let pattern = Pattern::parse(pattern, "https://hub.example").expect("a pattern");
+        let base = BaseUrl::parse("https://hub.example").expect("a URL");
+        let pattern = Pattern::parse(pattern, &base).expect("a pattern");
         RetentionRule { pattern, age: Duration::from_secs(*seconds) }
     };
     RetentionRules::new(rules.iter().map(rule).collect()).expect("few rules")

@@ -126,10 +126,13 @@ impl Rules {
 mod tests {
     use proptest::prelude::*;
 
+    use tidewire_topic::BaseUrl;
+
     use super::*;
 
     fn rule(pattern: &str, seconds: u64) -> RetentionRule {
-        let pattern = Pattern::parse(pattern, "https://hub.example").expect(pattern);
+        let base = BaseUrl::parse("https://hub.example").expect("a URL");
+        let pattern = Pattern::parse(pattern, &base).expect(pattern);
         RetentionRule { pattern, age: Duration::from_secs(seconds) }
     }
 

@@ -284,6 +284,18 @@ impl<'a> TailRecord<'a> {
         self.entry.topics()
     }
 
+    /// The record's type.
+    #[must_use]
+    pub fn event_type(&self) -> &'a str {
+        &self.entry.event_type
+    }
+
+    /// Whether the record is private.
+    #[must_use]
+    pub fn is_private(&self) -> bool {
+        self.entry.private
+    }
+
     /// Whether `filter` admits the record.
     #[must_use]
     pub fn is_admitted_by(&self, filter: &Filter) -> bool {
@@ -341,11 +353,11 @@ impl TailReader<'_> {
 
     /// The positions in `(from, to]` of the records that `filter` admits, ascending, appended to `out`,
     /// and the position up to which they were listed: less than `to` once [`LIST_RECORDS_MAX`]
-    /// records of one topic were looked at. It costs what lies between for a filter on every topic,
-    /// else what is looked at, however much lies beyond.
+    /// records of one topic were looked at. It costs what lies between for a filter on every topic or with
+    /// patterns, else what is looked at, however much lies beyond.
     #[must_use]
     pub fn matches(&self, filter: &Filter, from: Position, to: Position, out: &mut Vec<Position>) -> Position {
-        if filter.topics.is_any() {
+        if !filter.topics.is_exact() {
             let first = from.0.max(self.inner.dropped) + 1;
             let to = to.min(Position(first.saturating_add(LIST_RECORDS_MAX - 1)));
             out.extend((first..=to.0).map(Position).filter(|&p| self.admits(filter, p)));
@@ -395,7 +407,7 @@ impl TailReader<'_> {
         let back = usize::try_from(back).ok().filter(|&back| back < LOOK_BACK_RECORDS_MAX)?;
         let mut budget = LOOK_BACK_RECORDS_MAX;
         let mut found = Vec::new();
-        if filter.topics.is_any() {
+        if !filter.topics.is_exact() {
             let mut next = head;
             while found.len() <= back {
                 budget = budget.checked_sub(1)?;

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use tidewire_auth::{Grants, Verifier};
-use tidewire_topic::MatcherSet;
+use tidewire_topic::{BaseUrl, MatcherSet};
 
 use crate::problem::{Kind, Problem};
 
@@ -15,6 +15,8 @@ pub(crate) struct Access {
     pub(crate) anonymous_publishing: bool,
     /// The key. Empty without one, and for the moment at start in which the audience is not known yet.
     pub(crate) verifier: OnceLock<Verifier>,
+    /// What patterns are relative to. Empty for the same moment.
+    pub(crate) base: OnceLock<BaseUrl>,
 }
 
 /// An `Authorization` header, as it came.
@@ -76,6 +78,11 @@ impl Access {
         }
     }
 
+    /// What patterns are relative to.
+    pub(crate) fn base(&self) -> Result<&BaseUrl, Problem> {
+        self.base.get().ok_or_else(|| Problem::new(Kind::NotReady, "the hub is starting"))
+    }
+
     /// The topics whose private events the caller may read; `None`: public events only.
     pub(crate) fn reading(&self, caller: &Caller) -> Result<Option<MatcherSet>, Problem> {
         match caller {
@@ -129,7 +136,12 @@ mod tests {
     use super::*;
 
     fn access() -> Access {
-        Access { anonymous_reading: false, anonymous_publishing: false, verifier: OnceLock::new() }
+        Access {
+            anonymous_reading: false,
+            anonymous_publishing: false,
+            verifier: OnceLock::new(),
+            base: OnceLock::new(),
+        }
     }
 
     #[test]

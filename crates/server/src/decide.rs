@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tidewire_core::Cursor;
 use tidewire_log::{EVENT_TYPE_BYTES_MAX, Filter, Types};
-use tidewire_topic::{MATCHERS_MAX, Matcher, MatcherSet};
+use tidewire_topic::{MATCHERS_MAX, Matcher, MatcherSet, Pattern, Template};
 
 use crate::accept;
 use crate::access::{Access, Presented};
@@ -103,7 +103,7 @@ pub(crate) fn decide(head: &RequestHead<'_>, access: &Access, now_s: u64) -> Res
     check_form(head, &parameters)?;
     let caller = access.caller(head.authorization, now_s)?;
     let grants = access.reading(&caller)?;
-    let topics = topics(&parameters)?;
+    let topics = topics(&parameters, access)?;
     let types = types(&parameters)?;
     Ok(Plan { filter: Filter { topics, types, grants }, cursor: cursor(head, &parameters) })
 }
@@ -140,23 +140,34 @@ fn check_form(head: &RequestHead<'_>, parameters: &Query<'_>) -> Result<(), Prob
     Ok(())
 }
 
-fn topics(parameters: &Query<'_>) -> Result<MatcherSet, Problem> {
-    for kind in ["pattern", "template"] {
-        if parameters.has(kind) {
-            let detail = format!("`{kind}` is not supported yet; name each `topic`, or `topic=*` for all");
-            return Err(Problem::new(Kind::MatcherKind, detail));
-        }
-    }
+fn topics(parameters: &Query<'_>, access: &Access) -> Result<MatcherSet, Problem> {
     let mut matchers = Vec::new();
     for value in parameters.values("topic") {
         let topic = utf8("topic", value)?;
         let matcher = Matcher::parse(topic);
         matchers.push(matcher.map_err(|error| Problem::new(Kind::Topic, format!("`topic={topic}`: {error}")))?);
     }
+    // They take longer to read than topics do.
+    if ["pattern", "template"].iter().map(|name| parameters.values(name).count()).sum::<usize>() > MATCHERS_MAX {
+        let detail = format!("there are more than {MATCHERS_MAX} patterns and templates");
+        return Err(Problem::new(Kind::Matchers, detail));
+    }
+    for value in parameters.values("pattern") {
+        let text = utf8("pattern", value)?;
+        let pattern = Pattern::parse(text, access.base()?);
+        let refused = |error| Problem::new(Kind::Pattern, format!("`pattern={text}`: {error}"));
+        matchers.push(Matcher::Pattern(pattern.map_err(refused)?));
+    }
+    for value in parameters.values("template") {
+        let text = utf8("template", value)?;
+        let refused = |error| Problem::new(Kind::Pattern, format!("`template={text}`: {error}"));
+        matchers.push(Matcher::Template(Template::parse(text).map_err(refused)?));
+    }
     if matchers.is_empty() {
         return Err(Problem::new(
             Kind::TopicMissing,
-            "name a topic with `topic=…`, repeated for several, or all with `topic=*`",
+            "name a topic with `topic=…`, several with `pattern=…` or `template=…`, each repeated as often as needed, \
+             or all with `topic=*`",
         ));
     }
     MatcherSet::new(matchers).map_err(|error| Problem::new(Kind::Matchers, error.to_string()))
@@ -216,7 +227,8 @@ mod tests {
     use super::*;
 
     fn open() -> Access {
-        Access { anonymous_reading: true, anonymous_publishing: true, verifier: OnceLock::new() }
+        let base = tidewire_topic::BaseUrl::parse("https://hub.example").expect("a URL");
+        Access { anonymous_reading: true, anonymous_publishing: true, verifier: OnceLock::new(), base: base.into() }
     }
 
     fn ask(target: &str, headers: &[(&str, &str)]) -> Result<Plan, Kind> {
@@ -247,8 +259,10 @@ mod tests {
         assert_eq!(ask("/api/v1/events?topic=", &[]), Err(Kind::Topic));
         assert_eq!(ask("/api/v1/events?topic=%0A", &[]), Err(Kind::Topic));
         assert_eq!(ask("/api/v1/events?topic=%FF", &[]), Err(Kind::Query));
-        assert_eq!(ask("/api/v1/events?topic=a&pattern=/b", &[]), Err(Kind::MatcherKind));
-        assert_eq!(ask("/api/v1/events?topic=a&template=/b", &[]), Err(Kind::MatcherKind));
+        assert_eq!(ask("/api/v1/events?topic=a&pattern=/b/(a", &[]), Err(Kind::Pattern));
+        assert_eq!(ask("/api/v1/events?pattern=", &[]), Err(Kind::Pattern));
+        assert_eq!(ask("/api/v1/events?topic=a&template=/b/{a", &[]), Err(Kind::Pattern));
+        assert_eq!(ask("/api/v1/events?template=%FF", &[]), Err(Kind::Query));
         assert_eq!(ask("/api/v1/events?topic=a&type=", &[]), Err(Kind::Type));
     }
 

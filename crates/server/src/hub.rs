@@ -59,6 +59,7 @@ impl Hub {
                 anonymous_reading: config.anonymous,
                 anonymous_publishing: config.dev,
                 verifier: OnceLock::new(),
+                base: OnceLock::new(),
             },
             limits: publish::Limits { event_bytes: config.event_bytes, batch_events: config.batch_events },
             body_bytes: config.body_bytes,

@@ -31,7 +31,6 @@ struct Document<'a> {
 macro_rules! problems {
     ($($(#[doc = $doc:literal])+ $kind:ident => $name:literal, $status:literal, $title:literal;)+) => {
         /// A kind of error: a row of the table.
-        #[expect(clippy::enum_variant_names, reason = "variants are named as the problems are")]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub(crate) enum Kind {
             $($(#[doc = $doc])+ $kind,)+
@@ -75,7 +74,7 @@ problems! {
     /// A type that cannot be one, or that is the hub's own.
     Type => "type", 400, "An event type is not valid";
     /// A matcher that this hub does not have yet.
-    MatcherKind => "matcher-kind", 400, "This kind of matcher is not supported yet";
+    Pattern => "pattern", 400, "A pattern or template is not valid";
     /// A request that has no business with a body has one.
     BodyUnexpected => "body-unexpected", 400, "The request must not have a body";
     /// A body that is not JSON.

@@ -11,6 +11,7 @@ use tidewire_log::{
     Damage, EventLog, FileLog, FileLogConfig, LOG_FILES_MAX, MemoryLog, MemoryLogConfig, OnDamage, OpenError, RealDisk,
     Recovery, Reports, SystemClock, Tail,
 };
+use tidewire_topic::{BaseUrl, BaseUrlError};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -51,6 +52,9 @@ pub enum ServeError {
     /// The key is none.
     #[error("failed to use the key (key_file)")]
     Key(#[from] KeyError),
+    /// The URL that patterns are relative to is none.
+    #[error("failed to use the hub's URL (public_url)")]
+    PublicUrl(#[from] BaseUrlError),
     /// The shards did not start.
     #[error("failed to serve streams (listen)")]
     Engine(#[from] StartError),
@@ -122,7 +126,7 @@ fn run(
     })?;
     let admin_address = admin.local_addr().map_err(system_error("read the admin listener's address"))?;
     if config.listen.port() != 0 {
-        set_key(config, &hub, config.listen)?;
+        set_url(config, &hub, config.listen)?;
     }
     let engine_config = EngineConfig {
         listen: config.listen,
@@ -135,7 +139,7 @@ fn run(
         ..EngineConfig::default()
     };
     let engine = start_engine(engine_config, &hub, stop.clone(), runtime)?;
-    set_key(config, &hub, engine.address())?;
+    set_url(config, &hub, engine.address())?;
     runtime.spawn(admin::run(Arc::clone(&hub), admin, stop));
     hub.enter(Phase::Serving);
     told.addresses(config, engine.address(), admin_address);
@@ -251,13 +255,16 @@ fn start_engine(config: EngineConfig, hub: &Arc<Hub>, stop: Shutdown, runtime: &
     Ok(engine)
 }
 
-/// Sets the key, once the audience is known: with port 0 that is once the address is bound.
-fn set_key(config: &Config, hub: &Hub, address: SocketAddr) -> Result<(), ServeError> {
-    let Some(key) = &config.key else { return Ok(()) };
+/// Sets the key and the URL, once the audience is known: with port 0 that is once the address is bound.
+fn set_url(config: &Config, hub: &Hub, address: SocketAddr) -> Result<(), ServeError> {
     let url = config.public_url.clone().unwrap_or_else(|| PublicUrl::of_address(address));
-    let verifier = Verifier::hs256(key.as_bytes(), Some(url.as_str()))?;
-    // It is there already unless the port was 0.
-    let _ = hub.access.verifier.set(verifier);
+    let base = BaseUrl::parse(url.as_str())?;
+    if let Some(key) = &config.key {
+        let verifier = Verifier::hs256(key.as_bytes(), Some(url.as_str()))?.relative_to(base.clone());
+        // It is there already unless the port was 0.
+        let _ = hub.access.verifier.set(verifier);
+    }
+    let _ = hub.access.base.set(base);
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tidewire_auth::Verifier;
 use tidewire_log::{EventLog, MemoryLog, MemoryLogConfig, SimDisk, SystemClock, Tail};
+use tidewire_topic::BaseUrl;
 
 use crate::config::{Config, Sources};
 use crate::hub::Hub;
@@ -28,7 +29,9 @@ impl Bench {
         );
         let tail = Arc::new(Tail::new(1 << 20));
         log.follow(tail.follower());
-        Bench { hub: Arc::new(Hub::new(&config, log, tail, 8, 1)) }
+        let hub = Hub::new(&config, log, tail, 8, 1);
+        assert!(hub.access.base.set(BaseUrl::parse("https://hub.example").expect("a URL")).is_ok());
+        Bench { hub: Arc::new(hub) }
     }
 
     /// A hub that asks for tokens.

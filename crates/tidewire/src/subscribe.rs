@@ -40,8 +40,19 @@ pub(crate) struct Args {
     #[command(flatten)]
     hub: HubArgs,
     /// A topic to watch; `*` for all. May be repeated.
-    #[arg(long = "topic", value_name = "TOPIC", required = true, value_parser = Matcher::parse)]
+    #[arg(
+        long = "topic",
+        value_name = "TOPIC",
+        required_unless_present_any = ["patterns", "templates"],
+        value_parser = Matcher::parse
+    )]
     topics: Vec<Matcher>,
+    /// A URL Pattern of topics to watch, relative to the hub's `public_url`. May be repeated.
+    #[arg(long = "pattern", value_name = "PATTERN")]
+    patterns: Vec<String>,
+    /// A URI Template of topics to watch. May be repeated.
+    #[arg(long = "template", value_name = "TEMPLATE")]
+    templates: Vec<String>,
     /// Only events of this type. May be repeated.
     #[arg(long = "type", value_name = "TYPE")]
     types: Vec<String>,
@@ -61,6 +72,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let mut client = args.hub.client()?;
     for topic in &args.topics {
         client = client.query("topic", topic.as_str());
+    }
+    for pattern in &args.patterns {
+        client = client.query("pattern", pattern);
+    }
+    for template in &args.templates {
+        client = client.query("template", template);
     }
     for event_type in &args.types {
         client = client.query("type", event_type);

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, bail};
 use clap::{ArgGroup, Subcommand};
 use tidewire_auth::{Claims, SECRET_BYTES_MIN, Secret, mint};
-use tidewire_topic::{Matcher, MatcherSet, MatcherSetError};
+use tidewire_topic::{BaseUrl, Matcher, MatcherSet, Pattern, Template};
 
 /// The most bytes read from a key or token file: more than any that is good.
 const FILE_BYTES_MAX: u64 = 64 * 1_024;
@@ -33,8 +33,15 @@ enum Command {
     Mint(MintArgs),
 }
 
+/// What a token may grant; it grants one of them at least.
+const RIGHTS: [&str; 7] =
+    ["publish", "publish_pattern", "publish_template", "subscribe", "subscribe_pattern", "subscribe_template", "admin"];
+
+/// Stands for the hub's URL where a pattern is checked: it is the hub that knows its own.
+const ANY_HUB: &str = "https://hub.invalid";
+
 #[derive(Debug, clap::Args)]
-#[command(group = ArgGroup::new("right").args(["publish", "subscribe", "admin"]).multiple(true).required(true))]
+#[command(group = ArgGroup::new("right").args(RIGHTS).multiple(true).required(true))]
 struct MintArgs {
     /// The key, as `tidewire token new-key` made it.
     #[arg(long, value_name = "FILE")]
@@ -45,9 +52,21 @@ struct MintArgs {
     /// A topic on which its bearer may publish; `*` for all. May be repeated.
     #[arg(long, value_name = "TOPIC", value_parser = Matcher::parse)]
     publish: Vec<Matcher>,
+    /// A URL Pattern of such topics, relative to the hub's `public_url`. May be repeated.
+    #[arg(long, value_name = "PATTERN", value_parser = pattern)]
+    publish_pattern: Vec<Matcher>,
+    /// A URI Template of such topics. May be repeated.
+    #[arg(long, value_name = "TEMPLATE", value_parser = template)]
+    publish_template: Vec<Matcher>,
     /// A topic whose private events its bearer may read; `*` for all. May be repeated.
     #[arg(long, value_name = "TOPIC", value_parser = Matcher::parse)]
     subscribe: Vec<Matcher>,
+    /// A URL Pattern of such topics, relative to the hub's `public_url`. May be repeated.
+    #[arg(long, value_name = "PATTERN", value_parser = pattern)]
+    subscribe_pattern: Vec<Matcher>,
+    /// A URI Template of such topics. May be repeated.
+    #[arg(long, value_name = "TEMPLATE", value_parser = template)]
+    subscribe_template: Vec<Matcher>,
     /// Its bearer may manage the hub.
     #[arg(long)]
     admin: bool,
@@ -116,15 +135,26 @@ fn mint_token(args: &MintArgs) -> anyhow::Result<String> {
         audience: args.aud.clone(),
         not_before_s: None,
         expires_at_s: args.expires_in.end_s(now_s()?),
-        publish: matcher_set(&args.publish).context("failed to grant --publish")?,
-        subscribe: matcher_set(&args.subscribe).context("failed to grant --subscribe")?,
+        publish: matcher_set([&args.publish, &args.publish_pattern, &args.publish_template])
+            .context("failed to grant publishing")?,
+        subscribe: matcher_set([&args.subscribe, &args.subscribe_pattern, &args.subscribe_template])
+            .context("failed to grant subscribing")?,
         admin: args.admin,
     };
     mint(secret.as_bytes(), &claims).context("failed to make the token")
 }
 
-fn matcher_set(matchers: &[Matcher]) -> Result<Option<MatcherSet>, MatcherSetError> {
-    if matchers.is_empty() { Ok(None) } else { MatcherSet::new(matchers.iter().cloned()).map(Some) }
+fn matcher_set(matchers: [&Vec<Matcher>; 3]) -> anyhow::Result<Option<MatcherSet>> {
+    let mut matchers = matchers.into_iter().flatten().cloned().peekable();
+    if matchers.peek().is_none() { Ok(None) } else { Ok(Some(MatcherSet::new(matchers)?)) }
+}
+
+fn pattern(text: &str) -> anyhow::Result<Matcher> {
+    Ok(Matcher::Pattern(Pattern::parse(text, &BaseUrl::parse(ANY_HUB)?)?))
+}
+
+fn template(text: &str) -> anyhow::Result<Matcher> {
+    Ok(Matcher::Template(Template::parse(text)?))
 }
 
 fn read_small(path: &Path) -> std::io::Result<String> {

@@ -1,23 +1,21 @@
 use std::collections::{BTreeSet, HashMap};
 
-use crate::{MatcherSet, Topic};
+use crate::keys::Keys;
+use crate::trie::Trie;
+use crate::{BaseUrl, Matcher, MatcherSet, Pattern, Template, Topic};
 
-/// Finds the keys whose matchers match an event, by hash: the cost is that of the keys found,
-/// however many stand under other topics.
+/// Finds the keys whose matchers match an event: topics by hash, patterns and templates by what
+/// they begin with. The cost is that of the keys found and of the patterns that begin like the
+/// event's topics, however many others there are.
 ///
 /// A key stands under one set at a time. The index costs nothing for topics that no key asks for.
 #[derive(Clone, Debug)]
 pub struct TopicIndex<K> {
     any: BTreeSet<K>,
     exact: HashMap<Topic, Keys<K>>,
-}
-
-/// The keys of one topic. Most topics have a single one, which needs no allocation.
-#[derive(Clone, Debug)]
-enum Keys<K> {
-    One(K),
-    /// Two or more when made; removals leave at least one.
-    Many(BTreeSet<K>),
+    /// Of a hub there is one base URL.
+    patterns: Vec<(BaseUrl, Trie<Pattern, K>)>,
+    templates: Trie<Template, K>,
 }
 
 /// Tables up to this many topics are kept when they empty.
@@ -27,20 +25,35 @@ impl<K: Copy + Ord> TopicIndex<K> {
     /// An index without keys.
     #[must_use]
     pub fn new() -> TopicIndex<K> {
-        TopicIndex { any: BTreeSet::new(), exact: HashMap::new() }
+        let (any, exact) = (BTreeSet::new(), HashMap::new());
+        TopicIndex { any, exact, patterns: Vec::new(), templates: Trie::new() }
     }
 
     /// Puts a key under each matcher of a set. A key that is there already stays.
     pub fn insert(&mut self, matchers: &MatcherSet, key: K) {
-        if matchers.is_any() {
-            self.any.insert(key);
-            return;
-        }
-        for topic in matchers.exact() {
-            match self.exact.get_mut(topic) {
-                Some(keys) => keys.insert(key),
-                None => {
-                    self.exact.insert(topic.clone(), Keys::One(key));
+        for matcher in matchers.iter() {
+            match matcher {
+                Matcher::Any => {
+                    self.any.insert(key);
+                }
+                Matcher::Exact(topic) => match self.exact.get_mut(&topic) {
+                    Some(keys) => keys.insert(key),
+                    None => {
+                        self.exact.insert(topic, Keys::One(key));
+                    }
+                },
+                Matcher::Pattern(pattern) => {
+                    let at = self.patterns.iter().position(|(base, _)| base == pattern.base());
+                    let at = at.unwrap_or_else(|| {
+                        self.patterns.push((pattern.base().clone(), Trie::new()));
+                        self.patterns.len() - 1
+                    });
+                    self.patterns[at].1.insert(&pattern.route(), &pattern, key);
+                }
+                Matcher::Template(template) => {
+                    for route in template.routes() {
+                        self.templates.insert(&route, &template, key);
+                    }
                 }
             }
         }
@@ -49,13 +62,29 @@ impl<K: Copy + Ord> TopicIndex<K> {
     /// Takes a key from under each matcher of a set: the one with which it was inserted. A key
     /// that is not there is passed over.
     pub fn remove(&mut self, matchers: &MatcherSet, key: K) {
-        if matchers.is_any() {
-            self.any.remove(&key);
-            return;
-        }
-        for topic in matchers.exact() {
-            if self.exact.get_mut(topic).is_some_and(|keys| keys.remove(key)) {
-                self.exact.remove(topic);
+        for matcher in matchers.iter() {
+            match matcher {
+                Matcher::Any => {
+                    self.any.remove(&key);
+                }
+                Matcher::Exact(topic) => {
+                    if self.exact.get_mut(&topic).is_some_and(|keys| keys.remove(key)) {
+                        self.exact.remove(&topic);
+                    }
+                }
+                Matcher::Pattern(pattern) => {
+                    self.patterns.retain_mut(|(base, patterns)| {
+                        if base == pattern.base() {
+                            patterns.remove(&pattern.route(), &pattern, key);
+                        }
+                        !patterns.is_empty()
+                    });
+                }
+                Matcher::Template(template) => {
+                    for route in template.routes() {
+                        self.templates.remove(&route, &template, key);
+                    }
+                }
             }
         }
         // A table that many one-off topics have made large is given back, at a cost that those
@@ -70,20 +99,31 @@ impl<K: Copy + Ord> TopicIndex<K> {
     /// or a topic is named twice.
     pub fn for_each<'a>(&self, topics: impl Iterator<Item = &'a str>, mut visit: impl FnMut(K)) {
         self.any.iter().copied().for_each(&mut visit);
-        let mut matching = topics.filter_map(|topic| self.exact.get(topic));
-        let Some(first) = matching.next() else { return };
-        let Some(second) = matching.next() else { return first.for_each(&mut visit) };
-        // Keys under several topics must be told apart: a list of what matches is the only cost.
-        let mut found = Vec::new();
-        for keys in [first, second].into_iter().chain(matching) {
-            keys.for_each(&mut |key| found.push(key));
+        let mut found = Found { first: None, keys: Vec::new() };
+        for topic in topics {
+            if let Some(keys) = self.exact.get(topic) {
+                found.add(keys);
+            }
+            if !self.templates.is_empty() {
+                self.templates.candidates(topic, &mut |template, keys| {
+                    if template.matches(topic) {
+                        found.add(keys);
+                    }
+                });
+            }
+            for (base, patterns) in &self.patterns {
+                let Some(location) = base.locate(topic) else { continue };
+                patterns.candidates(location.key(), &mut |pattern, keys| {
+                    if pattern.matches_location(&location) {
+                        found.add(keys);
+                    }
+                });
+            }
         }
-        found.sort_unstable();
-        found.dedup();
-        found.into_iter().for_each(visit);
+        found.visit(visit);
     }
 
-    /// How many topics have a key of their own; keys under `*` are not among them.
+    /// How many topics have a key of their own; keys under other matchers are not among them.
     #[must_use]
     pub fn topics(&self) -> usize {
         self.exact.len()
@@ -92,7 +132,7 @@ impl<K: Copy + Ord> TopicIndex<K> {
     /// Whether no key stands in the index.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.any.is_empty() && self.exact.is_empty()
+        self.any.is_empty() && self.exact.is_empty() && self.patterns.is_empty() && self.templates.is_empty()
     }
 }
 
@@ -102,47 +142,51 @@ impl<K: Copy + Ord> Default for TopicIndex<K> {
     }
 }
 
-impl<K: Copy + Ord> Keys<K> {
-    fn insert(&mut self, key: K) {
-        match self {
-            Keys::One(one) if *one == key => {}
-            Keys::One(one) => *self = Keys::Many(BTreeSet::from([*one, key])),
-            Keys::Many(many) => {
-                many.insert(key);
+/// What an event matches. Keys under several matchers must be told apart: a list of them is the
+/// only cost, where there is more than one.
+struct Found<'a, K> {
+    first: Option<&'a Keys<K>>,
+    keys: Vec<K>,
+}
+
+impl<'a, K: Copy + Ord> Found<'a, K> {
+    fn add(&mut self, keys: &'a Keys<K>) {
+        match self.first {
+            None => self.first = Some(keys),
+            Some(first) => {
+                if self.keys.is_empty() {
+                    first.for_each(&mut |key| self.keys.push(key));
+                }
+                keys.for_each(&mut |key| self.keys.push(key));
             }
         }
     }
 
-    /// Takes the key out, and says whether none is left.
-    fn remove(&mut self, key: K) -> bool {
-        match self {
-            Keys::One(one) => *one == key,
-            Keys::Many(many) => {
-                many.remove(&key);
-                many.is_empty()
+    fn visit(mut self, mut visit: impl FnMut(K)) {
+        if self.keys.is_empty() {
+            if let Some(first) = self.first {
+                first.for_each(&mut visit);
             }
+            return;
         }
-    }
-
-    fn for_each(&self, visit: &mut impl FnMut(K)) {
-        match self {
-            Keys::One(one) => visit(*one),
-            Keys::Many(many) => many.iter().copied().for_each(visit),
-        }
+        self.keys.sort_unstable();
+        self.keys.dedup();
+        self.keys.into_iter().for_each(visit);
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::cell::Cell;
     use std::cmp::Ordering;
     use std::iter::once;
 
     use super::*;
-    use crate::Matcher;
 
     thread_local! {
         static LOOKED_AT: Cell<usize> = const { Cell::new(0) };
+        /// How many patterns and templates were tested.
+        pub(crate) static TESTS_MADE: Cell<usize> = const { Cell::new(0) };
     }
 
     /// A key that counts how often one is compared.
@@ -172,6 +216,26 @@ mod tests {
 
     fn set(texts: &[&str]) -> MatcherSet {
         MatcherSet::new(texts.iter().map(|text| Matcher::parse(text).expect(text))).expect("a set")
+    }
+
+    fn base() -> BaseUrl {
+        BaseUrl::parse("https://hub.example").expect("a URL")
+    }
+
+    fn patterns(texts: &[&str]) -> MatcherSet {
+        let patterns = texts.iter().map(|text| Matcher::Pattern(Pattern::parse(text, &base()).expect(text)));
+        MatcherSet::new(patterns).expect("a set")
+    }
+
+    fn templates(texts: &[&str]) -> MatcherSet {
+        let templates = texts.iter().map(|text| Matcher::Template(Template::parse(text).expect(text)));
+        MatcherSet::new(templates).expect("a set")
+    }
+
+    fn tests_made(index: &TopicIndex<usize>, topic: &str) -> (usize, usize) {
+        TESTS_MADE.set(0);
+        let found = found(index, &[topic]).len();
+        (found, TESTS_MADE.get())
     }
 
     fn found<K: Copy + Ord>(index: &TopicIndex<K>, topics: &[&str]) -> Vec<K> {
@@ -234,5 +298,57 @@ mod tests {
         }
         assert!(index.is_empty());
         assert!(index.exact.capacity() <= SHRINK_TOPICS_MIN * 2, "{} of {many}", index.exact.capacity());
+    }
+
+    #[test]
+    fn an_event_tests_none_but_the_patterns_that_begin_as_its_topic_does() {
+        let mut index = TopicIndex::new();
+        for n in 0..10_000 {
+            index.insert(&patterns(&[&format!("/users/u{n}/*")]), n);
+            index.insert(&patterns(&[&format!("/tenants/:t/rooms/r{n}/*")]), 10_000 + n);
+            index.insert(&patterns(&[&format!("https://h{n}.example/*")]), 20_000 + n);
+            index.insert(&templates(&[&format!("/users/{{user}}/t{n}/{{x}}")]), 30_000 + n);
+            // Subscribers with the same pattern share the test.
+            index.insert(&patterns(&["/crowd/*"]), 40_000 + n);
+        }
+        assert_eq!(tests_made(&index, "/users/u77/inbox"), (1, 1));
+        assert_eq!(tests_made(&index, "users/u77/inbox"), (1, 1));
+        assert_eq!(tests_made(&index, "https://hub.example/users/%75/../u77/a?b"), (1, 1));
+        assert_eq!(tests_made(&index, "/users/u9999/t77/a"), (2, 2));
+        assert_eq!(tests_made(&index, "/tenants/any/rooms/r77/a"), (1, 1));
+        assert_eq!(tests_made(&index, "https://h77.example/a"), (1, 1));
+        assert_eq!(tests_made(&index, "/crowd/a"), (10_000, 1));
+        for nobodys in ["/users/", "/users/u/a", "/other", "urn:users:u77", "https://h.example/", "https://["] {
+            assert_eq!(tests_made(&index, nobodys), (0, 0), "{nobodys}");
+        }
+    }
+
+    #[test]
+    fn patterns_and_templates_leave_nothing_behind() {
+        let mut index = TopicIndex::new();
+        let sets: Vec<MatcherSet> = (0..1_000)
+            .flat_map(|n| {
+                [
+                    patterns(&[&format!("/a/:x/{n}/:y"), &format!("/a/{n}*"), "*", &format!("http{{s}}?://h{n}/*")]),
+                    templates(&[&format!("/a/{{x}}/{n}"), &format!("/\u{e9}/{n}{{/x}}"), &format!("\u{e9}{n}/{{x}}")]),
+                ]
+            })
+            .collect();
+        for (n, set) in sets.iter().enumerate() {
+            index.insert(set, n);
+            index.insert(set, n);
+        }
+        let elsewhere = BaseUrl::parse("https://elsewhere.example").expect("a URL");
+        let other = Matcher::Pattern(Pattern::parse("/a/*", &elsewhere).expect("a pattern"));
+        let other = MatcherSet::new([other]).expect("a set");
+        index.insert(&other, sets.len());
+        assert_eq!(index.patterns.len(), 2);
+        for (n, set) in sets.iter().enumerate().rev() {
+            index.remove(set, n);
+            index.remove(set, n);
+        }
+        assert_eq!(found(&index, &["https://elsewhere.example/a/1", "/a/1"]), [sets.len()]);
+        index.remove(&other, sets.len());
+        assert!(index.is_empty() && index.patterns.is_empty() && index.templates.is_empty());
     }
 }

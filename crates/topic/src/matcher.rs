@@ -1,11 +1,14 @@
-use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{Topic, TopicError};
+use crate::base::Location;
+use crate::{BaseUrl, Pattern, Template, Topic, TopicError};
 
 /// The most different matchers a set may have.
 pub const MATCHERS_MAX: usize = 100;
+
+/// The most patterns and templates of a set that need regular expressions, which take most of the memory.
+pub const MATCHER_EXPRESSIONS_MAX: usize = 16;
 
 /// What a subscriber asks for or a token grants.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,6 +17,10 @@ pub enum Matcher {
     Any,
     /// This topic alone.
     Exact(Topic),
+    /// The topics that a URL Pattern matches.
+    Pattern(Pattern),
+    /// The topics that a URI Template may become.
+    Template(Template),
 }
 
 /// One or more matchers, at most [`MATCHERS_MAX`]. An event matches the set if one of its topics
@@ -31,10 +38,19 @@ pub enum MatcherSetError {
     #[error("there is no topic")]
     Empty,
     /// There are more than [`MATCHERS_MAX`] different ones.
-    #[error("there are more than {matchers_max} topics")]
+    #[error("there are more than {matchers_max} topics, patterns and templates")]
     TooMany {
         /// How many there may be.
         matchers_max: usize,
+    },
+    /// More than [`MATCHER_EXPRESSIONS_MAX`] of them need regular expressions.
+    #[error(
+        "more than {expressions_max} of the patterns and templates have groups of their own, or operators, that take a \
+         regular expression"
+    )]
+    TooManyExpressions {
+        /// How many may.
+        expressions_max: usize,
     },
 }
 
@@ -43,6 +59,8 @@ enum Matchers {
     Any,
     /// Sorted, without duplicates, not empty.
     Exact(Arc<[Topic]>),
+    /// Sorted, without duplicates and [`Matcher::Any`]; some are not exact.
+    Mixed(Arc<[Matcher]>),
 }
 
 impl Matcher {
@@ -60,6 +78,16 @@ impl Matcher {
         match self {
             Matcher::Any => "*",
             Matcher::Exact(topic) => topic.as_str(),
+            Matcher::Pattern(pattern) => pattern.as_str(),
+            Matcher::Template(template) => template.as_str(),
+        }
+    }
+
+    fn has_expressions(&self) -> bool {
+        match self {
+            Matcher::Any | Matcher::Exact(_) => false,
+            Matcher::Pattern(pattern) => pattern.has_expressions(),
+            Matcher::Template(template) => template.has_expressions(),
         }
     }
 }
@@ -74,26 +102,35 @@ impl MatcherSet {
     /// A set of these matchers.
     ///
     /// # Errors
-    /// When there is none, or more than [`MATCHERS_MAX`] different ones (`*` counts as one).
+    /// When there is none, more than [`MATCHERS_MAX`] different ones (`*` counts as one), or more than
+    /// [`MATCHER_EXPRESSIONS_MAX`] with regular expressions.
     pub fn new(matchers: impl IntoIterator<Item = Matcher>) -> Result<MatcherSet, MatcherSetError> {
-        let mut distinct = BTreeSet::new();
+        let mut distinct: Vec<Matcher> = Vec::new();
+        let mut expressions = 0;
         for matcher in matchers {
-            distinct.insert(matcher);
-            if distinct.len() > MATCHERS_MAX {
+            let Err(at) = distinct.binary_search(&matcher) else { continue };
+            if distinct.len() == MATCHERS_MAX {
                 return Err(MatcherSetError::TooMany { matchers_max: MATCHERS_MAX });
             }
+            expressions += usize::from(matcher.has_expressions());
+            distinct.insert(at, matcher);
+            if expressions > MATCHER_EXPRESSIONS_MAX {
+                return Err(MatcherSetError::TooManyExpressions { expressions_max: MATCHER_EXPRESSIONS_MAX });
+            }
         }
-        if distinct.is_empty() {
-            return Err(MatcherSetError::Empty);
+        match distinct.first() {
+            None => return Err(MatcherSetError::Empty),
+            Some(Matcher::Any) => return Ok(MatcherSet::any()),
+            Some(_) => {}
         }
         let exact: Option<Arc<[Topic]>> = distinct
-            .into_iter()
+            .iter()
             .map(|matcher| match matcher {
-                Matcher::Any => None,
-                Matcher::Exact(topic) => Some(topic),
+                Matcher::Exact(topic) => Some(topic.clone()),
+                _ => None,
             })
             .collect();
-        Ok(exact.map_or_else(MatcherSet::any, |topics| MatcherSet(Matchers::Exact(topics))))
+        Ok(MatcherSet(exact.map_or_else(|| Matchers::Mixed(distinct.into()), Matchers::Exact)))
     }
 
     /// The set that matches every event.
@@ -110,6 +147,10 @@ impl MatcherSet {
             Matchers::Exact(exact) => {
                 topics.any(|topic| exact.binary_search_by(|probe| probe.as_str().cmp(topic)).is_ok())
             }
+            Matchers::Mixed(matchers) => topics.any(|topic| {
+                let mut asked = Asked { topic, located: None };
+                matchers.iter().any(|matcher| asked.matches(matcher))
+            }),
         }
     }
 
@@ -119,11 +160,55 @@ impl MatcherSet {
         matches!(self.0, Matchers::Any)
     }
 
+    /// Whether nothing but the topics named matches.
+    #[must_use]
+    pub fn is_exact(&self) -> bool {
+        matches!(self.0, Matchers::Exact(_))
+    }
+
     /// The topics named, sorted; none for [`MatcherSet::any`].
-    pub fn exact(&self) -> impl ExactSizeIterator<Item = &Topic> {
-        match &self.0 {
-            Matchers::Any => [].iter(),
-            Matchers::Exact(topics) => topics.iter(),
+    pub fn exact(&self) -> impl Iterator<Item = &Topic> {
+        let (exact, mixed) = match &self.0 {
+            Matchers::Any => (&[][..], &[][..]),
+            Matchers::Exact(topics) => (&**topics, &[][..]),
+            Matchers::Mixed(matchers) => (&[][..], &**matchers),
+        };
+        exact.iter().chain(mixed.iter().filter_map(|matcher| match matcher {
+            Matcher::Exact(topic) => Some(topic),
+            _ => None,
+        }))
+    }
+
+    /// Every matcher, sorted.
+    pub fn iter(&self) -> impl Iterator<Item = Matcher> {
+        let (any, mixed) = match &self.0 {
+            Matchers::Any => (Some(Matcher::Any), &[][..]),
+            Matchers::Exact(_) => (None, &[][..]),
+            Matchers::Mixed(matchers) => (None, &**matchers),
+        };
+        let exact = mixed.is_empty().then(|| self.exact().cloned().map(Matcher::Exact));
+        any.into_iter().chain(exact.into_iter().flatten()).chain(mixed.iter().cloned())
+    }
+}
+
+/// A topic that several matchers are asked about: it is located once.
+struct Asked<'t> {
+    topic: &'t str,
+    located: Option<(BaseUrl, Option<Location>)>,
+}
+
+impl Asked<'_> {
+    fn matches(&mut self, matcher: &Matcher) -> bool {
+        match matcher {
+            Matcher::Any => true,
+            Matcher::Exact(topic) => topic.as_str() == self.topic,
+            Matcher::Template(template) => template.matches(self.topic),
+            Matcher::Pattern(pattern) => {
+                let located = self.located.take().filter(|(base, _)| base == pattern.base());
+                let located = located.unwrap_or_else(|| (pattern.base().clone(), pattern.base().locate(self.topic)));
+                let (_, location) = self.located.insert(located);
+                location.as_ref().is_some_and(|location| pattern.matches_location(location))
+            }
         }
     }
 }
@@ -133,6 +218,7 @@ impl fmt::Debug for MatcherSet {
         match &self.0 {
             Matchers::Any => f.write_str("{*}"),
             Matchers::Exact(topics) => f.debug_set().entries(topics.iter().map(Topic::as_str)).finish(),
+            Matchers::Mixed(matchers) => f.debug_set().entries(matchers.iter()).finish(),
         }
     }
 }
@@ -163,7 +249,7 @@ mod tests {
         assert_eq!(set(&["b", "a", "b"]), set(&["a", "b"]));
         assert_eq!(set(&["b", "*"]), MatcherSet::any());
         assert_eq!(set(&["b", "a", "b"]).exact().map(Topic::as_str).collect::<Vec<_>>(), ["a", "b"]);
-        assert_eq!(MatcherSet::any().exact().len(), 0);
+        assert_eq!(MatcherSet::any().exact().count(), 0);
         assert_eq!(format!("{:?} {:?}", set(&["b", "a"]), MatcherSet::any()), r#"{"a", "b"} {*}"#);
     }
 
@@ -181,5 +267,39 @@ mod tests {
     fn an_event_without_topics_matches_any_alone() {
         assert!(!set(&["a"]).matches(empty()));
         assert!(MatcherSet::any().matches(empty()));
+    }
+
+    #[test]
+    fn a_set_may_have_every_kind_of_matcher() {
+        let base = BaseUrl::parse("https://hub.example").expect("a URL");
+        let pattern = |text: &str| Matcher::Pattern(Pattern::parse(text, &base).expect(text));
+        let template = |text: &str| Matcher::Template(Template::parse(text).expect(text));
+        let exact = |text: &str| Matcher::parse(text).expect(text);
+        let matchers = [template("t/{x}"), pattern("/p/*"), exact("e"), pattern("/p/*"), exact("/p/*")];
+        let set = MatcherSet::new(matchers.clone()).expect("a set");
+        assert_eq!(set, MatcherSet::new(matchers.into_iter().rev()).expect("a set"));
+        assert_eq!(set.iter().map(|matcher| matcher.to_string()).collect::<Vec<_>>(), ["/p/*", "e", "/p/*", "t/{x}"]);
+        assert_eq!(set.exact().map(Topic::as_str).collect::<Vec<_>>(), ["/p/*", "e"]);
+        assert!(!set.is_exact() && !set.is_any());
+        for (topic, matches) in
+            [("e", true), ("p/1", true), ("t/1", true), ("t/{x}", false), ("/t/1", false), ("x", false)]
+        {
+            assert_eq!(set.matches(once(topic)), matches, "{topic}");
+        }
+        assert!(MatcherSet::new([exact("e"), pattern("/x"), Matcher::Any]).expect("a set").is_any());
+    }
+
+    #[test]
+    fn one_regular_expression_more_than_the_limit_is_refused() {
+        let base = BaseUrl::parse("https://hub.example").expect("a URL");
+        let expressions = |count: usize| {
+            let patterns = (0..count / 2).map(|n| Pattern::parse(&format!("/({n})"), &base).expect("a pattern"));
+            let templates = (count / 2..count).map(|n| Template::parse(&format!("{n}{{?x}}")).expect("a template"));
+            let plain = (0..20).map(|n| Pattern::parse(&format!("/{n}/*"), &base).expect("a pattern"));
+            MatcherSet::new(patterns.chain(plain).map(Matcher::Pattern).chain(templates.map(Matcher::Template)))
+        };
+        assert!(expressions(MATCHER_EXPRESSIONS_MAX).is_ok());
+        let expressions_max = MATCHER_EXPRESSIONS_MAX;
+        assert_eq!(expressions(expressions_max + 1), Err(MatcherSetError::TooManyExpressions { expressions_max }));
     }
 }

@@ -23,7 +23,7 @@ pub(super) const LOOK_BACK_RECORDS_MAX: u64 = 100_000;
 
 /// The records among which those lie that a filter admits.
 pub(super) fn wanted(filter: &Filter) -> Wanted<'_> {
-    if filter.topics.is_any() {
+    if !filter.topics.is_exact() {
         return Wanted::All;
     }
     Wanted::Topics(filter.topics.exact().map(|topic| topic.as_str()).collect())
@@ -79,7 +79,10 @@ impl<F: DiskFile> Back<'_, F> {
     /// Looks at the last records of a segment that are wanted, and at more and more before them until enough match.
     /// Behind its end, `end_place`, all was looked at.
     fn in_segment(&mut self, segment: &Arc<Segment<F>>, end_place: HubId) -> Result<Found, ReadError> {
-        let topics = self.filter.topics.exact().count().max(1) as u64;
+        let topics = match wanted(self.filter) {
+            Wanted::Topics(topics) => topics.len() as u64,
+            _ => 1,
+        };
         let mut look_at = self.left.max(RECORDS_FIRST);
         let mut asked = 0;
         let mut end = None;

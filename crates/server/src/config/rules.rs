@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use tidewire_log::{RetentionRule, RetentionRules};
-use tidewire_topic::Pattern;
+use tidewire_topic::{BaseUrl, Pattern};
 
 use super::value::Value;
 use super::{PublicUrl, nearest};
@@ -56,6 +56,7 @@ impl RuleTexts {
 
     /// The rules themselves, checked. The error says which one is wrong, and where.
     pub(super) fn resolve(&self, base: &PublicUrl, retention_age: Duration) -> Result<RetentionRules, String> {
+        let base = BaseUrl::parse(base.as_str()).map_err(|error| error.to_string())?;
         let rules = self.0.iter().zip(1..).map(|(rule, n)| {
             let pattern = &rule.pattern;
             let refused = |problem: String| format!("rule {n} ({pattern:?}): {problem}");
@@ -65,7 +66,7 @@ impl RuleTexts {
                     "expected {RULE_AGE_MIN:?} to retention_age ({retention_age:?}), not {age:?}"
                 )));
             }
-            let pattern = Pattern::parse(pattern, base.as_str()).map_err(|error| refused(error.to_string()))?;
+            let pattern = Pattern::parse(pattern, &base).map_err(|error| refused(error.to_string()))?;
             Ok(RetentionRule { pattern, age })
         });
         RetentionRules::new(rules.collect::<Result<_, String>>()?).map_err(|error| error.to_string())

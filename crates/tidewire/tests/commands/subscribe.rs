@@ -26,6 +26,14 @@ fn asks_for_what_the_arguments_say() {
 }
 
 #[test]
+fn patterns_and_templates_do_without_a_topic() {
+    let hub = Hub::start();
+    let _running = subscribe(&hub, &["--pattern", "/a/:b+", "--template", "/{a}", "--pattern", "/c"]);
+    let request = hub.next_request();
+    assert_eq!(request.line, "GET /api/v1/events?pattern=%2Fa%2F%3Ab%2B&pattern=%2Fc&template=%2F%7Ba%7D HTTP/1.1");
+}
+
+#[test]
 fn each_event_is_printed_as_it_arrives_until_the_count() {
     let hub = Hub::start();
     let mut running = subscribe(&hub, &["--topic", "a", "--count", "2"]);

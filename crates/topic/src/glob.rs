@@ -1,0 +1,220 @@
+//! Patterns of literal text and runs, matched without a regular expression.
+
+/// What one stretch of a text may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Piece {
+    /// This text.
+    Literal(Box<str>),
+    /// Anything.
+    Any,
+    /// One byte or more, none of them this.
+    Some {
+        /// The byte at which the run ends.
+        except: Option<u8>,
+    },
+    /// What the value of a template's variable becomes: unreserved characters, commas and `%XX`.
+    Unreserved,
+    /// Reserved characters as well.
+    Reserved,
+}
+
+/// Pieces, one after the other; no two literals are neighbours.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Glob(Box<[Piece]>);
+
+/// Makes a [`Glob`].
+#[derive(Default)]
+pub(crate) struct Builder {
+    pieces: Vec<Piece>,
+    literal: String,
+}
+
+impl Builder {
+    pub(crate) fn text(&mut self, text: &str) {
+        self.literal.push_str(text);
+    }
+
+    pub(crate) fn char(&mut self, c: char) {
+        self.literal.push(c);
+    }
+
+    pub(crate) fn run(&mut self, run: Piece) {
+        self.end_literal();
+        if !(run == Piece::Any && self.pieces.last() == Some(&Piece::Any)) {
+            self.pieces.push(run);
+        }
+    }
+
+    pub(crate) fn build(mut self) -> Glob {
+        self.end_literal();
+        Glob(self.pieces.into())
+    }
+
+    fn end_literal(&mut self) {
+        if !self.literal.is_empty() {
+            self.pieces.push(Piece::Literal(std::mem::take(&mut self.literal).into()));
+        }
+    }
+}
+
+impl Glob {
+    pub(crate) fn pieces(&self) -> &[Piece] {
+        &self.0
+    }
+
+    /// Whether it matches every text.
+    pub(crate) fn is_any(&self) -> bool {
+        *self.0 == [Piece::Any]
+    }
+
+    /// The only text that it matches, if there is but one.
+    pub(crate) fn literal(&self) -> Option<&str> {
+        match &*self.0 {
+            [] => Some(""),
+            [Piece::Literal(text)] => Some(text),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn runs(&self) -> usize {
+        self.0.iter().filter(|piece| !matches!(piece, Piece::Literal(_))).count()
+    }
+
+    /// Whether the whole text matches, in time of its length times the number of pieces.
+    pub(crate) fn matches(&self, text: &str) -> bool {
+        let mut pieces = &*self.0;
+        let mut text = text.as_bytes();
+        if let [Piece::Literal(literal), rest @ ..] = pieces {
+            let Some(behind) = text.strip_prefix(literal.as_bytes()) else { return false };
+            (pieces, text) = (rest, behind);
+        }
+        if let [rest @ .., Piece::Literal(literal)] = pieces {
+            let Some(before) = text.strip_suffix(literal.as_bytes()) else { return false };
+            (pieces, text) = (rest, before);
+        }
+        match pieces {
+            [] => text.is_empty(),
+            [Piece::Any] => true,
+            [Piece::Some { except }] => !text.is_empty() && except.is_none_or(|except| !text.contains(&except)),
+            _ => matches_piecewise(pieces, text),
+        }
+    }
+}
+
+/// Follows all ways at once: after each piece, every place that it may end at.
+fn matches_piecewise(pieces: &[Piece], text: &[u8]) -> bool {
+    let mut begins = vec![false; text.len() + 1];
+    begins[0] = true;
+    let mut ends = Vec::with_capacity(begins.len());
+    for piece in pieces {
+        ends.clear();
+        ends.resize(begins.len(), false);
+        match piece {
+            Piece::Literal(literal) => {
+                for at in (0..begins.len()).filter(|&at| begins[at]) {
+                    if text[at..].starts_with(literal.as_bytes()) {
+                        ends[at + literal.len()] = true;
+                    }
+                }
+            }
+            Piece::Any => {
+                if let Some(first) = begins.iter().position(|&begins| begins) {
+                    ends[first..].fill(true);
+                }
+            }
+            Piece::Some { except } => {
+                let mut is_in_run = false;
+                for (at, &byte) in text.iter().enumerate() {
+                    is_in_run = (is_in_run || begins[at]) && Some(byte) != *except;
+                    ends[at + 1] = is_in_run;
+                }
+            }
+            Piece::Unreserved | Piece::Reserved => {
+                ends.copy_from_slice(&begins);
+                for at in 0..text.len() {
+                    if ends[at]
+                        && let Some(length) = unit(&text[at..], piece)
+                    {
+                        ends[at + length] = true;
+                    }
+                }
+            }
+        }
+        std::mem::swap(&mut begins, &mut ends);
+    }
+    begins[text.len()]
+}
+
+/// The length of the character of a template's value with which a text begins.
+fn unit(text: &[u8], run: &Piece) -> Option<usize> {
+    match text {
+        [b'%', high, low, ..] => (high.is_ascii_hexdigit() && low.is_ascii_hexdigit()).then_some(3),
+        [byte, ..] => {
+            let is_unreserved = byte.is_ascii_alphanumeric() || b"-._~,".contains(byte);
+            let is_reserved = || *run == Piece::Reserved && b":/?#[]@!$&'()*+;=".contains(byte);
+            (is_unreserved || is_reserved()).then_some(1)
+        }
+        [] => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn piece() -> impl Strategy<Value = Piece> {
+        prop_oneof![
+            "[ab/%]{1,3}".prop_map(|text| Piece::Literal(text.into())),
+            Just(Piece::Any),
+            Just(Piece::Some { except: Some(b'/') }),
+            Just(Piece::Some { except: None }),
+            Just(Piece::Unreserved),
+            Just(Piece::Reserved),
+        ]
+    }
+
+    fn glob(pieces: &[Piece]) -> Glob {
+        let mut builder = Builder::default();
+        for piece in pieces {
+            match piece {
+                Piece::Literal(text) => builder.text(text),
+                run => builder.run(run.clone()),
+            }
+        }
+        builder.build()
+    }
+
+    /// The oracle: the same as a regular expression.
+    fn expression(pieces: &[Piece]) -> regex::Regex {
+        let texts = pieces.iter().map(|piece| match piece {
+            Piece::Literal(text) => regex::escape(text),
+            Piece::Any => "(?s:.*)".to_owned(),
+            Piece::Some { except: None } => "(?s:.+)".to_owned(),
+            Piece::Some { except: Some(_) } => "[^/]+".to_owned(),
+            Piece::Unreserved => r"(?:[\w.~,-]|%[0-9A-Fa-f]{2})*".to_owned(),
+            Piece::Reserved => r"(?:[\w.~,:/?\#\[\]@!$&'()*+;=-]|%[0-9A-Fa-f]{2})*".to_owned(),
+        });
+        regex::Regex::new(&format!("^(?:{})$", texts.collect::<String>())).expect("an expression")
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn pieces_match_as_a_regular_expression_does(
+            pieces in prop::collection::vec(piece(), 0..6),
+            text in prop_oneof!["[ab/%]{0,8}", "(a|b|/|%2F|%a|=| |,){0,8}"],
+        ) {
+            prop_assert_eq!(glob(&pieces).matches(&text), expression(&pieces).is_match(&text));
+        }
+    }
+
+    #[test]
+    fn neighbours_become_one_piece() {
+        let glob = glob(&[Piece::Literal("a".into()), Piece::Literal("b".into()), Piece::Any, Piece::Any]);
+        assert_eq!(glob.pieces(), [Piece::Literal("ab".into()), Piece::Any]);
+        assert_eq!((glob.runs(), glob.literal(), Glob::default().literal()), (1, None, Some("")));
+    }
+}
