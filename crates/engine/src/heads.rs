@@ -76,6 +76,11 @@ impl Heads {
         HeadKey { index: self.connections.vacant_key(), serial: self.next_serial }
     }
 
+    /// How many connections there are.
+    pub(crate) fn len(&self) -> usize {
+        self.connections.len()
+    }
+
     /// Takes in a connection, which may have something to read.
     pub(crate) fn insert(
         &mut self,

@@ -9,6 +9,7 @@
 pub mod browser;
 mod campaign;
 mod clock;
+mod cost;
 mod crowd;
 mod frames;
 mod http;
@@ -29,10 +30,11 @@ mod workload;
 
 pub use campaign::{Campaign, Witness};
 pub use clock::{Clock, wait_until};
+pub use cost::Cost;
 pub use crowd::Crowd;
 pub use frames::{Chunks, Frames};
 pub use http::{Http, Response};
-pub use hub::{Hub, Refusal, free_port};
+pub use hub::{Hub, Refusal, figure, free_port};
 pub use kill_points::KillPoints;
 pub use life::Life;
 pub use mount::{Ballast, ReadOnly, SmallDisk};
