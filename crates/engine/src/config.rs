@@ -16,7 +16,7 @@ pub struct EngineConfig {
     pub head_timeout: Duration,
     /// The longest request head, in bytes.
     pub head_bytes_max: usize,
-    /// How many unfinished heads a shard keeps.
+    /// How many heads a shard keeps that are unfinished, or longer than 4 KiB and not decided.
     pub head_buffers_max: usize,
     /// The most event streams at a time, over all shards.
     pub max_streams: usize,

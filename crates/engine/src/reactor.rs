@@ -270,7 +270,9 @@ impl Reactor {
 
     fn decide(&mut self, key: HeadKey, admission: Admission) {
         if let Admission::Later(decide) = admission {
-            self.heads.note_deciding(key);
+            if let Some(oldest) = self.heads.note_deciding(key, self.shared.config.head_buffers_max) {
+                self.refuse(oldest.socket, oldest.peer, Refusal::HeadTimeout);
+            }
             let mailbox = Arc::clone(&self.mailbox);
             let job = Box::new(move || mailbox.post(Message::Decided(key, guarded(decide))));
             self.searches.submit(Waiting { key: None, job }, &self.shared.seekers, |key| self.shard.holds(key));
