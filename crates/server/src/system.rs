@@ -17,6 +17,9 @@ const OWN_FILES: u64 = 128;
 /// Open files of a shard: its poll, its waker, its listener, and one that it may accept too many when others do.
 const SHARD_FILES: u64 = 4;
 
+/// Threads that serve streams, at most.
+pub(crate) const SHARDS_MAX: usize = 1_024;
+
 /// Connections that are nothing yet, at most, beside as many streams as there may be: new ones, and those that are
 /// refused.
 const ARRIVALS_MAX: u64 = 256;
@@ -43,6 +46,11 @@ pub(crate) struct Shares {
     pub(crate) sockets: usize,
     /// Other connections.
     pub(crate) connections: usize,
+}
+
+/// The cores that this process may run on, at most as many as there may be shards.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().min(SHARDS_MAX))
 }
 
 /// What is asked for, of connections.
