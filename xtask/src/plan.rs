@@ -11,9 +11,10 @@ use crate::install::{
 use crate::instructions::ARCHITECTURE;
 use crate::process::Run;
 
-/// The tests that need more than the hub: each a test program of `crates/tidewire`, and what it needs. Every other
-/// test program there is a black-box test.
-const TESTS_WITH_NEEDS: [(&str, &[Need]); 7] = [
+/// The tests that need more than the hub, or much time: each a test program of `crates/tidewire`, and what it needs.
+/// Every other test program there is a black-box test.
+const TESTS_WITH_NEEDS: [(&str, &[Need]); 8] = [
+    ("stalled_readers", &[]),
     ("full_disk", &[Need::Mounting]),
     ("read_only_disk", &[Need::Mounting]),
     ("failing_disk", &[Need::Tool(&STRACE), Need::Tracing]),

@@ -13,6 +13,9 @@ pub(crate) const COMMENT_CHUNK: &[u8] = b"2\r\n:\n\r\n";
 /// What a gap quotes is cut here, in bytes.
 const QUOTE_BYTES_MAX: usize = 256;
 
+/// And here, in bytes as they stand in JSON, where a control character takes six.
+const ESCAPED_BYTES_MAX: usize = 512;
+
 /// Appends the chunk with which a stream begins: after how many milliseconds to reconnect, and the
 /// gap or else a checkpoint.
 ///
@@ -64,11 +67,17 @@ fn chunk(out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) {
 }
 
 fn quote(text: &str) -> &str {
-    let mut end = text.len().min(QUOTE_BYTES_MAX);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
+    let mut escaped = 0;
+    let fits = |&(start, character): &(usize, char)| {
+        escaped += match character {
+            '"' | '\\' => 2,
+            '\0'..='\u{1f}' => 6,
+            _ => character.len_utf8(),
+        };
+        start + character.len_utf8() <= QUOTE_BYTES_MAX && escaped <= ESCAPED_BYTES_MAX
+    };
+    let last = text.char_indices().take_while(fits).last();
+    &text[..last.map_or(0, |(start, character)| start + character.len_utf8())]
 }
 
 #[cfg(test)]
@@ -91,6 +100,21 @@ mod tests {
         assert_eq!(data["requested"], format!("{}\n\"éé", "x".repeat(250)));
         assert_eq!(data["resumed_from"], "#5-1");
         assert_eq!(data["reason"], "expired");
+    }
+
+    /// The story: a control character takes six bytes in JSON, so what a gap quoted of a last id made of them had
+    /// 1,536, and what a stream that takes nothing is owed had more than its kilobyte.
+    #[test]
+    fn what_a_stream_begins_with_is_at_most_a_kilobyte_whatever_was_asked() {
+        for asked in ["\u{1}", "\"", "\\", "\n", "x", "é", "🌊", "x\u{1}"] {
+            let place = HubId { ms: u64::MAX, seq: u64::MAX };
+            let gap = Some(Gap { requested: asked.repeat(512), reason: GapReason::Expired });
+            // As much as the head of a stream.
+            let mut out = vec![b'x'; 256];
+            beginning(&mut out, 3_600_000, &Start { place, gap });
+            assert!(out.len() <= 1_024, "{} bytes for {asked:?}", out.len());
+            assert!(quote(&asked.repeat(512)).len() >= 85, "{asked:?}");
+        }
     }
 
     /// WebKit carries the unfinished block of a broken connection over to the next one, and showed the

@@ -16,10 +16,32 @@ pub struct EngineConfig {
     pub head_timeout: Duration,
     /// The longest request head, in bytes.
     pub head_bytes_max: usize,
-    /// How many unfinished heads a shard keeps.
+    /// How many heads a shard keeps that are unfinished, or longer than 4 KiB and not decided.
     pub head_buffers_max: usize,
     /// The most event streams at a time, over all shards.
     pub max_streams: usize,
+    /// The most sockets that the shards hold at a time, all together: streams, and connections that are
+    /// nothing yet. At the limit others wait to be accepted, and cost no descriptor.
+    pub max_sockets: usize,
+    /// Who accepts.
+    pub listeners: Listeners,
+}
+
+/// Who accepts connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listeners {
+    /// Each shard has a listener of its own, and the system spreads connections over them.
+    OneEach,
+    /// The first shard accepts, and deals connections out in turn.
+    One,
+}
+
+impl Default for Listeners {
+    /// Elsewhere than on Linux and FreeBSD, the system gives all connections to one of the listeners that
+    /// share an address, or does not let them share it.
+    fn default() -> Listeners {
+        if cfg!(any(target_os = "linux", target_os = "freebsd")) { Listeners::OneEach } else { Listeners::One }
+    }
 }
 
 impl Default for EngineConfig {
@@ -33,6 +55,8 @@ impl Default for EngineConfig {
             head_bytes_max: 64 * 1024,
             head_buffers_max: 1024,
             max_streams: 1_000_000,
+            max_sockets: 1_000_000,
+            listeners: Listeners::default(),
         }
     }
 }

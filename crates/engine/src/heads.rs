@@ -12,6 +12,12 @@ const HEADERS_MAX: usize = 100;
 /// RFC 9112, section 2.2.
 const LEADING_BYTES_MAX: usize = 4;
 
+/// A head that is longer, in bytes, holds a buffer as an unfinished one does while its admission is decided.
+const SMALL_BYTES_MAX: usize = 4 * 1024;
+
+/// How many connections there must have been for their memory to be given back once all have gone.
+const KEPT_MAX: usize = 1024;
+
 /// Names a connection that has not become anything yet; it outlives the connection and then names
 /// nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +82,11 @@ impl Heads {
         HeadKey { index: self.connections.vacant_key(), serial: self.next_serial }
     }
 
+    /// How many connections there are.
+    pub(crate) fn len(&self) -> usize {
+        self.connections.len()
+    }
+
     /// Takes in a connection, which may have something to read.
     pub(crate) fn insert(
         &mut self,
@@ -103,7 +114,12 @@ impl Heads {
     pub(crate) fn remove(&mut self, key: HeadKey) -> Option<Connection> {
         self.give_back_buffer(key);
         self.get_mut(key)?;
-        self.connections.try_remove(key.index)
+        let connection = self.connections.try_remove(key.index);
+        if self.connections.is_empty() && self.connections.capacity() > KEPT_MAX {
+            // After a storm: these are streams now, and the next one may be long in coming.
+            *self = Heads { next_serial: self.next_serial, ..Heads::default() };
+        }
+        connection
     }
 
     pub(crate) fn key_at(&self, index: usize) -> Option<HeadKey> {
@@ -130,12 +146,17 @@ impl Heads {
         Some(key)
     }
 
-    /// A connection's head is whole, and its admission is being decided.
-    pub(crate) fn note_deciding(&mut self, key: HeadKey) {
-        self.give_back_buffer(key);
-        if let Some(connection) = self.get_mut(key) {
-            connection.stage = Stage::Deciding;
+    /// A connection's head is whole, and its admission is being decided. A long head holds a buffer meanwhile:
+    /// if more than `buffers_max` do, the one that has held one for longest is taken, but not this one.
+    pub(crate) fn note_deciding(&mut self, key: HeadKey, buffers_max: usize) -> Option<Connection> {
+        let connection = self.get_mut(key)?;
+        connection.stage = Stage::Deciding;
+        if connection.bytes.len() > SMALL_BYTES_MAX {
+            return self.note_unfinished(key, buffers_max);
         }
+        connection.bytes.shrink_to_fit();
+        self.give_back_buffer(key);
+        None
     }
 
     /// Whoever came at or before `then_ms` and has not become anything.
@@ -306,7 +327,7 @@ mod tests {
         assert!(heads.note_unfinished(keys[0], 2).is_none());
         assert!(heads.note_unfinished(keys[1], 2).is_none());
         assert!(heads.note_unfinished(keys[1], 2).is_none(), "it is counted once");
-        heads.note_deciding(keys[0]);
+        assert!(heads.note_deciding(keys[0], 2).is_none(), "a small head gives its buffer back");
         assert!(heads.note_unfinished(keys[2], 2).is_none());
         let taken = heads.note_unfinished(keys[3], 2).expect("one more than the limit");
         assert_eq!(taken.serial, keys[1].serial);
@@ -315,6 +336,45 @@ mod tests {
             heads.remove(key);
         }
         assert_eq!(heads.buffers, 0);
+    }
+
+    /// The story: an unfinished head held one of so many buffers, and a whole one that waited for the disk none. As
+    /// many as there may be connections, each with a head of 64 KiB and a publisher's id to be sought, took a gigabyte.
+    #[test]
+    fn long_heads_hold_buffers_while_they_are_decided() {
+        let mut heads = Heads::default();
+        let mut clients = Vec::new();
+        let mut insert = |heads: &mut Heads, length: usize| {
+            let (socket, client) = connect();
+            clients.push(client);
+            heads.insert(socket, PEER, vec![b'x'; length], Stage::Reading, 0)
+        };
+        let small: Vec<HeadKey> = (0..5).map(|_| insert(&mut heads, SMALL_BYTES_MAX)).collect();
+        for key in small {
+            assert!(heads.note_deciding(key, 2).is_none());
+        }
+        let long: Vec<HeadKey> = (0..3).map(|_| insert(&mut heads, SMALL_BYTES_MAX + 1)).collect();
+        assert!(heads.note_deciding(long[0], 2).is_none());
+        assert!(heads.note_deciding(long[1], 2).is_none());
+        let taken = heads.note_deciding(long[2], 2).expect("one more than the limit");
+        assert_eq!((taken.serial, heads.buffers), (long[0].serial, 2));
+        drop(heads.remove(long[1]));
+        assert_eq!(heads.buffers, 1);
+    }
+
+    #[test]
+    fn the_memory_of_a_storm_is_given_back_and_no_key_names_another() {
+        let mut heads = Heads::default();
+        let (socket, _client) = connect();
+        let first = heads.insert(socket, PEER, Vec::new(), Stage::Reading, 0);
+        heads.connections.reserve(2 * KEPT_MAX);
+        drop(heads.remove(first));
+        assert_eq!((heads.connections.capacity(), heads.arrivals.capacity(), heads.readable.capacity()), (0, 0, 0));
+        let (socket, _client) = connect();
+        let second = heads.insert(socket, PEER, Vec::new(), Stage::Reading, 1);
+        assert_eq!((first.index, second.index), (0, 0));
+        assert!(heads.get_mut(first).is_none() && heads.get_mut(second).is_some());
+        assert_eq!(heads.take_readable(), Some(second));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! [`tidewire_core::Shard`], which holds the rules. The engine knows no token and no status code:
 //! whoever embeds it says by [`Admit`] what becomes of a request head.
 
+mod accepting;
 mod admit;
 mod clock;
 mod config;
@@ -21,7 +22,7 @@ use std::thread::JoinHandle;
 use tidewire_log::{EventLog, Tail};
 
 pub use admit::{Admission, Admit, HandOver, Head, Refusal};
-pub use config::EngineConfig;
+pub use config::{EngineConfig, Listeners};
 pub use stats::EngineStats;
 pub use tidewire_core::StreamStart;
 
@@ -80,15 +81,19 @@ impl Engine {
         hand_over: HandOver,
     ) -> Result<Engine, StartError> {
         let shards = config.shards.max(1);
-        let (address, listeners) = listen::bind(config.listen, shards)?;
+        let (address, listeners) = listen::bind(config.listen, shards, config.listeners)?;
         let stats = Arc::new(Stats::default());
         let readers = Pool::start("log-reader", pool::READ_THREADS, shards).map_err(StartError::Shard)?;
         let seekers = Pool::start("place-seeker", pool::PLACE_THREADS, shards).map_err(StartError::Shard)?;
-        let shared =
-            Arc::new(Shared { config, log, tail, admit, hand_over, readers, seekers, stats: Arc::clone(&stats) });
+        let listening = config.listeners;
+        let (counted, held) = (Arc::clone(&stats), AtomicUsize::new(0));
+        let shared = Arc::new(Shared { config, log, tail, admit, hand_over, readers, seekers, stats: counted, held });
         let reactors = listeners.into_iter().map(|listener| Reactor::new(listener, Arc::clone(&shared)));
-        let reactors: Vec<_> = reactors.collect::<Result<_, _>>().map_err(StartError::Shard)?;
-        let mailboxes = reactors.iter().map(|(_, mailbox)| Arc::clone(mailbox)).collect();
+        let mut reactors: Vec<_> = reactors.collect::<Result<_, _>>().map_err(StartError::Shard)?;
+        let mailboxes: Arc<[_]> = reactors.iter().map(|(_, mailbox)| Arc::clone(mailbox)).collect();
+        if let (Listeners::One, [(first, _), _, ..]) = (listening, &mut *reactors) {
+            first.accepting.deal_to(Arc::clone(&mailboxes));
+        }
         let handle = EngineHandle { mailboxes, stats, next: Arc::default() };
         let mut engine = Engine { handle, address, threads: Vec::new() };
         for (number, (reactor, mailbox)) in reactors.into_iter().enumerate() {

@@ -6,12 +6,15 @@ use tidewire_core::{CatchUpRead, SlotKey};
 use tidewire_log::ReadError;
 
 use crate::Admission;
+use crate::accepting::OnItsWay;
 use crate::heads::HeadKey;
 
 /// What others tell a shard.
 pub(crate) enum Message {
     /// A connection comes back.
     Adopt(TcpStream, Vec<u8>, SocketAddr),
+    /// A connection was accepted for this shard by another.
+    Dealt(TcpStream, SocketAddr, OnItsWay),
     /// An admission that had to wait is decided, or could not be.
     Decided(HeadKey, Option<Admission>),
     /// A read from the log is done.

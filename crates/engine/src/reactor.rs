@@ -1,7 +1,7 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use mio::event::Event;
@@ -10,6 +10,7 @@ use mio::{Events, Interest, Poll, Token};
 use tidewire_core::{Limits, Shard};
 use tidewire_log::{EventLog, Tail};
 
+use crate::accepting::Accepting;
 use crate::clock::Clock;
 use crate::heads::{self, Connection, HeadKey, Heads, Parsed, Stage};
 use crate::mailbox::{Mailbox, Message};
@@ -41,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) readers: Pool,
     pub(crate) seekers: Pool,
     pub(crate) stats: Arc<Stats>,
+    /// Sockets that the shards hold, and those on the way to one that was dealt them.
+    pub(crate) held: AtomicUsize,
 }
 
 /// One shard's thread: its poll, its listener, and its connections.
@@ -54,19 +57,20 @@ pub(crate) struct Reactor {
     pub(crate) sent: Sent,
     pub(crate) now_ms: u64,
     pub(crate) scratch: Box<[u8]>,
-    listener: Option<TcpListener>,
-    /// Accepting failed, for want of descriptors above all; try again at the next tick.
-    is_accept_due: bool,
-    heads: Heads,
+    pub(crate) accepting: Accepting,
+    pub(crate) heads: Heads,
     slices: u32,
     next_slice: u32,
     next_tick_ms: u64,
 }
 
 impl Reactor {
-    pub(crate) fn new(mut listener: TcpListener, shared: Arc<Shared>) -> io::Result<(Reactor, Arc<Mailbox>)> {
+    /// With a listener, it accepts; the others are dealt connections by those that do.
+    pub(crate) fn new(mut listener: Option<TcpListener>, shared: Arc<Shared>) -> io::Result<(Reactor, Arc<Mailbox>)> {
         let poll = Poll::new()?;
-        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+        if let Some(listener) = &mut listener {
+            poll.registry().register(listener, LISTENER, Interest::READABLE)?;
+        }
         let mailbox = Arc::new(Mailbox::new(mio::Waker::new(poll.registry(), WAKER)?));
         let limits =
             Limits { heartbeat_ms: millis(shared.config.heartbeat), stall_ms: millis(shared.config.stall_timeout) };
@@ -80,8 +84,7 @@ impl Reactor {
             sent: Sent::default(),
             now_ms: 0,
             scratch: vec![0; READ_BYTES].into(),
-            listener: Some(listener),
-            is_accept_due: false,
+            accepting: Accepting::new(listener),
             heads: Heads::default(),
             slices: limits.slices(TICK_MS),
             next_slice: 0,
@@ -105,7 +108,7 @@ impl Reactor {
             }
             for message in self.mailbox.take() {
                 if let Message::Stop = message {
-                    self.listener = None;
+                    self.accepting.stop();
                     stop_at_ms = Some(self.now_ms + STOP_MS);
                 } else {
                     self.receive(message);
@@ -117,6 +120,7 @@ impl Reactor {
                 }
             }
             self.deliver();
+            self.note_room();
             while self.now_ms >= self.next_tick_ms {
                 self.next_tick_ms += TICK_MS;
                 self.tick();
@@ -176,6 +180,12 @@ impl Reactor {
                 add(&self.shared.stats.adopted, 1);
                 self.take_in(TcpStream::from_std(socket), peer, bytes);
             }
+            Message::Dealt(socket, peer, on_its_way) => {
+                self.take_in(TcpStream::from_std(socket), peer, Vec::new());
+                // It is counted as this shard's before it is not on its way any more.
+                self.note_held();
+                drop(on_its_way);
+            }
             Message::Decided(key, admission) => {
                 self.searches.finished(&self.shared.seekers, |key| self.shard.holds(key));
                 match (self.heads.remove(key), admission) {
@@ -197,9 +207,7 @@ impl Reactor {
     }
 
     fn tick(&mut self) {
-        if self.is_accept_due {
-            self.accept();
-        }
+        self.accept_again();
         self.look_at_slice(self.next_slice, self.slices);
         self.next_slice = (self.next_slice + 1) % self.slices;
         let late_ms = self.now_ms.checked_sub(millis(self.shared.config.head_timeout));
@@ -210,29 +218,7 @@ impl Reactor {
         }
     }
 
-    /// Accepts all that wait.
-    fn accept(&mut self) {
-        self.is_accept_due = false;
-        while let Some(accepted) = self.listener.as_ref().map(TcpListener::accept) {
-            match accepted {
-                Ok((socket, peer)) => {
-                    add(&self.shared.stats.accepted, 1);
-                    self.take_in(socket, peer, Vec::new());
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                Err(error) => {
-                    tracing::debug!(%error, "failed to accept");
-                    add(&self.shared.stats.accept_failures, 1);
-                    self.is_accept_due = true;
-                    return;
-                }
-            }
-        }
-    }
-
-    fn take_in(&mut self, mut socket: TcpStream, peer: SocketAddr, bytes: Vec<u8>) {
+    pub(crate) fn take_in(&mut self, mut socket: TcpStream, peer: SocketAddr, bytes: Vec<u8>) {
         let token = Token(HEAD_BIT | self.heads.next_key().index());
         if let Err(error) = self.poll.registry().register(&mut socket, token, Interest::READABLE) {
             tracing::error!(%error, "failed to register a connection");
@@ -284,7 +270,9 @@ impl Reactor {
 
     fn decide(&mut self, key: HeadKey, admission: Admission) {
         if let Admission::Later(decide) = admission {
-            self.heads.note_deciding(key);
+            if let Some(oldest) = self.heads.note_deciding(key, self.shared.config.head_buffers_max) {
+                self.refuse(oldest.socket, oldest.peer, Refusal::HeadTimeout);
+            }
             let mailbox = Arc::clone(&self.mailbox);
             let job = Box::new(move || mailbox.post(Message::Decided(key, guarded(decide))));
             self.searches.submit(Waiting { key: None, job }, &self.shared.seekers, |key| self.shard.holds(key));
@@ -365,10 +353,11 @@ impl Reactor {
     }
 }
 
-/// However a shard ends, connections are not given to it any more.
+/// However a shard ends, connections are not given to it any more, and its own leave room to others.
 impl Drop for Reactor {
     fn drop(&mut self) {
         self.mailbox.close();
+        self.forget_held();
     }
 }
 

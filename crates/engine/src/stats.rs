@@ -9,6 +9,8 @@ pub struct EngineStats {
     pub accepted: u64,
     /// Failures to accept, for want of descriptors above all.
     pub accept_failures: u64,
+    /// How often connections had to wait since there were `max_sockets`.
+    pub accept_pauses: u64,
     /// Connections handed over.
     pub handed_over: u64,
     /// Connections that came back.
@@ -62,6 +64,7 @@ macro_rules! stats {
 stats!(
     accepted,
     accept_failures,
+    accept_pauses,
     handed_over,
     adopted,
     refused,

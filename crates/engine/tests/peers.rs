@@ -86,3 +86,19 @@ fn stopping_does_not_wait_for_those_who_do_not_read_or_have_said_nothing() {
     stopped.recv_timeout(DEADLINE).expect("it stops");
     drop(log);
 }
+
+/// What a silent peer does not read stays in the log: the system takes little of it, whatever it would take by itself.
+#[test]
+fn a_client_that_does_not_read_has_little_in_the_system_and_is_closed_in_time() {
+    let hub = Hub::start(EngineConfig { stall_timeout: Duration::from_secs(2), ..quick() });
+    let mut blocked = hub.ask("/streams/large");
+    read_until(&mut blocked, "data: \n\n\r\n");
+    for _ in 0..40 {
+        hub.publish("large", &"x".repeat(1 << 19));
+    }
+    wait_for(&hub, |stats| stats.short_writes > 0);
+    let sent = hub.engine.handle().stats().sent_bytes;
+    assert!(sent < 512 * 1024, "the system took {sent} bytes for a peer that reads nothing");
+    assert_eq!(hub.engine.handle().stats().stalls, 0);
+    wait_for(&hub, |stats| stats.stalls == 1);
+}

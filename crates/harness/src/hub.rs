@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tidewire_sim::Kill;
 
 use crate::clock::pause;
-use crate::{Clock, Life, wait_until};
+use crate::{Clock, Http, Life, wait_until};
 
 /// How long the hub may take to say its addresses, also beside a build.
 const START_MAX: Duration = Duration::from_secs(60);
@@ -31,6 +31,8 @@ pub struct Hub {
     binary: PathBuf,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    /// How many files it may open; else as many as this process.
+    open_files: Option<u32>,
     data: PathBuf,
     /// What is removed with this, if the folder is its own.
     own: Option<TempDir>,
@@ -93,6 +95,7 @@ impl Hub {
             binary: binary.into(),
             arguments: arguments.iter().map(ToString::to_string).collect(),
             environment: environment.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
+            open_files: None,
             data: data.to_owned(),
             own: None,
             address: free_port(),
@@ -102,6 +105,43 @@ impl Hub {
             said: Vec::new(),
             told: Arc::default(),
         }
+    }
+
+    /// Lets it open so many files, from its next start on.
+    #[must_use]
+    pub fn with_open_files(mut self, count: u32) -> Hub {
+        self.open_files = Some(count);
+        self
+    }
+
+    /// Lets the running hub open so many files from now on, of which it is not told.
+    ///
+    /// # Panics
+    /// If it is not running, or the limit cannot be set.
+    pub fn set_open_files(&self, count: usize) {
+        let (process, limit) = (self.process().to_string(), format!("--nofile={count}:"));
+        let status = Command::new("prlimit").args(["--pid", &process, &limit]).status();
+        assert!(status.is_ok_and(|status| status.success()), "cannot limit the open files of {process}");
+    }
+
+    /// How many files the running hub has open.
+    ///
+    /// # Panics
+    /// If it is not running.
+    #[must_use]
+    pub fn open_files(&self) -> usize {
+        let folder = std::fs::read_dir(format!("/proc/{}/fd", self.process())).expect("a process that runs, on Linux");
+        folder.count()
+    }
+
+    /// A figure of the hub's, as its metrics name it.
+    ///
+    /// # Panics
+    /// If the admin listener does not answer, or does not know it.
+    #[must_use]
+    pub fn figure(&self, name: &str) -> u64 {
+        let mut admin = Http::connect(self.admin).expect("the admin listener accepts");
+        figure(&mut admin, name)
     }
 
     /// Where it listens: the same over restarts.
@@ -260,6 +300,10 @@ impl Hub {
 
     fn command(&self) -> Command {
         let mut command = Command::new(&self.binary);
+        if let Some(count) = self.open_files {
+            command = Command::new("sh");
+            command.args(["-c", "ulimit -n $0 && exec \"$@\"", &count.to_string()]).arg(&self.binary);
+        }
         command
             .arg("serve")
             .args(["--listen", &self.address.to_string(), "--admin-listen", &self.admin.to_string()])
@@ -322,6 +366,17 @@ pub fn free_port() -> SocketAddr {
         }
     }
     panic!("no free port in {PORTS:?}");
+}
+
+/// A figure of the hub's, asked on a connection to its admin listener that stays.
+///
+/// # Panics
+/// If the admin listener does not answer, or does not know it.
+#[must_use]
+pub fn figure(admin: &mut Http, name: &str) -> u64 {
+    let text = admin.request("GET", "/metrics", &[], b"").expect("the admin listener answers").text();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in {text}"))
 }
 
 /// What a process says, line by line. Read to the end, so that it never waits for a reader.

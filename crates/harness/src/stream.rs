@@ -31,6 +31,14 @@ impl EventStream {
     /// When the hub does not answer.
     pub fn open_on(mut http: Http, target: &str, headers: &[(&str, &str)]) -> io::Result<EventStream> {
         http.send("GET", target, headers, b"")?;
+        EventStream::receive_on(http)
+    }
+
+    /// Reads the head of a stream that has been asked for.
+    ///
+    /// # Errors
+    /// When the hub does not answer.
+    pub fn receive_on(mut http: Http) -> io::Result<EventStream> {
         let (status, headers) = http.receive_head()?;
         let head = Response { status, headers, body: Vec::new() };
         Ok(EventStream { http, decoder: Decoder::new(Limits::default()), head })

@@ -110,6 +110,7 @@ fn add_engine(registry: &mut Registry, stats: &EngineStats) {
     counter(registry, "read_failures", "Reads from the log for streams that failed", stats.read_failures);
     counter(registry, "connections_accepted", "Connections accepted", stats.accepted);
     counter(registry, "accept_failures", "Connections that could not be accepted", stats.accept_failures);
+    counter(registry, "accept_pauses", "Times that connections had to wait for want of room", stats.accept_pauses);
     counter(registry, "connections_handed_over", "Connections that were not streams at first", stats.handed_over);
     counter(registry, "connections_adopted", "Connections that turned into streams later", stats.adopted);
     counter(registry, "connections_refused", "Connections closed with an answer", stats.refused);

@@ -22,6 +22,7 @@ use crate::connection::{self, HEAD_BYTES_MAX};
 use crate::hub::{Hub, Phase};
 use crate::shutdown::{Shutdown, Stopper, shutdown};
 use crate::stream::Admissions;
+use crate::system::Wanted;
 use crate::{admin, system};
 
 /// Files of the log that may be open beside those that it holds: those that are written, and two for each read
@@ -110,14 +111,15 @@ fn run(
 ) -> Result<(), ServeError> {
     let retention_bytes = config.retention_bytes.unwrap_or_else(|| system::retention_bytes(&config.data_dir));
     let log_files = LOG_FILES_MAX as u64 + LOG_FILES_IN_USE;
-    let (streams_max, connections_max) = system::share_open_files(open_files, log_files, config.max_connections);
-    if let Some(asked) = config.max_streams.filter(|&asked| asked > streams_max) {
-        tracing::warn!(asked, allowed = streams_max, "max_streams is more than open files allow");
+    let wanted = Wanted { shards: config.shards, streams: config.max_streams, connections: config.max_connections };
+    let shares = system::share_open_files(open_files, log_files, wanted);
+    if let Some(asked) = config.max_streams.filter(|&asked| asked > shares.streams) {
+        tracing::warn!(asked, allowed = shares.streams, "max_streams is more than open files allow");
     }
     let log = open_log(config, on_damage, retention_bytes, &mut told)?;
     let tail = Arc::new(Tail::new(config.tail_bytes));
     log.follow(tail.follower());
-    let hub = Arc::new(Hub::new(config, Arc::clone(&log), Arc::clone(&tail), connections_max, random()));
+    let hub = Arc::new(Hub::new(config, Arc::clone(&log), Arc::clone(&tail), shares.connections, random()));
     let (stopper, stop) = shutdown();
     let (admin, mut signals) = runtime.block_on(async {
         let admin = TcpListener::bind(config.admin_listen).await;
@@ -135,7 +137,8 @@ fn run(
         stall_timeout: config.stall_timeout,
         head_timeout: config.head_timeout,
         head_bytes_max: HEAD_BYTES_MAX,
-        max_streams: config.max_streams.unwrap_or(streams_max),
+        max_streams: shares.streams,
+        max_sockets: shares.sockets,
         ..EngineConfig::default()
     };
     let engine = start_engine(engine_config, &hub, stop.clone(), runtime)?;

@@ -10,8 +10,19 @@ const BACKLOG: u64 = 4_096;
 /// What the log keeps on disk, at most, unless it is told: 10 GiB.
 const RETENTION_BYTES: u64 = 10 << 30;
 
-/// Open files beside streams, other connections and the log's: the listeners' and the threads'.
+/// Open files beside connections and the log's: connections to the admin listener, and what the process and its
+/// libraries have open.
 const OWN_FILES: u64 = 128;
+
+/// Open files of a shard: its poll, its waker, its listener, and one that it may accept too many when others do.
+const SHARD_FILES: u64 = 4;
+
+/// Threads that serve streams, at most.
+pub(crate) const SHARDS_MAX: usize = 1_024;
+
+/// Connections that are nothing yet, at most, beside as many streams as there may be: new ones, and those that are
+/// refused.
+const ARRIVALS_MAX: u64 = 256;
 
 /// Raises the soft limit of open files to the hard one, and says how many there may be.
 pub(crate) fn raise_open_files() -> u64 {
@@ -26,27 +37,64 @@ pub(crate) fn raise_open_files() -> u64 {
     limit.current.unwrap_or(u64::MAX)
 }
 
-/// How many streams and how many other connections `open_files` allow, where the log may open
-/// `log_files` and at most `connections_max` are asked for. The log gets half at most, and other
-/// connections a quarter of the rest.
-pub(crate) fn share_open_files(open_files: u64, log_files: u64, connections_max: usize) -> (usize, usize) {
-    let shared = open_files.saturating_sub(OWN_FILES);
+/// What connections there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shares {
+    /// Streams.
+    pub(crate) streams: usize,
+    /// Streams, and connections that are nothing yet.
+    pub(crate) sockets: usize,
+    /// Other connections.
+    pub(crate) connections: usize,
+}
+
+/// The cores that this process may run on, at most as many as there may be shards.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().min(SHARDS_MAX))
+}
+
+/// What is asked for, of connections.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) shards: usize,
+    /// As many as there can be, if this is none.
+    pub(crate) streams: Option<usize>,
+    pub(crate) connections: usize,
+}
+
+/// Shares `open_files` between the log, which may open `log_files`, and connections. The log gets half at most. Of
+/// the rest, other connections get a quarter, or less where so many streams are asked for, but some in any case; and a
+/// sixteenth is for those that are nothing yet.
+pub(crate) fn share_open_files(open_files: u64, log_files: u64, wanted: Wanted) -> Shares {
+    let own = OWN_FILES + SHARD_FILES.saturating_mul(wanted.shards as u64);
+    let shared = open_files.saturating_sub(own);
     if log_files > shared / 2 {
         tracing::warn!(log_files, open_files, "the log may need more files than may be open; raise segment_bytes");
     }
-    let shared = (shared - log_files.min(shared / 2)).max(2);
-    let connections = shared.div_ceil(4).min(connections_max as u64);
-    let streams = shared - connections;
+    let shared = (shared - log_files.min(shared / 2)).max(3);
+    let arrivals = shared.div_ceil(16).min(ARRIVALS_MAX);
+    let others = shared.div_ceil(4).min(wanted.connections as u64);
+    let others_min = shared.div_ceil(64).min(others);
+    let streams = match wanted.streams.map(|streams| streams as u64) {
+        Some(asked) => asked.min(shared - arrivals - others_min),
+        None => shared - arrivals - others,
+    };
+    let connections = others.min(shared - arrivals - streams);
     let narrow = |files: u64| usize::try_from(files).unwrap_or(usize::MAX);
-    (narrow(streams), narrow(connections))
+    Shares { streams: narrow(streams), sockets: narrow(streams + arrivals), connections: narrow(connections) }
 }
 
 /// Warns if the system lets fewer connections wait than the listeners ask for.
 pub(crate) fn check_backlog() {
     let Ok(text) = std::fs::read_to_string("/proc/sys/net/core/somaxconn") else { return };
-    if let Some(allowed) = text.trim().parse().ok().filter(|&allowed: &u64| allowed < BACKLOG) {
+    if let Some(allowed) = few_may_wait(&text) {
         tracing::warn!(allowed, wanted = BACKLOG, "net.core.somaxconn lets few connections wait to be accepted");
     }
+}
+
+/// How many connections may wait, if that is fewer than the listeners ask for.
+fn few_may_wait(somaxconn: &str) -> Option<u64> {
+    somaxconn.trim().parse().ok().filter(|&allowed| allowed < BACKLOG)
 }
 
 /// What the kernel calls its present start; zeros where it says nothing.
@@ -85,11 +133,45 @@ mod tests {
     use super::*;
 
     #[test]
-    fn streams_get_what_others_leave() {
-        assert_eq!(share_open_files(20_000, 162, 1_024), (18_686, 1_024));
-        assert_eq!(share_open_files(1_024, 96, 1_024), (600, 200));
-        assert_eq!(share_open_files(1_024, 10_000, 1_024), (336, 112));
-        assert_eq!(share_open_files(0, 162, 1_024), (1, 1));
+    fn streams_get_what_others_leave_or_what_is_asked() {
+        let share = |open_files, log_files, streams| {
+            let wanted = Wanted { shards: 1, streams, connections: 1_024 };
+            let Shares { streams, sockets, connections } = share_open_files(open_files, log_files, wanted);
+            (streams, sockets, connections)
+        };
+        assert_eq!(share(20_000, 162, None), (18_426, 18_682, 1_024));
+        assert_eq!(share(1_024, 96, None), (547, 597, 199));
+        assert_eq!(share(1_024, 10_000, None), (306, 334, 112));
+        assert_eq!(share(0, 162, None), (1, 2, 1));
+        assert_eq!(share(20_000, 162, Some(10)), (10, 266, 1_024));
+        assert_eq!(share(20_000, 162, Some(19_000)), (19_000, 19_256, 450));
+        assert_eq!(share(20_000, 162, Some(20_000)), (19_142, 19_398, 308));
+    }
+
+    #[test]
+    fn whatever_is_asked_fits_into_the_open_files() {
+        for open_files in (300..3_000).step_by(7).chain([u64::MAX]) {
+            for streams in [None, Some(0), Some(1), Some(500), Some(usize::MAX)] {
+                for connections in [1, 64, 1_024, usize::MAX] {
+                    let wanted = Wanted { shards: 3, streams, connections };
+                    let Shares { streams, sockets, connections } = share_open_files(open_files, 96, wanted);
+                    let own = OWN_FILES + 3 * SHARD_FILES;
+                    let rest = open_files - own;
+                    let log = 96.min(rest / 2);
+                    assert!(sockets as u64 + connections as u64 <= rest - log, "{open_files} {wanted:?}");
+                    assert!(streams < sockets && connections > 0, "{open_files} {wanted:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_system_that_lets_few_wait_is_warned_of() {
+        assert_eq!(few_may_wait("128\n"), Some(128));
+        assert_eq!(few_may_wait("4095\n"), Some(4_095));
+        for text in ["4096\n", "65535", "", "many"] {
+            assert_eq!(few_may_wait(text), None, "{text:?}");
+        }
     }
 
     #[test]

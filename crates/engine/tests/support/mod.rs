@@ -4,11 +4,11 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use tidewire_core::Cursor;
-use tidewire_engine::{Admission, Admit, Engine, EngineConfig, Head, Refusal, StreamStart};
+use tidewire_engine::{Admission, Admit, Engine, EngineConfig, EngineHandle, EngineStats, Head, Refusal, StreamStart};
 use tidewire_log::{Clock, Data, EventLog, Filter, MemoryLog, MemoryLogConfig, NewEvent, SimDisk, Tail, Types};
 use tidewire_topic::{Matcher, MatcherSet, Topic};
 
@@ -28,14 +28,44 @@ struct Targets {
     log: Arc<MemoryLog<SimDisk>>,
     tail: Arc<Tail>,
     gate: Arc<Mutex<()>>,
+    seen: Arc<Seen>,
+}
+
+/// What was so whenever a stream was asked for.
+#[derive(Default)]
+pub(crate) struct Seen {
+    handle: OnceLock<EngineHandle>,
+    /// Which thread asked, and the engine's figures then.
+    admissions: Mutex<Vec<(String, EngineStats)>>,
+}
+
+impl Seen {
+    fn note(&self) {
+        let Some(handle) = self.handle.get() else { return };
+        let thread = std::thread::current().name().unwrap_or_default().to_owned();
+        self.admissions.lock().expect("no other thread panics with it").push((thread, handle.stats()));
+    }
+
+    pub(crate) fn admissions(&self) -> Vec<(String, EngineStats)> {
+        self.admissions.lock().expect("no other thread panics with it").clone()
+    }
 }
 
 impl Admit for Targets {
     fn admit(&self, head: &Head<'_>) -> Admission {
         let Some(topic) = head.target.strip_prefix("/streams/") else { return Admission::HandOver };
+        self.seen.note();
+        if topic == "held" {
+            drop(self.gate.lock());
+        }
         let topics = MatcherSet::new([Matcher::parse(topic).expect("a topic")]).expect("one matcher");
         let filter = Filter { topics, types: Types::All, grants: None };
-        let cursor = if topic == "old" { Cursor::Earliest } else { Cursor::Live };
+        let last_id = head.headers.iter().find(|header| header.name == "last-event-id");
+        let cursor = match last_id.map(|header| std::str::from_utf8(header.value).expect("text")) {
+            Some(id) => Cursor::last_id(id),
+            None if topic == "old" => Cursor::Earliest,
+            None => Cursor::Live,
+        };
         let start = cursor.resolve(&*self.log, &self.tail, &filter).expect("memory can be read");
         let stream = StreamStart { head: b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), retry_ms: 7, filter, start };
         if topic == "panic" {
@@ -63,8 +93,17 @@ pub(crate) struct Hub {
     pub(crate) engine: Engine,
     pub(crate) log: Arc<MemoryLog<SimDisk>>,
     pub(crate) handed_over: Receiver<(TcpStream, Vec<u8>, SocketAddr)>,
-    /// While it is locked, admissions to the topic `gated` are not decided.
+    /// While it is locked, admissions to the topic `gated` are not decided, and a shard that admits to the topic
+    /// `held` does nothing else.
     pub(crate) gate: Arc<Mutex<()>>,
+    pub(crate) seen: Arc<Seen>,
+}
+
+/// Both ends of a connection that was handed over.
+pub(crate) struct Elsewhere {
+    socket: TcpStream,
+    theirs: TcpStream,
+    peer: SocketAddr,
 }
 
 impl Hub {
@@ -74,8 +113,10 @@ impl Hub {
         );
         let tail = Arc::new(Tail::new(1 << 20));
         log.follow(tail.follower());
-        let gate = Arc::default();
-        let admit = Arc::new(Targets { log: Arc::clone(&log), tail: Arc::clone(&tail), gate: Arc::clone(&gate) });
+        let (gate, seen) = (Arc::default(), Arc::<Seen>::default());
+        let admit = Targets { log: Arc::clone(&log), tail: Arc::clone(&tail), gate: Arc::clone(&gate), seen };
+        let seen = Arc::clone(&admit.seen);
+        let admit = Arc::new(admit);
         let (sender, handed_over) = sync_channel(16);
         let sender = Mutex::new(sender);
         let hand_over = Box::new(move |socket, bytes, peer| {
@@ -85,7 +126,9 @@ impl Hub {
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
         let config = EngineConfig { listen, ..config };
         let engine = Engine::start(config, Arc::clone(&log) as Arc<dyn EventLog>, tail, admit, hand_over);
-        Hub { engine: engine.expect("a free port"), log, handed_over, gate }
+        let engine = engine.expect("a free port");
+        assert!(seen.handle.set(engine.handle()).is_ok(), "it is set once");
+        Hub { engine, log, handed_over, gate, seen }
     }
 
     pub(crate) fn connect(&self) -> TcpStream {
@@ -98,6 +141,20 @@ impl Hub {
         let mut socket = self.connect();
         write!(socket, "GET {target} HTTP/1.1\r\n\r\n").expect("the hub reads");
         socket
+    }
+
+    /// A connection that was handed over.
+    pub(crate) fn elsewhere(&self) -> Elsewhere {
+        let socket = self.ask("/elsewhere");
+        let (theirs, _, peer) = self.handed_over.recv_timeout(DEADLINE).expect("it is handed over");
+        Elsewhere { socket, theirs, peer }
+    }
+
+    /// Such a connection comes back, and asks for a stream. The shards get them in turn.
+    pub(crate) fn come_back(&self, elsewhere: Elsewhere, target: &str, headers: &str) -> TcpStream {
+        let head = format!("GET {target} HTTP/1.1\r\n{headers}\r\n");
+        self.engine.handle().adopt(elsewhere.theirs, head.into_bytes(), elsewhere.peer);
+        elsewhere.socket
     }
 
     pub(crate) fn publish(&self, topic: &str, data: &str) {

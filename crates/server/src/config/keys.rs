@@ -113,7 +113,7 @@ pub const KEYS: &[Key] = &[
         "What an event is before it is shown: synced to disk, given to the system, or in memory only"
     ),
     key!(memory_bytes, "SIZE", Some("256MiB"), "What the log keeps with durability = \"memory\""),
-    key!(shards, "NUMBER", Some("1"), "Threads that serve streams"),
+    key!(shards, "NUMBER", None, "Threads that serve streams; as many as there are cores"),
     key!(heartbeat, "DURATION", Some("20s"), "No stream is silent for longer; 2s to 10min"),
     key!(stall_timeout, "DURATION", Some("2min"), "A stream whose client takes nothing for so long is closed"),
     key!(head_timeout, "DURATION", Some("10s"), "How long a request's head may take, and each part of its body"),

@@ -10,6 +10,7 @@ use tidewire_log::RetentionRules;
 use super::keys::Settings;
 use super::rules::RuleTexts;
 use super::{Config, KEYS, Key, PublicUrl, nearest};
+use crate::system;
 
 /// What a variable of the environment begins with.
 pub const ENVIRONMENT_PREFIX: &str = "TIDEWIRE_";
@@ -214,7 +215,7 @@ impl Loader {
             anonymous: set.anonymous.unwrap_or(dev),
             durability: set.durability.expect(given),
             memory_bytes: self.memory_size("memory_bytes", set.memory_bytes.expect(given).0)?,
-            shards: set.shards.expect(given),
+            shards: set.shards.unwrap_or_else(system::cores),
             heartbeat: set.heartbeat.expect(given),
             stall_timeout: set.stall_timeout.expect(given),
             head_timeout: set.head_timeout.expect(given),
@@ -272,7 +273,7 @@ impl Loader {
             }
         }
         for (key, value, least, most) in [
-            ("shards", config.shards as u64, 1, 1_024),
+            ("shards", config.shards as u64, 1, system::SHARDS_MAX as u64),
             ("max_streams", config.max_streams.unwrap_or(1) as u64, 1, u64::MAX),
             ("max_connections", config.max_connections as u64, 1, u64::MAX),
             ("event_bytes", config.event_bytes as u64, 1, 1 << 30),

@@ -47,6 +47,8 @@ fn the_defaults_are_those_of_the_documentation() {
     );
     assert_eq!(config.retention_rules.iter().len(), 0);
     assert_eq!((config.heartbeat, config.stall_timeout), (Duration::from_secs(20), Duration::from_secs(120)));
+    let cores = std::thread::available_parallelism().expect("the system tells").get();
+    assert_eq!(config.shards, cores.min(1_024));
     assert_eq!((config.batch_events, config.event_bytes, config.body_bytes), (1_000, 1 << 20, 8 << 20));
 }
 

@@ -1,0 +1,125 @@
+//! What a visit is: how new what it writes is, how much it writes, and who is left alone.
+
+mod support;
+
+use std::sync::Arc;
+
+use support::{memory_log, publish, stream, visit};
+use tidewire_core::{Limits, Owed, Shard, SlotKey, VISIT_BYTES_MAX};
+use tidewire_log::{EventLog, MemoryLog, SimDisk, Tail};
+
+const LIMITS: Limits = Limits { heartbeat_ms: 20_000, stall_ms: 120_000 };
+
+struct World {
+    log: MemoryLog<SimDisk>,
+    tail: Arc<Tail>,
+    shard: Shard<()>,
+}
+
+impl World {
+    fn new(tail_bytes: usize) -> World {
+        let log = memory_log(8 << 20);
+        let tail = Arc::new(Tail::new(tail_bytes));
+        log.follow(tail.follower());
+        World { log, tail, shard: Shard::new(LIMITS) }
+    }
+
+    /// Joins at the head, and takes everything.
+    fn join(&mut self, topic: &str) -> SlotKey {
+        let key = self.shard.join((), stream(topic, self.log.head()), &self.tail, 0);
+        self.begin_round();
+        while let Some(key) = self.shard.next_visit() {
+            self.visit(key);
+        }
+        key
+    }
+
+    fn visit(&mut self, key: SlotKey) -> String {
+        visit(&mut self.shard, key, &self.tail, usize::MAX, 0).expect("something to write")
+    }
+
+    fn begin_round(&mut self) {
+        self.shard.observe(&self.tail);
+        self.shard.begin_round();
+    }
+}
+
+/// With the watermark fixed for a round, an event that comes while a round goes over many waits for that round and the
+/// next.
+#[test]
+fn a_visit_writes_what_was_committed_since_its_round_began() {
+    let mut world = World::new(8 << 20);
+    let keys = [world.join("a"), world.join("a")];
+    publish(&world.log, "a", "before");
+    world.begin_round();
+    let first = world.shard.next_visit().expect("it is owed something");
+    assert_eq!(world.visit(first).matches("id: ").count(), 1);
+    publish(&world.log, "a", "meanwhile");
+    let second = world.shard.next_visit().expect("it is owed something");
+    assert_ne!(first, second);
+    let bytes = world.visit(second);
+    assert!(bytes.contains("data: before\n") && bytes.contains("data: meanwhile\n"), "{bytes:?}");
+    // Who was visited before has the rest in the next round, and nobody anything else.
+    assert_eq!(world.shard.next_visit(), None);
+    world.begin_round();
+    let mut rest = Vec::new();
+    while let Some(key) = world.shard.next_visit() {
+        if let Ok(bytes) = visit(&mut world.shard, key, &world.tail, usize::MAX, 0) {
+            rest.push((key, bytes));
+        }
+    }
+    assert_eq!(rest.len(), 1);
+    assert!(rest[0].0 == first && rest[0].1.contains("data: meanwhile\n"), "{rest:?}");
+    assert!(keys.contains(&first) && keys.contains(&second));
+}
+
+#[test]
+fn who_is_owed_much_is_given_64_kib_a_visit_and_others_have_their_turn_between() {
+    let mut world = World::new(8 << 20);
+    let greedy = world.join("large");
+    let modest = world.join("small");
+    for _ in 0..10 {
+        publish(&world.log, "large", &"x".repeat(40_000));
+    }
+    publish(&world.log, "small", "hello");
+    let mut visits = Vec::new();
+    for _ in 0..20 {
+        world.begin_round();
+        while let Some(key) = world.shard.next_visit() {
+            if let Ok(bytes) = visit(&mut world.shard, key, &world.tail, usize::MAX, 0) {
+                assert!(bytes.len() <= VISIT_BYTES_MAX);
+                visits.push(key);
+            }
+        }
+    }
+    assert_eq!(visits.iter().filter(|&&key| key == greedy).count(), 10, "one frame of 40,000 bytes fits");
+    let modest = visits.iter().position(|&key| key == modest).expect("it was visited");
+    assert!(modest <= 1, "it waited for {modest} visits to another");
+}
+
+/// Whoever waits for other topics costs nothing, and stands where its shard has come when something comes: what has left
+/// the tail meanwhile is not read for it.
+#[test]
+fn those_of_other_topics_are_not_visited_and_stand_where_the_shard_is() {
+    let mut world = World::new(1);
+    let here = world.join("a");
+    let elsewhere: Vec<SlotKey> = (0..100).map(|number| world.join(&format!("other/{}", number % 10))).collect();
+    for number in 0..1_000 {
+        publish(&world.log, "a", &format!("{number} {}", "x".repeat(2_000)));
+        world.begin_round();
+        while let Some(key) = world.shard.next_visit() {
+            assert_eq!(key, here);
+            world.visit(key);
+        }
+    }
+    publish(&world.log, "other/3", "at last");
+    world.begin_round();
+    let visited: Vec<SlotKey> = std::iter::from_fn(|| world.shard.next_visit()).collect();
+    assert_eq!(visited.len(), 10);
+    for key in visited {
+        assert!(elsewhere.contains(&key));
+        let bytes = world.visit(key);
+        assert!(bytes.matches("id: ").count() == 1 && bytes.contains("data: at last\n"), "{bytes:?}");
+    }
+    assert!(matches!(world.shard.owed(here, &world.tail), Owed::Nothing));
+}

@@ -1,0 +1,138 @@
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use mio::net::TcpListener;
+
+use crate::mailbox::{Mailbox, Message};
+use crate::reactor::{Reactor, Shared};
+use crate::stats::add;
+
+/// What a shard knows of connections that wait to be accepted.
+pub(crate) struct Accepting {
+    listener: Option<TcpListener>,
+    /// The shards to which connections are dealt out in turn, where one accepts for all; else none.
+    others: Arc<[Arc<Mailbox>]>,
+    next: usize,
+    /// Some may wait, of which the poll says no more.
+    wait: Option<Wait>,
+    /// How many sockets of this shard are counted in those held by all.
+    held: usize,
+}
+
+/// For what those wait who were not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wait {
+    /// For sockets to be closed: the shards hold as many as they may.
+    Room,
+    /// For whatever made the system refuse; there is nothing to do but to try again a little later.
+    System,
+}
+
+/// A socket between two shards is counted among those held, whether it arrives or not.
+pub(crate) struct OnItsWay(Arc<Shared>);
+
+impl OnItsWay {
+    fn new(shared: Arc<Shared>) -> OnItsWay {
+        shared.held.fetch_add(1, Ordering::Relaxed);
+        OnItsWay(shared)
+    }
+}
+
+impl Drop for OnItsWay {
+    fn drop(&mut self) {
+        self.0.held.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Accepting {
+    pub(crate) fn new(listener: Option<TcpListener>) -> Accepting {
+        Accepting { listener, others: Arc::default(), next: 0, wait: None, held: 0 }
+    }
+
+    /// From now on connections are dealt out to these shards.
+    pub(crate) fn deal_to(&mut self, shards: Arc<[Arc<Mailbox>]>) {
+        self.others = shards;
+    }
+
+    /// Closes the listener.
+    pub(crate) fn stop(&mut self) {
+        self.listener = None;
+        self.wait = None;
+    }
+}
+
+impl Reactor {
+    /// Accepts all that wait, as far as there is room. Those for whom there is none stay with the
+    /// system, and cost no descriptor.
+    pub(crate) fn accept(&mut self) {
+        self.accepting.wait = None;
+        loop {
+            self.note_held();
+            let Some(listener) = &self.accepting.listener else { return };
+            if self.shared.held.load(Ordering::Relaxed) >= self.shared.config.max_sockets {
+                add(&self.shared.stats.accept_pauses, 1);
+                self.accepting.wait = Some(Wait::Room);
+                return;
+            }
+            match listener.accept() {
+                Ok((socket, peer)) => {
+                    add(&self.shared.stats.accepted, 1);
+                    let accepting = &mut self.accepting;
+                    if accepting.others.is_empty() {
+                        self.take_in(socket, peer, Vec::new());
+                    } else {
+                        let on_its_way = OnItsWay::new(Arc::clone(&self.shared));
+                        accepting.others[accepting.next].post(Message::Dealt(socket.into(), peer, on_its_way));
+                        accepting.next = (accepting.next + 1) % accepting.others.len();
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    tracing::debug!(%error, "failed to accept");
+                    add(&self.shared.stats.accept_failures, 1);
+                    self.accepting.wait = Some(Wait::System);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Tries again, at a tick, whatever those who wait are waiting for: room may have been made by another shard.
+    pub(crate) fn accept_again(&mut self) {
+        if self.accepting.wait == Some(Wait::System) || self.has_room() {
+            self.accept();
+        }
+    }
+
+    /// Accepts those who waited for room that this turn has made.
+    pub(crate) fn note_room(&mut self) {
+        self.note_held();
+        if self.has_room() {
+            self.accept();
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        let held = || self.shared.held.load(Ordering::Relaxed);
+        self.accepting.wait == Some(Wait::Room) && held() < self.shared.config.max_sockets
+    }
+
+    /// Has this shard's sockets counted among those held by all.
+    pub(crate) fn note_held(&mut self) {
+        let now = self.heads.len() + self.shard.len();
+        let before = std::mem::replace(&mut self.accepting.held, now);
+        if now > before {
+            self.shared.held.fetch_add(now - before, Ordering::Relaxed);
+        } else if now < before {
+            self.shared.held.fetch_sub(before - now, Ordering::Relaxed);
+        }
+    }
+
+    /// Has this shard's sockets no longer counted: it ends.
+    pub(crate) fn forget_held(&mut self) {
+        self.shared.held.fetch_sub(std::mem::take(&mut self.accepting.held), Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,57 @@
+//! What a stream weighs, however its connection began.
+
+use std::net::SocketAddr;
+
+use tidewire_harness::{Cost, EventStream, Http, Hub};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_tidewire");
+/// Before these are open, buffers are made that all share.
+const FIRST: usize = 1_000;
+const MORE: usize = 4_000;
+/// What a stream may take of the hub's memory: a slot, and its share of blocks and lists that are not full.
+const BYTES_MAX: u64 = 256;
+/// The steps by which a process takes memory, spread over the streams.
+const STEPS: u64 = 128;
+
+/// How a stream's connection begins.
+#[derive(Clone, Copy, Debug)]
+enum Begin {
+    WithTheStream,
+    /// As a browser's: it loads the page, and asks for the stream on the connection that is there.
+    WithThePage,
+}
+
+fn open(address: SocketAddr, begin: Begin) -> EventStream {
+    let mut http = Http::connect(address).expect("the hub accepts");
+    if let Begin::WithThePage = begin {
+        for target in ["/", "/assets/app.js"] {
+            assert_eq!(http.request("GET", target, &[], b"").expect("the page").status, 200);
+        }
+    }
+    let mut stream = EventStream::open_on(http, "/api/v1/events?topic=a", &[]).expect("a stream");
+    assert_eq!(stream.head.status, 200);
+    assert_eq!(stream.event().expect("it begins").expect("it begins").event_type, "tidewire.checkpoint");
+    stream
+}
+
+/// Bytes of the hub's resident memory a stream.
+fn weight(begin: Begin) -> u64 {
+    let hub = Hub::start(BINARY);
+    let mut streams: Vec<EventStream> = (0..FIRST).map(|_| open(hub.address(), begin)).collect();
+    let before = Cost::of(hub.process()).resident;
+    streams.extend((0..MORE).map(|_| open(hub.address(), begin)));
+    let after = Cost::of(hub.process()).resident;
+    let adopted = hub.figure("tidewire_connections_adopted_total");
+    assert_eq!(adopted, if let Begin::WithThePage = begin { streams.len() as u64 } else { 0 });
+    let weight = after.saturating_sub(before) / MORE as u64;
+    println!("{begin:?}: {weight} bytes a stream");
+    weight
+}
+
+#[test]
+fn a_stream_on_the_connection_that_loaded_the_page_weighs_what_any_other_does() {
+    for begin in [Begin::WithTheStream, Begin::WithThePage] {
+        let weight = weight(begin);
+        assert!(weight <= BYTES_MAX + STEPS, "{begin:?}: {weight} bytes a stream");
+    }
+}
