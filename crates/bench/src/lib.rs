@@ -8,6 +8,7 @@
 //! writes requests made beforehand and reads no more of an answer than it must.
 
 mod clock;
+mod closed_loop;
 mod cpus;
 mod error;
 mod fdatasync;
@@ -50,6 +51,9 @@ enum Figure {
     /// Single events from many publishers at a time: events a second, latency, the hub's CPU.
     #[command(after_help = publish::EXAMPLES)]
     Publish(publish::Args),
+    /// Open-loop load on any server of event streams: deliveries a second, latency, CPU, memory.
+    #[command(after_help = load::EXAMPLES)]
+    Load(load::Args),
     /// From starting the hub on a large log to its first answer that it is ready.
     #[command(after_help = start::EXAMPLES)]
     Start(start::Args),
@@ -108,12 +112,13 @@ impl Common {
 /// # Errors
 /// When it cannot be measured: a program does not start, a folder cannot be written.
 pub fn run(args: &Args, output: &mut impl Write) -> Result<bool, BenchError> {
-    let (report, common) = match &args.figure {
-        Figure::Publish(args) => (publish::run(args)?, &args.common),
-        Figure::Start(args) => (start::run(args)?, &args.common),
-        Figure::Resume(args) => (resume::run(args)?, &args.common),
+    let (report, json) = match &args.figure {
+        Figure::Publish(args) => (publish::run(args)?, args.common.json),
+        Figure::Load(args) => (load::run(args)?, args.json),
+        Figure::Start(args) => (start::run(args)?, args.common.json),
+        Figure::Resume(args) => (resume::run(args)?, args.common.json),
     };
-    let text = if common.json { report.to_json() } else { report.to_table() };
+    let text = if json { report.to_json() } else { report.to_table() };
     writeln!(output, "{}", text.trim_end()).map_err(BenchError::io("print the report"))?;
     Ok(report.is_honest())
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
+use crate::closed_loop::{Load, Outcome};
 use crate::cpus::Cpus;
-use crate::load::{Load, Outcome};
 use crate::mark::Mark;
 use crate::process::CpuTime;
 use crate::progress::Progress;

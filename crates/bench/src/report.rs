@@ -158,7 +158,8 @@ impl Report {
         if !self.rows.is_empty() {
             let rows = self.rows.iter().map(|row| {
                 let optional = |value: Option<f64>| value.map(readable).unwrap_or_default();
-                let figure = format!("{}, {}", row.figure, row.unit);
+                let separator = if row.unit.is_empty() { "" } else { ", " };
+                let figure = format!("{}{separator}{}", row.figure, row.unit);
                 [row.what.clone(), figure, readable(row.value), optional(row.min), optional(row.max)]
             });
             let head = ["what", "figure", "median", "min", "max"].map(str::to_owned);
