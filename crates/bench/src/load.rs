@@ -160,12 +160,15 @@ pub(crate) fn run(args: &Args) -> Result<Report, BenchError> {
     plan.describe(&mut report);
     let cpus = Cpus { server: None, generator: args.generator_cpu };
     cpus.pin_generator().map_err(BenchError::io("keep the generator on its core"))?;
-    put(&plan, &target)?.report(&plan, "server", &mut report);
+    put(&plan, &target, &|| Ok(None))?.report(&plan, "server", &mut report);
     Ok(report)
 }
 
+/// How many writes to subscribers a server counts, if it does.
+pub(crate) type CountWrites<'a> = &'a dyn Fn() -> Result<Option<u64>, BenchError>;
+
 /// Puts the load of a plan on a server.
-pub(crate) fn put(plan: &Plan, target: &Target) -> Result<Outcome, BenchError> {
+pub(crate) fn put(plan: &Plan, target: &Target, writes: CountWrites<'_>) -> Result<Outcome, BenchError> {
     target.check(plan)?;
-    run::run(plan, target, rand::random())
+    run::run(plan, target, rand::random(), writes)
 }

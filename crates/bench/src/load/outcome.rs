@@ -38,6 +38,8 @@ pub(crate) struct Outcome {
     pub(crate) cpu: Option<CpuTime>,
     /// Of the generator.
     pub(crate) own_cpu: Option<CpuTime>,
+    /// Of the server to subscribers, in that time, as it counts them itself.
+    pub(crate) writes: Option<u64>,
     /// How long that time was.
     pub(crate) cpu_span: Duration,
     /// By the number of connections: with none, with those of the slope, with all, and with all at the end.
@@ -74,6 +76,7 @@ impl Outcome {
         connected_within: Duration,
         memory: Vec<(usize, Memory)>,
         (from, before, after): (Duration, Sample, Sample),
+        writes: Option<u64>,
     ) -> Outcome {
         let schedule = plan.schedule(plan.events);
         let end = received.last_to_readers_at.max(from + schedule.due(plan.events));
@@ -98,6 +101,7 @@ impl Outcome {
             cpu: after.cpu.zip(before.cpu).map(|(after, before)| after - before),
             own_cpu: after.own_cpu.zip(before.own_cpu).map(|(after, before)| after - before),
             cpu_span: after.at - before.at,
+            writes,
             memory,
             connected_within,
             ended: received.ended,
@@ -117,6 +121,11 @@ impl Outcome {
     pub(crate) fn cpu_us(&self) -> Option<(f64, f64)> {
         let a_delivery = |time: Duration| time.as_secs_f64() * 1e6 / self.delivered.max(1) as f64;
         self.cpu.map(|cpu| (a_delivery(cpu.user), a_delivery(cpu.system)))
+    }
+
+    /// How often the server wrote for a delivery.
+    pub(crate) fn writes_a_delivery(&self) -> Option<f64> {
+        Some(self.writes? as f64 / self.delivered.max(1) as f64)
     }
 
     /// Which share of its core the generator used.
@@ -185,6 +194,9 @@ impl Outcome {
         if let Some((user, system)) = self.cpu_us().filter(|_| self.delivered > 0) {
             report.value(what, "user CPU a delivery", "µs", user);
             report.value(what, "system CPU a delivery", "µs", system);
+        }
+        if let Some(writes) = self.writes_a_delivery() {
+            report.value(what, "writes a delivery", "", writes);
         }
         for (connections, memory) in &self.memory {
             let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);

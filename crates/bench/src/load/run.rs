@@ -3,6 +3,7 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
 
+use super::CountWrites;
 use super::alarm::Alarm;
 use super::outcome::{Outcome, Sample};
 use super::plan::Plan;
@@ -48,7 +49,7 @@ struct Run<'a> {
 }
 
 /// Puts the load of a plan on a server. `run` tells this run's events from others; it is below [`Stamp::RUNS`].
-pub(crate) fn run(plan: &Plan, target: &Target, run: u32) -> Result<Outcome, BenchError> {
+pub(crate) fn run(plan: &Plan, target: &Target, run: u32, writes: CountWrites<'_>) -> Result<Outcome, BenchError> {
     plan.check()?;
     let began = now();
     let poll = Poll::new().map_err(BenchError::io("wait for connections"))?;
@@ -66,11 +67,11 @@ pub(crate) fn run(plan: &Plan, target: &Target, run: u32) -> Result<Outcome, Ben
         publishers: Publishers::new(&target.publish, plan, run, began, first_lane),
         schedule: None,
     };
-    run.all()
+    run.all(writes)
 }
 
 impl Run<'_> {
-    fn all(&mut self) -> Result<Outcome, BenchError> {
+    fn all(&mut self, writes: CountWrites<'_>) -> Result<Outcome, BenchError> {
         let mut memory = Vec::new();
         memory.extend(self.memory());
         for connections in self.plan.slope_from.into_iter().chain([self.plan.connections]) {
@@ -81,10 +82,12 @@ impl Run<'_> {
         let connected_within = self.began.elapsed();
 
         self.publish(self.plan.warm_up_events)?;
+        let writes_before = writes()?;
         let before = self.sample();
         let from = self.begin_measuring();
         self.publish(self.plan.events)?;
         let after = self.sample();
+        let writes = writes()?.zip(writes_before).map(|(after, before)| after - before);
         memory.extend(self.memory());
 
         if self.plan.slow_readers > 0 {
@@ -99,6 +102,7 @@ impl Run<'_> {
             connected_within,
             memory,
             (from, before, after),
+            writes,
         ))
     }
 

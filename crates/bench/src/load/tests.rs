@@ -22,7 +22,7 @@ fn plan() -> Plan {
 }
 
 fn run(plan: &Plan, fault: Fault) -> Outcome {
-    put(plan, &target(fault)).expect("it is measured")
+    put(plan, &target(fault), &|| Ok(None)).expect("it is measured")
 }
 
 fn problems(fault: Fault) -> Vec<String> {
@@ -77,7 +77,7 @@ fn streams_that_end_are_seen() {
 
 #[test]
 fn a_refused_subscription_is_an_error() {
-    let error = put(&plan(), &target(Fault::Full)).expect_err("nobody is subscribed");
+    let error = put(&plan(), &target(Fault::Full), &|| Ok(None)).expect_err("nobody is subscribed");
     assert!(error.to_string().ends_with("with 503"), "{error}");
 }
 
