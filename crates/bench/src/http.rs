@@ -132,6 +132,11 @@ impl Connection {
         }
     }
 
+    /// What was received and not taken.
+    pub(crate) fn received(&self) -> &[u8] {
+        &self.received
+    }
+
     /// What was received beyond what was asked for.
     pub(crate) fn take(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.received)

@@ -13,6 +13,7 @@ mod closed_loop;
 mod cpus;
 mod error;
 mod fdatasync;
+mod figures;
 mod fill;
 mod http;
 mod hub;
@@ -57,6 +58,9 @@ enum Figure {
     /// Open-loop load on any server of event streams: deliveries a second, latency, CPU, memory.
     #[command(after_help = load::EXAMPLES)]
     Load(load::Args),
+    /// What delivering is to reach: memory, CPU, deliveries a second, a storm, latency; by turns with the floor.
+    #[command(after_help = figures::EXAMPLES)]
+    Figures(figures::Args),
     /// A scenario of load on a hub that is started for it.
     #[command(after_help = scenario::EXAMPLES)]
     Run(scenario::Args),
@@ -127,6 +131,7 @@ pub fn run(args: &Args, output: &mut impl Write) -> Result<bool, BenchError> {
     let (report, json) = match &args.figure {
         Figure::Publish(args) => (publish::run(args)?, args.common.json),
         Figure::Load(args) => (load::run(args)?, args.json),
+        Figure::Figures(args) => (figures::run(args)?, args.common.json),
         Figure::Run(args) => (scenario::run(args)?, args.common.json),
         Figure::Start(args) => (start::run(args)?, args.common.json),
         Figure::Resume(args) => (resume::run(args)?, args.common.json),

@@ -20,6 +20,8 @@ mod fake;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use crate::BenchError;
 use crate::cpus::Cpus;
 use crate::report::Report;
@@ -171,4 +173,11 @@ pub(crate) type CountWrites<'a> = &'a dyn Fn() -> Result<Option<u64>, BenchError
 pub(crate) fn put(plan: &Plan, target: &Target, writes: CountWrites<'_>) -> Result<Outcome, BenchError> {
     target.check(plan)?;
     run::run(plan, target, rand::random(), writes)
+}
+
+/// Publishes what a plan says, and then lets all its subscribers come at once: how long it takes until everyone has
+/// everything.
+pub(crate) fn storm(plan: &Plan, target: &Target) -> Result<(Duration, Outcome), BenchError> {
+    target.check(plan)?;
+    run::storm(plan, target, rand::random())
 }

@@ -129,8 +129,13 @@ impl Outcome {
     }
 
     /// Which share of its core the generator used.
-    pub(crate) fn own_share(&self) -> Option<f64> {
+    fn own_share(&self) -> Option<f64> {
         Some(self.own_cpu?.total().as_secs_f64() / self.cpu_span.as_secs_f64().max(f64::MIN_POSITIVE))
+    }
+
+    /// Whether the generator had no time left.
+    pub(crate) fn is_full(&self) -> bool {
+        self.own_share().is_some_and(|share| share >= FULL_CORE)
     }
 
     /// What each further connection costs, in bytes: resident, and of that anonymous.
@@ -209,9 +214,13 @@ impl Outcome {
             report.value(what, "anonymous a connection", "B", anonymous);
         }
         report.value(what, "generator late by, max", "ms", self.late_max.as_secs_f64() * 1e3);
+        if let Some(cpu) = self.cpu {
+            let share = cpu.total().as_secs_f64() / self.cpu_span.as_secs_f64().max(f64::MIN_POSITIVE);
+            report.value(what, "server's core in use", "%", share * 100.0);
+        }
         if let Some(share) = self.own_share() {
             report.value(what, "generator's core in use", "%", share * 100.0);
-            if share >= FULL_CORE {
+            if self.is_full() {
                 report.does_not_count(format!("{what}: the generator's core was full, so it is what was measured"));
             }
         }

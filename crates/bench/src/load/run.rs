@@ -26,6 +26,9 @@ const EVENTS_BETWEEN_OFFERS: usize = 32;
 /// Subscriptions under way at once: fewer than a server's backlog usually holds.
 const CONNECTING_MAX: usize = 512;
 
+/// The same in a storm: nearly all that a backlog of 4,096 holds.
+const STORM_CONNECTING_MAX: usize = 4_000;
+
 /// How long no subscription may be answered before the server counts as hung.
 const CONNECT_SILENCE_MAX: Duration = Duration::from_secs(30);
 
@@ -35,7 +38,7 @@ const LISTEN_ON: Duration = Duration::from_millis(300);
 /// How often conditions are looked at that nothing tells of.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// What a run is doing.
+/// A run under way.
 struct Run<'a> {
     plan: &'a Plan,
     process: Option<u32>,
@@ -48,44 +51,57 @@ struct Run<'a> {
     schedule: Option<(Schedule, Duration)>,
 }
 
-/// Puts the load of a plan on a server. `run` tells this run's events from others; it is below [`Stamp::RUNS`].
+/// Subscribes, and puts the load of a plan on a server. `run` tells this run's events from others.
 pub(crate) fn run(plan: &Plan, target: &Target, run: u32, writes: CountWrites<'_>) -> Result<Outcome, BenchError> {
-    plan.check()?;
-    let began = now();
-    let poll = Poll::new().map_err(BenchError::io("wait for connections"))?;
-    let first_lane = plan.connections as usize;
-    let alarm_token = Token(first_lane + plan.lanes());
-    let alarm = Alarm::new(poll.registry(), alarm_token).map_err(BenchError::io("set an alarm"))?;
-    let run = run % Stamp::RUNS;
-    let mut run = Run {
-        plan,
-        process: target.process,
-        poll,
-        alarm,
-        began,
-        subscribers: Subscribers::new(&target.subscribe, plan, run, began),
-        publishers: Publishers::new(&target.publish, plan, run, began, first_lane),
-        schedule: None,
-    };
-    run.all(writes)
+    Run::new(plan, target, run)?.all(writes)
 }
 
-impl Run<'_> {
+/// Publishes, and then subscribes all at once with a request that asks for what they missed: how long it takes from the
+/// first connection until everyone has everything.
+pub(crate) fn storm(plan: &Plan, target: &Target, run: u32) -> Result<(Duration, Outcome), BenchError> {
+    Run::new(plan, target, run)?.storm()
+}
+
+impl<'a> Run<'a> {
+    fn new(plan: &'a Plan, target: &Target, run: u32) -> Result<Run<'a>, BenchError> {
+        plan.check()?;
+        let began = now();
+        let poll = Poll::new().map_err(BenchError::io("wait for connections"))?;
+        let first_lane = plan.connections as usize;
+        let alarm_token = Token(first_lane + plan.lanes());
+        let alarm = Alarm::new(poll.registry(), alarm_token).map_err(BenchError::io("set an alarm"))?;
+        let run = run % Stamp::RUNS;
+        Ok(Run {
+            plan,
+            process: target.process,
+            poll,
+            alarm,
+            began,
+            subscribers: Subscribers::new(&target.subscribe, plan, run, began),
+            publishers: Publishers::new(&target.publish, plan, run, began, first_lane),
+            schedule: None,
+        })
+    }
+
     fn all(&mut self, writes: CountWrites<'_>) -> Result<Outcome, BenchError> {
         let mut memory = Vec::new();
         memory.extend(self.memory());
+        let mut connected_within = Duration::ZERO;
         for connections in self.plan.slope_from.into_iter().chain([self.plan.connections]) {
-            self.connect(connections as usize)?;
+            let begun = self.began.elapsed();
+            self.connect(connections as usize, CONNECTING_MAX)?;
+            connected_within += self.began.elapsed() - begun;
             self.wait_until(self.began.elapsed() + self.plan.settle())?;
             memory.extend(self.memory());
         }
-        let connected_within = self.began.elapsed();
 
         self.publish(self.plan.warm_up_events)?;
+        self.wait_for_readers()?;
         let writes_before = writes()?;
         let before = self.sample();
         let from = self.begin_measuring();
         self.publish(self.plan.events)?;
+        self.wait_for_readers()?;
         let after = self.sample();
         let writes = writes()?.zip(writes_before).map(|(after, before)| after - before);
         memory.extend(self.memory());
@@ -106,13 +122,26 @@ impl Run<'_> {
         ))
     }
 
-    /// Opens streams until there are so many.
-    fn connect(&mut self, connections: usize) -> Result<(), BenchError> {
+    fn storm(&mut self) -> Result<(Duration, Outcome), BenchError> {
+        self.publish(self.plan.events)?;
+        let before = self.sample();
+        self.connect(self.plan.connections as usize, STORM_CONNECTING_MAX)?;
+        self.wait_for_all()?;
+        let after = self.sample();
+        let within = self.subscribers.received.last_to_readers_at.saturating_sub(before.at);
+        self.wait_until(self.began.elapsed() + LISTEN_ON)?;
+        let (received, offered) = (&self.subscribers.received, &self.publishers.offered);
+        let samples = (before.at, before, after);
+        Ok((within, Outcome::of(self.plan, received, offered, within, Vec::new(), samples, None)))
+    }
+
+    /// Opens streams until there are so many, with so many under way at once.
+    fn connect(&mut self, connections: usize, at_once: usize) -> Result<(), BenchError> {
         let bar = Progress::bar("subscribing", connections as u64);
         let (mut open, mut open_since) = (0, self.began.elapsed());
         while self.subscribers.received.open < connections {
             let under_way = self.subscribers.len() - self.subscribers.received.open;
-            let more = (connections - self.subscribers.len()).min(CONNECTING_MAX.saturating_sub(under_way));
+            let more = (connections - self.subscribers.len()).min(at_once.saturating_sub(under_way));
             for _ in 0..more {
                 self.subscribers.connect(self.poll.registry())?;
             }
@@ -130,7 +159,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Publishes so many events, and waits until all who read have them.
+    /// Publishes so many events.
     fn publish(&mut self, events: u64) -> Result<(), BenchError> {
         if events == 0 {
             return Ok(());
@@ -162,7 +191,7 @@ impl Run<'_> {
             }
         }
         self.schedule = None;
-        self.wait_for_readers()
+        Ok(())
     }
 
     /// From now on, deliveries count. When that is.
