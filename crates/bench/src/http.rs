@@ -32,6 +32,19 @@ pub(crate) struct Head {
 pub(crate) enum BodyLength {
     Bytes(usize),
     Chunked,
+    /// No header says: none, or up to the end of the connection.
+    Unsaid,
+}
+
+impl BodyLength {
+    /// None where it is not known beforehand.
+    pub(crate) fn bytes(self) -> Option<usize> {
+        match self {
+            BodyLength::Bytes(bytes) => Some(bytes),
+            BodyLength::Unsaid => Some(0),
+            BodyLength::Chunked => None,
+        }
+    }
 }
 
 impl Head {
@@ -46,7 +59,7 @@ impl Head {
             Ok(httparse::Status::Partial) => return Err(format!("a head of more than {HEAD_BYTES_MAX} bytes")),
             Err(error) => return Err(format!("what is not HTTP: {error}")),
         };
-        let mut body = BodyLength::Bytes(0);
+        let mut body = BodyLength::Unsaid;
         for header in &*response.headers {
             if header.name.eq_ignore_ascii_case("content-length") {
                 let length = std::str::from_utf8(header.value).ok().and_then(|text| text.parse().ok());
@@ -97,7 +110,7 @@ impl Connection {
     /// Receives an answer with a length: its status and body.
     pub(crate) fn receive(&mut self) -> Result<(u16, Vec<u8>), BenchError> {
         let head = self.head()?;
-        let BodyLength::Bytes(length) = head.body else {
+        let Some(length) = head.body.bytes() else {
             return Err(BenchError::hub("answered with a body without a length"));
         };
         while self.received.len() < length {
@@ -117,6 +130,11 @@ impl Connection {
             }
             self.more()?;
         }
+    }
+
+    /// What was received and not taken.
+    pub(crate) fn received(&self) -> &[u8] {
+        &self.received
     }
 
     /// What was received beyond what was asked for.
@@ -165,6 +183,12 @@ mod tests {
         let chunked = b"HTTP/1.1 503 Busy\r\nTransfer-Encoding: chunked\r\n\r\n";
         let head = Head { status: 503, bytes: chunked.len(), body: BodyLength::Chunked };
         assert_eq!(Head::parse(chunked), Ok(Some(head)));
+    }
+
+    #[test]
+    fn a_length_may_be_unsaid() {
+        let head = Head::parse(b"HTTP/1.1 204 No Content\r\n\r\n").expect("it is a head").expect("it is whole");
+        assert_eq!((head.status, head.body, head.body.bytes()), (204, BodyLength::Unsaid, Some(0)));
     }
 
     #[test]

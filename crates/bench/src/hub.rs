@@ -63,7 +63,7 @@ impl HubCommand {
         }
         let began = now();
         let mut program = Program::start("the hub", command.stdout(Stdio::piped()), self.cpus)?;
-        let lines = lines(program.child.stdout.take().expect("it is piped"));
+        let lines = program.lines();
         let (mut address, mut admin) = (None, None);
         while address.is_none() || admin.is_none() {
             let left = START_MAX.saturating_sub(began.elapsed());
@@ -88,7 +88,7 @@ impl Hub {
     }
 
     pub(crate) fn process(&self) -> u32 {
-        self.program.child.id()
+        self.program.id()
     }
 
     /// From its start to its first answer that it is ready.
@@ -126,6 +126,12 @@ impl Program {
 
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// What it prints, if its standard output was piped, and nobody has asked yet.
+    pub(crate) fn lines(&mut self) -> Receiver<String> {
+        let (_, nothing) = sync_channel(0);
+        self.child.stdout.take().map_or(nothing, lines)
     }
 
     /// SIGTERM, and waits for its end, which must be a good one.

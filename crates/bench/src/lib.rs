@@ -1,16 +1,19 @@
 //! `tidewire bench`: measures a hub from outside, as a process of its own, over HTTP.
 //!
-//! Three figures of the log so far: durable publishing beside the same hub in memory and beside Redis, how long a start
-//! takes, and how long resuming an old place takes. Each checks what it measures: an event
-//! that is lost, doubled or out of order is a problem, and with a problem the figures count for nothing.
+//! Of the log: durable publishing beside the same hub in memory and beside Redis, how long a start takes, and how long
+//! resuming an old place takes. Of delivering: open-loop load on any server of event streams, and scenarios of it. Each
+//! checks what it measures: an event that is lost, doubled or out of order is a problem, and with a problem the figures
+//! count for nothing.
 //!
 //! The generator shares the machine with what it measures, so it is one thread that waits for all its connections at once,
 //! writes requests made beforehand and reads no more of an answer than it must.
 
 mod clock;
+mod closed_loop;
 mod cpus;
 mod error;
 mod fdatasync;
+mod figures;
 mod fill;
 mod http;
 mod hub;
@@ -26,6 +29,8 @@ mod redis;
 mod report;
 mod resp;
 mod resume;
+mod scenario;
+mod server;
 mod start;
 mod stats;
 mod stream;
@@ -50,6 +55,15 @@ enum Figure {
     /// Single events from many publishers at a time: events a second, latency, the hub's CPU.
     #[command(after_help = publish::EXAMPLES)]
     Publish(publish::Args),
+    /// Open-loop load on any server of event streams: deliveries a second, latency, CPU, memory.
+    #[command(after_help = load::EXAMPLES)]
+    Load(load::Args),
+    /// What delivering is to reach: memory, CPU, deliveries a second, a storm, latency; by turns with the floor.
+    #[command(after_help = figures::EXAMPLES)]
+    Figures(figures::Args),
+    /// A scenario of load on a hub that is started for it.
+    #[command(after_help = scenario::EXAMPLES)]
+    Run(scenario::Args),
     /// From starting the hub on a large log to its first answer that it is ready.
     #[command(after_help = start::EXAMPLES)]
     Start(start::Args),
@@ -93,6 +107,12 @@ impl Common {
         self.folder.clone().unwrap_or_else(std::env::temp_dir)
     }
 
+    /// A folder that is removed in the end.
+    fn temporary(&self) -> Result<tempfile::TempDir, BenchError> {
+        let folder = tempfile::Builder::new().prefix("tidewire-bench-").tempdir_in(self.folder());
+        folder.map_err(BenchError::io(format!("make a folder in {}", self.folder().display())))
+    }
+
     fn cpus(&self) -> Cpus {
         match (self.server_cpu, self.generator_cpu) {
             _ if self.no_pin => Cpus::default(),
@@ -108,12 +128,15 @@ impl Common {
 /// # Errors
 /// When it cannot be measured: a program does not start, a folder cannot be written.
 pub fn run(args: &Args, output: &mut impl Write) -> Result<bool, BenchError> {
-    let (report, common) = match &args.figure {
-        Figure::Publish(args) => (publish::run(args)?, &args.common),
-        Figure::Start(args) => (start::run(args)?, &args.common),
-        Figure::Resume(args) => (resume::run(args)?, &args.common),
+    let (report, json) = match &args.figure {
+        Figure::Publish(args) => (publish::run(args)?, args.common.json),
+        Figure::Load(args) => (load::run(args)?, args.json),
+        Figure::Figures(args) => (figures::run(args)?, args.common.json),
+        Figure::Run(args) => (scenario::run(args)?, args.common.json),
+        Figure::Start(args) => (start::run(args)?, args.common.json),
+        Figure::Resume(args) => (resume::run(args)?, args.common.json),
     };
-    let text = if common.json { report.to_json() } else { report.to_table() };
+    let text = if json { report.to_json() } else { report.to_table() };
     writeln!(output, "{}", text.trim_end()).map_err(BenchError::io("print the report"))?;
     Ok(report.is_honest())
 }

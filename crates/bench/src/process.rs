@@ -31,12 +31,38 @@ impl Sub for CpuTime {
     }
 }
 
+/// What a process has in memory, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Memory {
+    pub(crate) resident: u64,
+    /// Of that, what is not backed by a file.
+    pub(crate) anonymous: u64,
+}
+
+impl Memory {
+    /// That of a process now; none where the system does not tell. `smaps_rollup` counts pages, `status` is up to date to
+    /// some dozen pages a core.
+    pub(crate) fn of(process: u32) -> Option<Memory> {
+        let read = |file: &str| fs::read_to_string(format!("/proc/{process}/{file}")).ok();
+        let of = |text: &str, resident, anonymous| {
+            Some(Memory { resident: kib_line(text, resident)?, anonymous: kib_line(text, anonymous)? })
+        };
+        let exact = read("smaps_rollup").and_then(|text| of(&text, "Rss:", "Anonymous:"));
+        exact.or_else(|| of(&read("status")?, "VmRSS:", "RssAnon:"))
+    }
+}
+
+/// A line such as `Rss:  4040 kB`, in bytes.
+fn kib_line(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1_024)
+}
+
 /// The most memory that a process has had resident, in bytes; none where the system does not tell.
 pub(crate) fn resident_bytes_max(process: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib * 1_024)
+    kib_line(&status, "VmHWM:")
 }
 
 /// The processor's name.
@@ -82,5 +108,8 @@ mod tests {
         assert!(CpuTime::of(std::process::id()).is_some());
         assert!(resident_bytes_max(std::process::id()).is_some_and(|bytes| bytes > 100_000));
         assert_eq!(CpuTime::of(u32::MAX), None);
+        let memory = Memory::of(std::process::id()).expect("it has memory");
+        assert!(memory.resident > memory.anonymous && memory.anonymous > 10_000, "{memory:?}");
+        assert_eq!(Memory::of(u32::MAX), None);
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
+use crate::closed_loop::{Load, Outcome};
 use crate::cpus::Cpus;
-use crate::load::{Load, Outcome};
 use crate::mark::Mark;
 use crate::process::CpuTime;
 use crate::progress::Progress;
@@ -111,8 +111,7 @@ pub(crate) fn run(args: &Args) -> Result<Report, BenchError> {
         warm_up: args.warm_up,
         measured: args.seconds,
     };
-    let folder = tempfile::Builder::new().prefix("tidewire-bench-").tempdir_in(args.common.folder());
-    let folder = folder.map_err(BenchError::io(format!("make a folder in {}", args.common.folder().display())))?;
+    let folder = args.common.temporary()?;
     report.setting("folder", args.common.folder().display().to_string());
     let mut syncs = Vec::new();
     for round in 0..usize::from(args.rounds) {

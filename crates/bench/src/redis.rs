@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use crate::BenchError;
 use crate::clock::wait_until;
+use crate::closed_loop::Protocol;
 use crate::cpus::Cpus;
 use crate::hub::Program;
-use crate::load::Protocol;
 use crate::resp::{self, Reply};
 
 /// How long it may take until it answers, and how long any one answer may take.

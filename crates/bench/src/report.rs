@@ -52,6 +52,7 @@ struct Target {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Bound {
     AtLeast(f64),
+    AtMost(f64),
     Below(f64),
 }
 
@@ -106,6 +107,7 @@ impl Report {
     pub(crate) fn target(&mut self, name: &str, value: f64, unit: &'static str, bound: Bound) {
         let (met, bound) = match bound {
             Bound::AtLeast(least) => (value >= least, format!(">= {least}")),
+            Bound::AtMost(most) => (value <= most, format!("<= {most}")),
             Bound::Below(most) => (value < most, format!("< {most}")),
         };
         let result = match (self.counts && self.honest, met) {
@@ -158,7 +160,8 @@ impl Report {
         if !self.rows.is_empty() {
             let rows = self.rows.iter().map(|row| {
                 let optional = |value: Option<f64>| value.map(readable).unwrap_or_default();
-                let figure = format!("{}, {}", row.figure, row.unit);
+                let separator = if row.unit.is_empty() { "" } else { ", " };
+                let figure = format!("{}{separator}{}", row.figure, row.unit);
                 [row.what.clone(), figure, readable(row.value), optional(row.min), optional(row.max)]
             });
             let head = ["what", "figure", "median", "min", "max"].map(str::to_owned);
@@ -220,7 +223,10 @@ mod tests {
         report.target("b", 0.74, "", Bound::AtLeast(0.75));
         report.target("c", 50.0, "ms", Bound::Below(50.0));
         report.target("d", 49.0, "ms", Bound::Below(50.0));
-        assert_eq!(results(&report), [Verdict::Pass, Verdict::Miss, Verdict::Miss, Verdict::Pass]);
+        report.target("e", 50.0, "ms", Bound::AtMost(50.0));
+        report.target("f", 50.1, "ms", Bound::AtMost(50.0));
+        let all = [Verdict::Pass, Verdict::Miss, Verdict::Miss, Verdict::Pass, Verdict::Pass, Verdict::Miss];
+        assert_eq!(results(&report), all);
         assert!(report.is_honest());
     }
 

@@ -28,6 +28,23 @@ impl Spread {
     }
 }
 
+/// Within which values the median lies with a probability of 95 %, or more, whatever the distribution: from so few values
+/// as cannot tell, none.
+pub(crate) fn median_interval(values: impl IntoIterator<Item = f64>) -> Option<(f64, f64)> {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    let count = values.len();
+    // How many values lie below the median is binomial: `outside` may be cut off at either end.
+    let (mut probability, mut below, mut outside) = (0.5f64.powi(count as i32), 0.0, 0);
+    while below + probability <= 0.025 {
+        below += probability;
+        probability *= (count - outside) as f64 / (outside + 1) as f64;
+        outside += 1;
+    }
+    let last = count.checked_sub(outside)?;
+    (outside > 0).then(|| (values[outside - 1], values[last]))
+}
+
 /// The value below which so much of the sorted values lies, at least one, and between two of them where it falls there.
 pub(crate) fn quantile(sorted: &[f64], share: f64) -> f64 {
     let place = share.clamp(0.0, 1.0) * (sorted.len() - 1) as f64;
@@ -74,6 +91,17 @@ mod tests {
         assert_eq!(Spread::of([7.0]), Some(Spread { median: 7.0, min: 7.0, max: 7.0 }));
         assert_eq!(Spread::of([3.0, 1.0, 2.0]), Some(Spread { median: 2.0, min: 1.0, max: 3.0 }));
         assert_eq!(Spread::of([4.0, 1.0, 2.0, 3.0]).map(|spread| spread.median), Some(2.5));
+    }
+
+    #[test]
+    fn intervals_of_the_median() {
+        let interval = |count: u32| median_interval((1..=count).map(f64::from));
+        // As tables of the sign test have it.
+        assert_eq!([interval(0), interval(1), interval(5)], [None; 3]);
+        assert_eq!(interval(6), Some((1.0, 6.0)));
+        assert_eq!(interval(15), Some((4.0, 12.0)));
+        assert_eq!(interval(20), Some((6.0, 15.0)));
+        assert_eq!(interval(100), Some((40.0, 61.0)));
     }
 
     #[test]

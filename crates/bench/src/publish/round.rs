@@ -6,10 +6,10 @@ use std::path::Path;
 use super::Args;
 use super::ledger::Ledger;
 use crate::BenchError;
+use crate::closed_loop::{Load, Outcome, Protocol};
 use crate::cpus::Cpus;
-use crate::http::{self, BodyLength, Connection, Head};
+use crate::http::{self, Connection, Head};
 use crate::hub::HubCommand;
-use crate::load::{Load, Outcome, Protocol};
 use crate::mark::Mark;
 use crate::redis::{Redis, Xadd};
 use crate::report::Report;
@@ -104,7 +104,7 @@ impl Protocol for Post {
 
     fn answer(&self, bytes: &[u8]) -> Result<Option<usize>, String> {
         let Some(head) = Head::parse(bytes)? else { return Ok(None) };
-        let BodyLength::Bytes(body) = head.body else { return Err("a body without a length".to_owned()) };
+        let Some(body) = head.body.bytes() else { return Err("a body without a length".to_owned()) };
         let length = head.bytes + body;
         if bytes.len() < length {
             return Ok(None);

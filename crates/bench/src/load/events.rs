@@ -1,0 +1,250 @@
+use memchr::{memchr2, memmem};
+
+use super::stamp::Stamp;
+
+/// The field whose value counts.
+const FIELD: &[u8] = b"data:";
+
+/// Reads `text/event-stream` as far as it takes to find the stamps: in place, with nothing allocated, and with so little
+/// kept between two reads that there may be many of these.
+#[derive(Clone, Debug)]
+pub(crate) struct EventReader {
+    line: Line,
+    /// The last byte was a carriage return: a line feed behind it ends no other line.
+    behind_cr: bool,
+    /// What the event that has begun holds.
+    event: Event,
+    /// The end of what was received of a `data` line, where a stamp may have begun.
+    kept: [u8; KEPT_MAX],
+    kept_bytes: u8,
+}
+
+/// One byte less than a stamp.
+const KEPT_MAX: usize = Stamp::BYTES - 1;
+
+/// Where in a line.
+#[derive(Clone, Copy, Debug)]
+enum Line {
+    /// So many bytes of [`FIELD`] were there.
+    Begun(u8),
+    Data,
+    /// Of another field, a comment, or data behind the stamp.
+    Other,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    /// No `data` line: nobody is told of it.
+    Empty,
+    Unstamped,
+    Stamped(Stamp),
+}
+
+impl EventReader {
+    pub(crate) fn new() -> EventReader {
+        EventReader { line: Line::Begun(0), behind_cr: false, event: Event::Empty, kept: [0; KEPT_MAX], kept_bytes: 0 }
+    }
+
+    /// Reads on, and calls `deliver` for each event that is whole: with its stamp, if it has one.
+    pub(crate) fn read(&mut self, mut bytes: &[u8], mut deliver: impl FnMut(Option<Stamp>)) {
+        while let Some(&first) = bytes.first() {
+            if self.behind_cr {
+                self.behind_cr = false;
+                if first == b'\n' {
+                    bytes = &bytes[1..];
+                    continue;
+                }
+            }
+            match self.line {
+                Line::Begun(0) if bytes.starts_with(FIELD) => {
+                    self.line = Line::Data;
+                    bytes = &bytes[FIELD.len()..];
+                    self.begin_data();
+                }
+                Line::Begun(0) if first == b'\n' || first == b'\r' => {
+                    self.behind_cr = first == b'\r';
+                    bytes = &bytes[1..];
+                    match std::mem::replace(&mut self.event, Event::Empty) {
+                        Event::Empty => {}
+                        Event::Unstamped => deliver(None),
+                        Event::Stamped(stamp) => deliver(Some(stamp)),
+                    }
+                }
+                Line::Begun(matched) if FIELD.get(usize::from(matched)) == Some(&first) => {
+                    bytes = &bytes[1..];
+                    if usize::from(matched) + 1 == FIELD.len() {
+                        self.line = Line::Data;
+                        self.begin_data();
+                    } else {
+                        self.line = Line::Begun(matched + 1);
+                    }
+                }
+                Line::Begun(matched) => {
+                    // `data` alone is a field with an empty value.
+                    if usize::from(matched) + 1 == FIELD.len() && (first == b'\n' || first == b'\r') {
+                        self.begin_data();
+                    }
+                    self.line = Line::Other;
+                }
+                Line::Data | Line::Other => {
+                    let end = memchr2(b'\n', b'\r', bytes);
+                    let value = &bytes[..end.unwrap_or(bytes.len())];
+                    if matches!(self.line, Line::Data) {
+                        self.look_for_stamp(value);
+                    }
+                    bytes = &bytes[value.len()..];
+                    if end.is_some() {
+                        self.behind_cr = bytes[0] == b'\r';
+                        bytes = &bytes[1..];
+                        self.line = Line::Begun(0);
+                        self.kept_bytes = 0;
+                    }
+                }
+            }
+        }
+    }
+
+    fn begin_data(&mut self) {
+        if matches!(self.event, Event::Empty) {
+            self.event = Event::Unstamped;
+        }
+    }
+
+    /// Looks at more of a `data` line, which may go on.
+    fn look_for_stamp(&mut self, value: &[u8]) {
+        if matches!(self.event, Event::Stamped(_)) {
+            self.line = Line::Other;
+            return;
+        }
+        let kept = usize::from(self.kept_bytes);
+        if kept > 0 {
+            // What a stamp across the border may take of the new bytes.
+            let mut joined = [0; 2 * KEPT_MAX];
+            let more = value.len().min(KEPT_MAX);
+            joined[..kept].copy_from_slice(&self.kept[..kept]);
+            joined[kept..kept + more].copy_from_slice(&value[..more]);
+            if self.find(&joined[..kept + more]) {
+                return;
+            }
+            if more == value.len() {
+                self.keep(&joined[..kept + more]);
+                return;
+            }
+        }
+        if !self.find(value) {
+            self.keep(value);
+        }
+    }
+
+    /// Looks for a whole stamp. Whether it was there.
+    fn find(&mut self, bytes: &[u8]) -> bool {
+        for at in memmem::find_iter(bytes, Stamp::PREFIX) {
+            let place = bytes.get(at..at + Stamp::BYTES).and_then(|place| place.try_into().ok());
+            if let Some(stamp) = place.and_then(Stamp::read) {
+                self.event = Event::Stamped(stamp);
+                self.line = Line::Other;
+                self.kept_bytes = 0;
+                return true;
+            }
+        }
+        false
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        let end = &bytes[bytes.len().saturating_sub(KEPT_MAX)..];
+        self.kept[..end.len()].copy_from_slice(end);
+        self.kept_bytes = end.len() as u8;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn stamp(number: u32) -> Stamp {
+        Stamp { run: 7, topic: 1, lane: 2, number, due: Duration::from_micros(u64::from(number)) }
+    }
+
+    fn text(number: u32) -> String {
+        let mut place = [0; Stamp::BYTES];
+        stamp(number).write(&mut place);
+        String::from_utf8(place.to_vec()).expect("digits")
+    }
+
+    fn read(pieces: &[&[u8]]) -> Vec<Option<Stamp>> {
+        let (mut reader, mut events) = (EventReader::new(), Vec::new());
+        pieces.iter().for_each(|piece| reader.read(piece, |stamp| events.push(stamp)));
+        events
+    }
+
+    #[test]
+    fn events_with_and_without_a_stamp() {
+        let stream = format!(
+            ": hello\n\nretry: 3\n\nid: 1\ndata: {}xxx\n\ndata: none\n\nevent: x\n\ndata\n\ndata:{{\"a\":\"{}\"}}\nid: 2\n\n",
+            text(1),
+            text(2)
+        );
+        assert_eq!(read(&[stream.as_bytes()]), [Some(stamp(1)), None, None, Some(stamp(2))]);
+    }
+
+    #[test]
+    fn only_a_whole_event_counts() {
+        assert_eq!(read(&[format!("data: {}\n", text(1)).as_bytes()]), []);
+        assert_eq!(read(&[format!("id: {}\n\ndatax: {}\n\n", text(1), text(2)).as_bytes()]), []);
+        assert_eq!(read(&[format!("data: {}\r\rdata: {}\r\n\r\n", text(1), text(2)).as_bytes()]).len(), 2);
+    }
+
+    #[test]
+    fn the_first_stamp_of_an_event_is_its_own() {
+        let stream = format!("data: tw~tw~{}{}\ndata: {}\n\n", text(1), text(2), text(3));
+        assert_eq!(read(&[stream.as_bytes()]), [Some(stamp(1))]);
+    }
+
+    fn line() -> impl Strategy<Value = String> {
+        let value = prop_oneof![
+            "[ -~]{0,60}",
+            "(tw~){0,3}",
+            (0..9u32, "[ -~]{0,50}", "[ -~]{0,50}").prop_map(|(number, before, after)| before + &text(number) + &after),
+        ];
+        let field =
+            prop_oneof![4 => Just("data:"), 1 => Just("data: "), 1 => Just("id:"), 1 => Just("da"), 1 => Just("")];
+        let end = prop_oneof![Just("\n"), Just("\r\n"), Just("\r"), Just("\n\n"), Just("\r\n\r\n")];
+        (field, value, end).prop_map(|(field, value, end)| format!("{field}{value}{end}"))
+    }
+
+    /// What a stream holds, seen as a whole.
+    fn oracle(stream: &str) -> Vec<Option<Stamp>> {
+        let (mut events, mut data) = (Vec::new(), None::<String>);
+        let stream = stream.replace("\r\n", "\n").replace('\r', "\n");
+        for line in stream.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')) {
+            if line.is_empty() {
+                events.extend(data.take().map(|data| {
+                    let mut windows = data.as_bytes().windows(Stamp::BYTES);
+                    windows.find_map(|window| Stamp::read(window.try_into().expect("as long")))
+                }));
+            } else if let Some(value) = line.strip_prefix("data:").or((line == "data").then_some("")) {
+                data = Some(data.unwrap_or_default() + "\n" + value);
+            }
+        }
+        events
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_gives_the_same(lines in prop::collection::vec(line(), 0..12), cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..40)) {
+            let stream = lines.concat();
+            let bytes = stream.as_bytes();
+            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
+            cuts.extend([0, bytes.len()]);
+            cuts.sort_unstable();
+            let pieces: Vec<&[u8]> = cuts.windows(2).map(|cut| &bytes[cut[0]..cut[1]]).collect();
+            prop_assert_eq!(read(&pieces), oracle(&stream));
+            let single: Vec<&[u8]> = bytes.chunks(1).collect();
+            prop_assert_eq!(read(&single), oracle(&stream));
+        }
+    }
+}

@@ -1,0 +1,92 @@
+/// Text with places to be filled in: `{topic}`, `{event}`, `{payload}`, `{connection}`. Any other brace is a brace, so that
+/// JSON may be written as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Template {
+    parts: Vec<Part>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Text(String),
+    Place(Place),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Topic,
+    Event,
+    Payload,
+    Connection,
+}
+
+const PLACES: [(&str, Place); 4] = [
+    ("{topic}", Place::Topic),
+    ("{event}", Place::Event),
+    ("{payload}", Place::Payload),
+    ("{connection}", Place::Connection),
+];
+
+/// What is filled in.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Values<'a> {
+    pub(crate) topic: u32,
+    /// The number of the event, of all that are sent.
+    pub(crate) event: u64,
+    pub(crate) payload: &'a [u8],
+    /// The number of the subscriber.
+    pub(crate) connection: usize,
+}
+
+impl Template {
+    pub(crate) fn parse(text: &str) -> Template {
+        let (mut parts, mut rest) = (Vec::new(), text);
+        let mut literal = String::new();
+        while let Some(first) = rest.chars().next() {
+            if let Some((name, place)) = PLACES.iter().find(|(name, _)| rest.starts_with(name)) {
+                if !literal.is_empty() {
+                    parts.push(Part::Text(std::mem::take(&mut literal)));
+                }
+                parts.push(Part::Place(*place));
+                rest = &rest[name.len()..];
+            } else {
+                literal.push(first);
+                rest = &rest[first.len_utf8()..];
+            }
+        }
+        if !literal.is_empty() {
+            parts.push(Part::Text(literal));
+        }
+        Template { parts }
+    }
+
+    pub(crate) fn has(&self, place: Place) -> bool {
+        self.parts.contains(&Part::Place(place))
+    }
+
+    /// Appends the text with everything filled in.
+    pub(crate) fn write(&self, values: &Values<'_>, to: &mut Vec<u8>) {
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => to.extend_from_slice(text.as_bytes()),
+                Part::Place(Place::Topic) => to.extend_from_slice(values.topic.to_string().as_bytes()),
+                Part::Place(Place::Event) => to.extend_from_slice(values.event.to_string().as_bytes()),
+                Part::Place(Place::Payload) => to.extend_from_slice(values.payload),
+                Part::Place(Place::Connection) => to.extend_from_slice(values.connection.to_string().as_bytes()),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_filled_in_and_braces_are_braces() {
+        let template = Template::parse(r#"{"topic":"t-{topic}","n":{event},"é":"{payload}"}{connection}{top"#);
+        assert!(template.has(Place::Payload) && !Template::parse("{ payload}").has(Place::Payload));
+        let mut text = Vec::new();
+        template.write(&Values { topic: 7, event: 12, payload: b"abc", connection: 3 }, &mut text);
+        assert_eq!(String::from_utf8_lossy(&text), r#"{"topic":"t-7","n":12,"é":"abc"}3{top"#);
+    }
+}

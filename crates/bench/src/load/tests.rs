@@ -1,0 +1,113 @@
+//! The generator against a server that is wrong on purpose: a figure is only worth something if the run sees that.
+
+use std::time::Duration;
+
+use super::fake::{Fault, target};
+use super::{Outcome, Plan, put};
+
+/// One publisher with one connection, so that the server gets the events in order.
+fn plan() -> Plan {
+    Plan {
+        connections: 6,
+        topics: 2,
+        publishers: 1,
+        publisher_connections: 1,
+        rate: 500.0,
+        events: 40,
+        settle_s: 0.05,
+        patience_s: 0.5,
+        saturate: true,
+        ..Plan::default()
+    }
+}
+
+fn run(plan: &Plan, fault: Fault) -> Outcome {
+    put(plan, &target(fault), &|| Ok(None)).expect("it is measured")
+}
+
+fn problems(fault: Fault) -> Vec<String> {
+    run(&plan(), fault).problems(&plan())
+}
+
+#[test]
+fn a_server_without_faults_has_no_problems() {
+    let plan = Plan { warm_up_events: 10, slow_readers: 2, ..plan() };
+    let outcome = run(&plan, Fault::None);
+    assert_eq!(outcome.problems(&plan), Vec::<String>::new());
+    assert_eq!((outcome.due, outcome.counts.delivered), (50 * 3, 50 * 3));
+    assert_eq!(outcome.latency.count(), 40 * 2, "of those who read all the time, without the warm-up");
+    assert_eq!(outcome.publish_latency.count(), 40);
+}
+
+#[test]
+fn what_is_lost_is_seen() {
+    assert_eq!(problems(Fault::Lose(7)), ["3 deliveries lost"]);
+    // The last one of all, behind which nothing comes.
+    assert_eq!(problems(Fault::Lose(39)), ["3 deliveries lost"]);
+}
+
+#[test]
+fn what_is_doubled_is_seen() {
+    assert_eq!(problems(Fault::Double(7)), ["3 deliveries doubled"]);
+    assert_eq!(problems(Fault::Double(39)), ["3 deliveries doubled"]);
+}
+
+#[test]
+fn what_is_out_of_order_is_seen() {
+    let plan = Plan { topics: 1, ..plan() };
+    assert_eq!(run(&plan, Fault::Swap(7)).problems(&plan), ["6 deliveries out of order"]);
+}
+
+#[test]
+fn what_is_for_others_is_seen() {
+    assert_eq!(problems(Fault::Stray), ["120 deliveries that were for others"]);
+}
+
+#[test]
+fn what_is_refused_is_seen_and_not_counted_as_lost() {
+    assert_eq!(problems(Fault::Refuse(7)), ["1 events not answered with success (the first: answered with 503)"]);
+}
+
+#[test]
+fn streams_that_end_are_seen() {
+    let problems = problems(Fault::Hang(19)).join("; ");
+    assert!(problems.contains("6 streams ended by the server"), "{problems}");
+    assert!(problems.contains("60 deliveries lost"), "{problems}");
+}
+
+#[test]
+fn a_refused_subscription_is_an_error() {
+    let error = put(&plan(), &target(Fault::Full), &|| Ok(None)).expect_err("nobody is subscribed");
+    assert!(error.to_string().ends_with("with 503"), "{error}");
+}
+
+/// Coordinated omission: a generator that waits for the server, or counts from when it sent, sees one slow event where a
+/// second's worth of them were late. All that fell due during the stall are late here, each by what was left of it.
+#[test]
+fn a_stall_is_seen_by_all_that_fell_due_in_it() {
+    let stall = Duration::from_millis(400);
+    // As many connections as events fall due in it: nothing is held back.
+    let plan = Plan { publisher_connections: 300, saturate: false, events: 300, ..plan() };
+    let outcome = run(&plan, Fault::Stall(50, stall));
+    assert_eq!(outcome.problems(&plan).iter().filter(|problem| !problem.contains("order")).count(), 0);
+    assert!(outcome.latency.max_ms() >= 400.0, "{}", outcome.latency.max_ms());
+    // 200 of the 300 events fell due during it: the median of all of them is some way into the stall.
+    assert!(outcome.latency.quantile_ms(0.5) >= 40.0, "{}", outcome.latency.quantile_ms(0.5));
+}
+
+/// A server that answers its publishers late is not offered less for that: 50 events a second, each answered after 200 ms,
+/// take ten connections at a time. With fewer, the run says that it did not offer what it was asked to.
+#[test]
+fn late_answers_take_more_connections_and_not_less_load() {
+    let late = Fault::AnswerLate(Duration::from_millis(200));
+    let plan = Plan { rate: 50.0, events: 50, publisher_connections: 60, saturate: false, ..plan() };
+    let outcome = run(&plan, late);
+    assert_eq!(outcome.problems(&plan), Vec::<String>::new());
+    assert!(outcome.publisher_connections >= 10, "{}", outcome.publisher_connections);
+    let plan = Plan { publisher_connections: 2, ..plan };
+    let outcome = run(&plan, late);
+    assert!(outcome.held_back > 0);
+    let problems = outcome.problems(&plan);
+    assert!(problems.len() == 1 && problems[0].contains("not offered in time"), "{problems:?}");
+    assert_eq!(outcome.lost(), 0, "they were only late");
+}
