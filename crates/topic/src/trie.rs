@@ -56,6 +56,11 @@ impl Route {
         }
         Route(texts)
     }
+
+    /// What every text begins with to which it leads.
+    pub(crate) fn first(&self) -> &str {
+        &self.0[0]
+    }
 }
 
 impl<M: Clone + Ord, K: Copy + Ord> Trie<M, K> {

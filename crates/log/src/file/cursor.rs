@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::disk::DiskFile;
 use super::index::{BadIndex, RecordIndex};
 use super::layout::GROUP_HEADER;
-use super::picks::{self, Picks, Wanted};
+use super::picks::{self, Picks, TESTS_A_RECORD, Wanted};
 use super::segment::{Mark, Segment};
 use super::shelf::{SegmentEnd, Shelf};
 use crate::cursor::{RecordCursor, Step};
@@ -34,6 +34,8 @@ pub(crate) struct FileCursor<'a, F> {
     picks: Option<Picks<F>>,
     /// The first record of the segment that was not picked, or passed over by picking.
     next_pick: u32,
+    /// When to ask the index for topics that match, where that is what is wanted.
+    asks: Option<Ask>,
     window: Window,
     /// Where the next record or group begins.
     at: u64,
@@ -66,6 +68,22 @@ enum From {
     /// Before the record with this number.
     Record(u32),
 }
+
+/// Which topics of a segment match costs a test of each. Where many do, a read ends before that is worth its while: so
+/// the records are walked over first, for about as long as the tests would take.
+#[derive(Clone, Copy, Debug)]
+struct Ask {
+    /// After so many records more.
+    records: u32,
+    /// And from this byte of the segment on, if that comes earlier.
+    at: u64,
+}
+
+/// So many bytes are walked over before a segment's index is asked for topics that match, at most: less than one read
+/// looks at.
+const WALK_BYTES_MAX: u64 = 2 << 20;
+/// So many tests count as asking another index.
+const TESTS_AN_INDEX: u32 = 64;
 
 /// What comes next.
 enum Next {
@@ -122,6 +140,7 @@ impl<'a, F: DiskFile> FileCursor<'a, F> {
             wanted,
             picks: None,
             next_pick: 0,
+            asks: None,
             window: Window::default(),
             at: mark.at,
             group_end: mark.group_end,
@@ -175,9 +194,19 @@ impl<'a, F: DiskFile> FileCursor<'a, F> {
 
     /// Begins where the segment's index says, and picks what is wanted if that is better than to walk.
     fn seek(&mut self, from: From) {
+        self.seek_mark(from);
+        if let Wanted::Matching(_) = self.wanted
+            && let Some(index) = self.segment.index()
+        {
+            let records = index.topics() / TESTS_A_RECORD;
+            self.asks = Some(Ask { records, at: self.at.saturating_add(WALK_BYTES_MAX) });
+        }
+    }
+
+    fn seek_mark(&mut self, from: From) {
         let is_useful = match (&self.wanted, from) {
-            (Wanted::All, From::Place(place)) => place > self.segment.header.before.id,
-            (Wanted::All, From::Record(record)) => record > 0,
+            (Wanted::All | Wanted::Matching(_), From::Place(place)) => place > self.segment.header.before.id,
+            (Wanted::All | Wanted::Matching(_), From::Record(record)) => record > 0,
             _ => true,
         };
         if !is_useful {
@@ -214,7 +243,32 @@ impl<'a, F: DiskFile> FileCursor<'a, F> {
         self.sequence = self.segment.header.first_sequence - 1;
         self.lost_from = None;
         self.picks = None;
+        self.asks = None;
         self.window.is_sparse = false;
+    }
+
+    /// Has walked over one more record. Asks the index for topics that match once that is due.
+    fn note_walked(&mut self) {
+        let Some(ask) = &mut self.asks else { return };
+        ask.records = ask.records.saturating_sub(1);
+        if ask.records > 0 && self.at < ask.at {
+            return;
+        }
+        self.asks = None;
+        let Wanted::Matching(set) = self.wanted else { return };
+        let Some(index) = self.segment.index() else { return };
+        self.indexes_left = self.indexes_left.saturating_sub(u64::from(index.topics() / TESTS_AN_INDEX));
+        let walked = self.sequence.saturating_sub(self.segment.header.first_sequence) + 1;
+        let next = u32::try_from(walked).unwrap_or(u32::MAX);
+        match Picks::matching(index, set, next) {
+            Ok(Some(picks)) => {
+                self.next_pick = next;
+                self.window.is_sparse = true;
+                self.picks = Some(picks);
+            }
+            Ok(None) => {}
+            Err(bad) => self.segment.index_is_bad(&bad),
+        }
     }
 
     /// Goes on without the index, behind the last record that was shown.
@@ -262,6 +316,7 @@ impl<'a, F: DiskFile> FileCursor<'a, F> {
             self.segment.note(Mark { after: self.last, at: self.at, group_end: self.group_end });
             (self.last, self.sequence) = (found.id, found.sequence);
             self.at += found.extent.bytes as u64;
+            self.note_walked();
             return Ok(Next::Found(found));
         }
     }

@@ -355,7 +355,7 @@ impl<D: Disk> EventLog for FileLog<D> {
         visit: &mut dyn FnMut(Met<'_>) -> ControlFlow<()>,
     ) -> Result<ReadEnd, ReadError> {
         let head = self.shelf.head();
-        let looked = match self.walk(after, look_back::wanted(filter)) {
+        let looked = match self.walk(after, Wanted::by(filter)) {
             Some(cursor) if after < head => {
                 let mut cursor = cursor.with_indexes(scan_bytes_max / INDEX_SCAN_BYTES);
                 let looked = cursor::read(&mut cursor, filter, &self.visibility, scan_bytes_max, visit)?;

@@ -1,4 +1,4 @@
-//! What a filter wants of a file log, and where its last matches begin.
+//! Where the last matches of a filter begin.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -21,12 +21,13 @@ const RECORDS_FIRST: u64 = 64;
 /// said. Who wants more begins with the earliest.
 pub(super) const LOOK_BACK_RECORDS_MAX: u64 = 100_000;
 
-/// The records among which those lie that a filter admits.
-pub(super) fn wanted(filter: &Filter) -> Wanted<'_> {
-    if !filter.topics.is_exact() {
-        return Wanted::All;
+/// The records among which those lie that a filter admits. What matches patterns is not sought in indexes: each would
+/// have to be asked for all its topics, however few records are left to be looked at.
+fn wanted(filter: &Filter) -> Wanted<'_> {
+    match Wanted::by(filter) {
+        Wanted::Matching(_) => Wanted::All,
+        wanted => wanted,
     }
-    Wanted::Topics(filter.topics.exact().map(|topic| topic.as_str()).collect())
 }
 
 /// The place after which the last `count` events lie that match, or the low-water mark; a later one where more than

@@ -1,10 +1,15 @@
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+
+use tidewire_topic::MatcherSet;
 
 use super::disk::DiskFile;
 use super::index::{BadIndex, Index, Postings, RecordIndex};
+use crate::Filter;
 
 /// Records are walked over where those that the index finds are more than one in so many.
 const WALK_ONE_IN: u32 = 4;
+/// To walk over a record takes as long as so many tests of a topic.
+pub(super) const TESTS_A_RECORD: u32 = 4;
 /// So many of a topic's records are asked for at once.
 const AHEAD: u32 = 32;
 
@@ -14,6 +19,8 @@ pub(crate) enum Wanted<'a> {
     All,
     /// Those that bear one of these topics.
     Topics(Vec<&'a str>),
+    /// Those that bear a topic which matches; some of the matchers are patterns or templates.
+    Matching(&'a MatcherSet),
     /// Those that bear this publisher's id.
     PublisherId(&'a str),
     /// Those that bear this publisher's id, and this topic first.
@@ -21,6 +28,19 @@ pub(crate) enum Wanted<'a> {
         id: &'a str,
         topic: &'a str,
     },
+}
+
+impl<'a> Wanted<'a> {
+    /// The records among which those lie that a filter admits.
+    pub(super) fn by(filter: &'a Filter) -> Wanted<'a> {
+        if filter.topics.is_any() {
+            Wanted::All
+        } else if filter.topics.is_exact() {
+            Wanted::Topics(filter.topics.exact().map(|topic| topic.as_str()).collect())
+        } else {
+            Wanted::Matching(&filter.topics)
+        }
+    }
 }
 
 /// The records of a segment that are wanted, ascending, as its index finds them.
@@ -46,19 +66,39 @@ impl<F: DiskFile> Picks<F> {
             Ok(Source { rest: None, ahead: records.into_iter().filter(|&record| record >= from).collect() })
         };
         match wanted {
-            Wanted::All => return Ok(None),
+            // What matches patterns is sought once some records were walked over.
+            Wanted::All | Wanted::Matching(_) => return Ok(None),
             Wanted::PublisherId(id) => sources.push(published(id, None)?),
             Wanted::Publication { id, topic } => sources.push(published(id, Some(topic))?),
             Wanted::Topics(topics) => {
                 let mut left = index.records().saturating_sub(from) / WALK_ONE_IN;
                 for topic in topics {
                     let Some(postings) = index.topic(topic)? else { continue };
-                    let rank = index.rank(postings, from)?;
-                    let Some(fewer) = left.checked_sub(postings.count - rank) else { return Ok(None) };
-                    left = fewer;
-                    sources.push(Source { rest: Some((postings, rank)), ahead: VecDeque::new() });
+                    let Some(source) = Source::of_topic(&index, postings, from, &mut left)? else { return Ok(None) };
+                    sources.push(source);
                 }
             }
+        }
+        Ok(Some(Picks { index, sources }))
+    }
+
+    /// What of a segment bears a topic that matches, from one record on. `None` if its records are rather to be walked
+    /// over: where that takes less than to test the topics, or many of them match.
+    pub(super) fn matching(index: Index<F>, set: &MatcherSet, from: u32) -> Result<Option<Picks<F>>, BadIndex> {
+        let records = index.records().saturating_sub(from);
+        let Some(topics) = topics_matching(&index, set, records.saturating_mul(TESTS_A_RECORD))? else {
+            return Ok(None);
+        };
+        let mut left = records / WALK_ONE_IN;
+        let matching: u64 = topics.values().map(|postings| u64::from(postings.count)).sum();
+        // To find out how many lie before takes a search for each topic: spread evenly, they would be too many.
+        if matching * u64::from(records) > u64::from(left) * u64::from(index.records()) {
+            return Ok(None);
+        }
+        let mut sources = Vec::with_capacity(topics.len());
+        for postings in topics.into_values() {
+            let Some(source) = Source::of_topic(&index, postings, from, &mut left)? else { return Ok(None) };
+            sources.push(source);
         }
         Ok(Some(Picks { index, sources }))
     }
@@ -88,6 +128,49 @@ impl<F: DiskFile> Picks<F> {
         self.index.offsets(&[record], &mut offset)?;
         Ok(offset.pop().map(|offset| (record, offset)))
     }
+}
+
+impl Source {
+    /// A topic's records from one on, which are taken off those that are `left`. `None` if there are more.
+    fn of_topic(
+        index: &impl RecordIndex,
+        postings: Postings,
+        from: u32,
+        left: &mut u32,
+    ) -> Result<Option<Source>, BadIndex> {
+        let rank = index.rank(postings, from)?;
+        let Some(fewer) = left.checked_sub(postings.count - rank) else { return Ok(None) };
+        *left = fewer;
+        Ok(Some(Source { rest: Some((postings, rank)), ahead: VecDeque::new() }))
+    }
+}
+
+/// The topics that match. `None` if more than `tests_max` would have to be tested.
+fn topics_matching(
+    index: &impl RecordIndex,
+    set: &MatcherSet,
+    tests_max: u32,
+) -> Result<Option<BTreeMap<String, Postings>>, BadIndex> {
+    let mut found = BTreeMap::new();
+    for topic in set.exact() {
+        found.extend(index.topic(topic.as_str())?.map(|postings| (topic.as_str().to_owned(), postings)));
+    }
+    let mut tests_left = tests_max;
+    let mut page = Vec::new();
+    for literal in [None].into_iter().chain(set.literals().into_iter().map(Some)) {
+        let mut from = Some(0);
+        while let Some(at) = from {
+            from = match &literal {
+                None => index.other_topics(at, &mut page)?,
+                Some(literal) => index.topics_beginning(literal, at, &mut page)?,
+            };
+            let tests = u32::try_from(page.len()).unwrap_or(u32::MAX);
+            let Some(fewer) = tests_left.checked_sub(tests) else { return Ok(None) };
+            tests_left = fewer;
+            found.extend(page.drain(..).filter(|(name, _)| set.matches(std::iter::once(name.as_str()))));
+        }
+    }
+    Ok(Some(found))
 }
 
 /// The record of a segment of `records` from which on about the last `count` that are wanted lie, or fewer

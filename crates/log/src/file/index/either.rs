@@ -49,6 +49,13 @@ impl<F: DiskFile> RecordIndex for Index<F> {
         }
     }
 
+    fn topics(&self) -> u32 {
+        match self {
+            Index::Open(index) => read(index).topics(),
+            Index::File(index) => index.topics(),
+        }
+    }
+
     fn topic(&self, name: &str) -> Result<Option<Postings>, BadIndex> {
         match self {
             Index::Open(index) => read(index).topic(name),

@@ -58,6 +58,9 @@ pub(crate) trait RecordIndex {
     /// The last mark at or before a record, and the record that follows it. `None` without records.
     fn mark_before(&self, record: u32) -> Result<Option<(u32, Mark)>, BadIndex>;
 
+    /// How many topics it knows.
+    fn topics(&self) -> u32;
+
     /// The records that bear a topic.
     fn topic(&self, name: &str) -> Result<Option<Postings>, BadIndex>;
 

@@ -122,6 +122,10 @@ impl RecordIndex for OpenIndex {
         Ok(self.numbered_mark(last.min((record / MARK_RECORDS) as usize)))
     }
 
+    fn topics(&self) -> u32 {
+        u32::try_from(self.names.len()).expect("names lie in a segment, which is shorter than 4 GiB")
+    }
+
     fn topic(&self, name: &str) -> Result<Option<Postings>, BadIndex> {
         Ok(self.names.find(name, self.hash.name(name)).map(|number| self.handle(number)))
     }
@@ -149,7 +153,7 @@ impl RecordIndex for OpenIndex {
 
     // All of them: which are canonical is found out once the segment is sealed, as that takes longer than to number them.
     fn other_topics(&self, from: u32, out: &mut Vec<(String, Postings)>) -> Result<Option<u32>, BadIndex> {
-        let count = u32::try_from(self.names.len()).expect("names lie in a segment, which is shorter than 4 GiB");
+        let count = RecordIndex::topics(self);
         let end = from.saturating_add(TOPICS_AT_ONCE).min(count);
         out.extend((from..end).map(|number| (self.names.name(number).to_owned(), self.handle(number))));
         Ok((end < count).then_some(end))

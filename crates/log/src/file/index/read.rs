@@ -180,6 +180,10 @@ impl<F: DiskFile> RecordIndex for IndexFile<F> {
         self.numbered_mark((record / MARK_RECORDS).min(self.sizes.marks().saturating_sub(1)))
     }
 
+    fn topics(&self) -> u32 {
+        self.sizes.topics
+    }
+
     fn topic(&self, name: &str) -> Result<Option<Postings>, BadIndex> {
         if !self.may_hold(&self.sections.topic_filter, self.hash.name(name))? {
             return Ok(None);

@@ -182,6 +182,7 @@ fn answers_rightly(index: &dyn RecordIndex, known: &[Known]) -> usize {
     for topic in known.iter().flat_map(|known| &known.topics) {
         *counts.entry(topic).or_default() += 1;
     }
+    assert_eq!(index.topics() as usize, counts.len());
     for after in std::iter::once(None).chain(topics.iter().map(|topic| Some(topic.as_str()))) {
         for limit in [0, 1, 3, usize::MAX] {
             let Some(found) = answer!(index.topics_after(after, limit)) else { continue };

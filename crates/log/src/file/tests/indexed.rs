@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
+use tidewire_topic::{BaseUrl, Matcher, MatcherSet, Pattern};
 
 use super::super::counting_disk::CountingDisk;
 use super::super::index::index_name;
@@ -94,6 +95,30 @@ fn ten_events_among_many_are_found_without_reading_what_lies_between() {
     assert_eq!(read_after(&log, HubId::ZERO, &on(&["often"])).len(), 30_000 - rare.len());
     let calls = disk.take_read().calls;
     assert!(calls < 1000, "a common topic: {calls} reads");
+}
+
+/// A pattern has the topics of a segment tested, once some records were walked over, and nothing else read.
+#[test]
+fn what_matches_a_pattern_is_found_without_reading_what_lies_between() {
+    let disk = CountingDisk::new(SimDisk::default());
+    let log = try_open_with(disk.clone(), &long_segments(), BEGINNING).expect("opened").0;
+    let mut rare = Vec::new();
+    for n in 0..30 {
+        let topic = |m| if (n, m) == (n / 3 * 3, 500) { "rare/x".to_owned() } else { format!("often/{}", m % 100) };
+        let ids = append(&log, (0..1000).map(|m| event(&[&topic(m)], "something was said")).collect());
+        rare.extend((n % 3 == 0).then_some(ids[500]));
+    }
+    wait_for_indexes(&log);
+    let bytes = log.stats().bytes;
+    disk.take_read();
+    let found: Vec<HubId> = read_after(&log, HubId::ZERO, &on_pattern("/rare/*")).iter().map(|seen| seen.id).collect();
+    assert_eq!(found, rare);
+    let read = disk.take_read().bytes;
+    assert!(read < bytes / 2, "by a pattern: {read} bytes of {bytes}");
+    // Where many match, none is looked up.
+    assert_eq!(read_after(&log, HubId::ZERO, &on_pattern("/often/*")).len(), 30_000 - rare.len());
+    let calls = disk.take_read().calls;
+    assert!(calls < 1000, "a common pattern: {calls} reads");
 }
 
 #[test]
@@ -336,8 +361,15 @@ fn admitted<'k>(known: &'k [Known], filter: &Filter) -> Vec<&'k Known> {
     known.iter().filter(|known| topics(known) && may_read(known, filter)).collect()
 }
 
+fn on_pattern(pattern: &str) -> Filter {
+    let base = BaseUrl::parse("https://hub.example").expect("a URL");
+    let matchers =
+        [Matcher::Pattern(Pattern::parse(pattern, &base).expect(pattern)), Matcher::parse("zz").expect("a topic")];
+    Filter { topics: MatcherSet::new(matchers).expect("a set"), ..everything() }
+}
+
 fn any_event() -> impl Strategy<Value = (Vec<String>, Option<u8>, bool, usize)> {
-    let topic = prop_oneof![3 => (0..4).prop_map(|n| format!("shared/{n}")), 1 => "[a-z]{1,6}"];
+    let topic = prop_oneof![3 => (0..4).prop_map(|n| format!("shared/{n}")), 1 => "[a-z]{1,6}", 1 => (0..20).prop_map(|n| format!("https://a.example/{n}"))];
     let topics = prop::collection::btree_set(topic, 1..4).prop_map(|topics| topics.into_iter().collect());
     (topics, prop::option::weighted(0.4, 0..8_u8), prop::bool::weighted(0.3), 0..300_usize)
 }
@@ -384,6 +416,9 @@ proptest! {
             on(&wanted),
             on(&["absent"]),
             on(&["*"]),
+            on_pattern("/shared/(2|3)"),
+            on_pattern("/:letters([a-c]+)"),
+            on_pattern("https://a.example/1*"),
             Filter { topics: matchers(&["shared/0", "shared/1"]), types: Types::All, grants: Some(matchers(&["shared/3"])) },
             everything(),
         ];
