@@ -7,6 +7,10 @@ use crate::slot::{Progress, Slot};
 /// How many positions are kept for others of the group; with more, the list begins anew.
 const LISTED_MAX: usize = 16 * 1024;
 
+/// How many records one visit looks at where nothing but looking tells what matches, as with a pattern: others wait
+/// meanwhile.
+pub(crate) const LOOK_RECORDS_MAX: u64 = 2_048;
+
 /// The positions owed by one group, used again while a subscriber stands inside the range.
 #[derive(Default)]
 pub(crate) struct Listed {
@@ -20,6 +24,8 @@ pub(crate) struct Listed {
 pub(crate) enum Filled {
     /// The frames hold it, as far as one visit goes.
     Frames,
+    /// Nothing is owed up to here, and enough was looked at.
+    Cut(Position),
     /// What the subscriber needs next has left the tail.
     Older,
 }
@@ -51,7 +57,11 @@ impl Listed {
         let filter = &*group.filter;
         if let Some(positions) = group.noted_after(at) {
             let _full = positions.iter().take_while(|position| **position <= to).all(|&position| add(position));
-        } else if filter.topics.is_any() {
+            return Filled::Frames;
+        }
+        let is_cut = !filter.topics.is_exact() && to.0 - at.0.min(to.0) > LOOK_RECORDS_MAX;
+        let to = if is_cut { Position(at.0 + LOOK_RECORDS_MAX) } else { to };
+        if filter.topics.is_any() {
             let admitted = |p: &Position| reader.record(*p).is_some_and(|record| record.is_admitted_by(filter));
             let _full = (at.0 + 1..=to.0).map(Position).filter(admitted).all(&mut add);
         } else {
@@ -64,7 +74,7 @@ impl Listed {
                 from = listed;
             }
         }
-        Filled::Frames
+        if is_cut && frames.is_empty() { Filled::Cut(to) } else { Filled::Frames }
     }
 
     /// Forgets whose list it is: its group was dropped, and another may bear its number.

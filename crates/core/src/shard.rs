@@ -292,6 +292,14 @@ impl<T> Shard<T> {
                         self.frames_for = Some((slot.group, slot.progress, self.matched, wanted.3));
                     }
                     Filled::Frames => {}
+                    Filled::Cut(looked_to) => {
+                        slot.progress.at = looked_to;
+                        if !slot.is_lagging {
+                            slot.is_lagging = true;
+                            self.lagging.push_back(key);
+                        }
+                        return Owed::Nothing;
+                    }
                     Filled::Older => slot.source = Source::Log,
                 }
             }

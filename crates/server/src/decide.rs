@@ -92,6 +92,21 @@ impl<'a> RequestHead<'a> {
     }
 }
 
+/// So many patterns and templates are read at once on a shard.
+const QUICK_PATTERNS_MAX: usize = 4;
+
+/// Whether [`decide`] takes a shard's time only: that is not so for many patterns, or for those that take regular
+/// expressions.
+pub(crate) fn is_quick(head: &RequestHead<'_>) -> bool {
+    let Ok(parameters) = Query::parse(head.query) else { return true };
+    let is_plain = |name, is_quick: fn(&str) -> bool| {
+        parameters.values(name).all(|value| matches!(value, Text::Utf8(text) if is_quick(text)))
+    };
+    parameters.values("pattern").count() + parameters.values("template").count() <= QUICK_PATTERNS_MAX
+        && is_plain("pattern", Pattern::is_quick)
+        && is_plain("template", Template::is_quick)
+}
+
 /// Whether a request is for the events and [`decide`] is to be asked.
 pub(crate) fn asks_for_events(method: &str, path: &str) -> bool {
     method == "GET" && path == EVENTS_PATH
@@ -264,6 +279,22 @@ mod tests {
         assert_eq!(ask("/api/v1/events?topic=a&template=/b/{a", &[]), Err(Kind::Pattern));
         assert_eq!(ask("/api/v1/events?template=%FF", &[]), Err(Kind::Query));
         assert_eq!(ask("/api/v1/events?topic=a&type=", &[]), Err(Kind::Type));
+    }
+
+    #[test]
+    fn only_few_and_plain_patterns_are_read_on_a_shard() {
+        let quick = |query: &str| {
+            let target = format!("/api/v1/events?{query}");
+            is_quick(&RequestHead::new("GET", &target, 1, std::iter::empty()))
+        };
+        let many = |count| (0..count).map(|n| format!("&pattern=/{n}/*&template=/{{x}}")).collect::<String>();
+        for query in ["topic=a", "", "pattern=/users/:id/*", "template=/users/{%2Bid}", &many(2)] {
+            assert!(quick(query), "{query}");
+        }
+        for query in ["pattern=/(a|b)", "%70attern=%2F%28a%29", "pattern=/a&pattern=/:b%2B", "template={/a*}", &many(3)]
+        {
+            assert!(!quick(query), "{query}");
+        }
     }
 
     #[test]

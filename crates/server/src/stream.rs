@@ -8,7 +8,7 @@ use tidewire_core::{Cursor, Gap, GapReason, Start, StreamStart};
 use tidewire_engine::{Admission, Admit, Head, Refusal};
 use tidewire_log::HubId;
 
-use crate::decide::{Plan, RequestHead, decide};
+use crate::decide::{Plan, RequestHead, decide, is_quick};
 use crate::hub::Hub;
 use crate::problem::{Kind, Problem};
 use crate::time;
@@ -90,6 +90,36 @@ fn from_the_beginning(cursor: &Cursor, low_water: HubId) -> Start {
     Start { place: low_water, gap: Some(Gap { requested, reason: GapReason::Unknown }) }
 }
 
+/// A head that is decided on away from the shard that has read it.
+struct OwnHead {
+    method: String,
+    target: String,
+    version_minor: u8,
+    headers: Vec<(String, Vec<u8>)>,
+}
+
+impl OwnHead {
+    fn of(head: &Head<'_>) -> OwnHead {
+        let headers = head.headers.iter().map(|header| (header.name.to_owned(), header.value.to_vec()));
+        OwnHead {
+            method: head.method.to_owned(),
+            target: head.target.to_owned(),
+            version_minor: head.version_minor,
+            headers: headers.collect(),
+        }
+    }
+
+    fn admit(&self, hub: &Hub) -> Admission {
+        let headers = self.headers.iter().map(|(name, value)| (&**name, &**value));
+        let request = RequestHead::new(&self.method, &self.target, self.version_minor, headers);
+        let now_s = time::now_ms() / 1_000;
+        match decide(&request, &hub.access, now_s) {
+            Ok(plan) => Admission::Stream(hub.begin(plan, now_s)),
+            Err(_) => Admission::HandOver,
+        }
+    }
+}
+
 /// Admission on the shards. What is no stream is handed over to be answered with all of HTTP.
 pub(crate) struct Admissions(pub(crate) Arc<Hub>);
 
@@ -99,6 +129,10 @@ impl Admit for Admissions {
         let request = RequestHead::new(head.method, head.target, head.version_minor, headers);
         if !request.asks_for_events() {
             return Admission::HandOver;
+        }
+        if !is_quick(&request) {
+            let (hub, head) = (Arc::clone(&self.0), OwnHead::of(head));
+            return Admission::Later(Box::new(move || head.admit(&hub)));
         }
         let now_s = time::now_ms() / 1_000;
         let Ok(plan) = decide(&request, &self.0.access, now_s) else { return Admission::HandOver };
@@ -191,6 +225,21 @@ mod tests {
         };
         let Admission::Stream(start) = resolve() else { panic!("it is no stream") };
         assert_eq!(start.start.gap.map(|gap| gap.reason), Some(GapReason::Unknown));
+    }
+
+    #[test]
+    fn patterns_that_take_long_to_read_are_read_later() {
+        let admissions = Admissions(Bench::dev().hub);
+        let events = |query: &str| admit(&admissions, "GET", &format!("/api/v1/events?{query}"), &[]);
+        assert!(matches!(events("pattern=/a/*"), Admission::Stream(_)));
+        for (query, is_stream) in [("pattern=/(a|b)", true), ("pattern=/(a", false)] {
+            let Admission::Later(decide) = events(query) else { panic!("{query} is read on the shard") };
+            match decide() {
+                Admission::Stream(_) => assert!(is_stream, "{query}"),
+                Admission::HandOver => assert!(!is_stream, "{query}"),
+                Admission::Later(_) => panic!("{query} is put off again"),
+            }
+        }
     }
 
     #[test]

@@ -30,7 +30,7 @@ enum Command {
         file: PathBuf,
     },
     /// Make a token and print it.
-    Mint(MintArgs),
+    Mint(Box<MintArgs>),
 }
 
 /// What a token may grant; it grants one of them at least.

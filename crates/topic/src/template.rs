@@ -91,6 +91,14 @@ impl Template {
         Ok(Template(Arc::new(Parsed { text: text.into(), form })))
     }
 
+    /// Whether a text is read within microseconds, which is sure only where nothing in it may take a regular
+    /// expression.
+    #[must_use]
+    pub fn is_quick(text: &str) -> bool {
+        let mut inside = text.split('{').skip(1).map(|behind| behind.split('}').next().unwrap_or_default());
+        inside.all(|it| it.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+,_".contains(&byte)))
+    }
+
     /// Whether a topic matches.
     #[must_use]
     pub fn matches(&self, topic: &str) -> bool {
