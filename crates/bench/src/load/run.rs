@@ -5,6 +5,7 @@ use mio::{Events, Poll, Token};
 
 use super::CountWrites;
 use super::alarm::Alarm;
+use super::files;
 use super::outcome::{Outcome, Sample};
 use super::plan::Plan;
 use super::publishers::Publishers;
@@ -65,6 +66,7 @@ pub(crate) fn storm(plan: &Plan, target: &Target, run: u32) -> Result<(Duration,
 impl<'a> Run<'a> {
     fn new(plan: &'a Plan, target: &Target, run: u32) -> Result<Run<'a>, BenchError> {
         plan.check()?;
+        files::make_room(u64::from(plan.connections) + plan.lanes() as u64)?;
         let began = now();
         let poll = Poll::new().map_err(BenchError::io("wait for connections"))?;
         let first_lane = plan.connections as usize;

@@ -15,7 +15,7 @@ fn plan() -> Plan {
         rate: 500.0,
         events: 40,
         settle_s: 0.05,
-        patience_s: 0.5,
+        patience_s: 2.0,
         saturate: true,
         ..Plan::default()
     }
