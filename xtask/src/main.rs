@@ -3,6 +3,7 @@
 //! It depends on nothing but the standard library, so that it compiles in a second: whatever it needs, it asks of the
 //! programs that are there.
 
+mod bench;
 mod counts;
 mod install;
 mod instructions;
@@ -23,6 +24,8 @@ usage: cargo xtask <chore>
                           --long adds what takes too long for every change. Naming parts runs only those
   parts                   the names of the parts
   tidy                    only the rules that no linter checks
+  bench [OPTION]…         measures what delivering is to reach, by turns with the floor, in a quarter of an hour on a
+                          quiet machine. Options are those of `tidewire bench figures`
   instructions --record   counts the instructions of the log and the shards and writes them down, to be held to
 ";
 
@@ -43,13 +46,8 @@ fn main() -> ExitCode {
             findings.iter().for_each(|finding| eprintln!("{finding}"));
             ExitCode::from(u8::from(!findings.is_empty()))
         }
-        "instructions" if rest == ["--record"] => match instructions::record(&root()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(why) => {
-                eprintln!("failed: {why}");
-                ExitCode::FAILURE
-            }
-        },
+        "bench" => done(bench::run(&root(), rest)),
+        "instructions" if rest == ["--record"] => done(instructions::record(&root())),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             ExitCode::SUCCESS
@@ -57,6 +55,16 @@ fn main() -> ExitCode {
         _ => {
             eprint!("{USAGE}");
             ExitCode::from(2)
+        }
+    }
+}
+
+fn done(outcome: Result<(), String>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("failed: {why}");
+            ExitCode::FAILURE
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use crate::bench;
 use crate::install::{
     self, CARGO_DENY, CARGO_FUZZ, CHROME_DRIVER, CHROMIUM, CargoCommand, FIREFOX, NODE, REDIS, STRACE, Tool, VALGRIND,
     WEBKIT_DRIVER, XVFB,
@@ -105,6 +106,14 @@ pub(crate) fn parts(root: &Path, scale: Scale) -> Vec<Part> {
             "deny",
             Work::CargoCommand(CARGO_DENY, vec![Run::new("cargo", &["deny", "check", "licenses", "bans", "sources"])]),
         ),
+        programs(
+            "peers",
+            vec![
+                peer(&["fmt"], &["--check"]),
+                peer(&["clippy", "--locked"], &["--all-targets", "--", "-D", "warnings"]),
+            ],
+        ),
+        part("peers-tests", Work::Tests(vec![peer(&["test", "--locked"], &[])])),
         programs(BUILD, vec![Run::cargo("test").with(["--no-run"])]),
         built("unit", vec![test().with(["--lib", "--bins"]).with(each("--test", others))]),
         built("doctest", vec![test().with(["--doc"])]),
@@ -160,6 +169,13 @@ impl Need {
             Self::Part(name) => failed.contains(name).then(|| format!("{name} failed")),
         }
     }
+}
+
+/// Cargo on the floor, which is a project of its own.
+fn peer(command: &[&str], options: &[&str]) -> Run {
+    let manifest = format!("{}/Cargo.toml", bench::FLOOR);
+    let place = ["--manifest-path", &manifest];
+    Run::new("cargo", &[command, &place, options].concat())
 }
 
 fn has_needs(name: &str) -> bool {

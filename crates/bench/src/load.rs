@@ -3,6 +3,7 @@
 mod alarm;
 mod body;
 mod events;
+mod files;
 mod outcome;
 mod plan;
 mod publishers;

@@ -169,7 +169,11 @@ impl Rows {
         let (steps, floor) =
             by_turns(round, || raised(&servers.hub, &plan, &raise), || once(&servers.floor, &floor_plan))?;
         for (plan, outcome) in &steps {
-            judge(outcome, plan, &format!("saturation at {} events/s", plan.rate), report);
+            let what = format!("saturation at {} events/s", plan.rate);
+            outcome.problems(plan).into_iter().for_each(|problem| report.problem(format!("{what}: {problem}")));
+            if outcome.is_full() {
+                report.note(format!("{what}: the generator's core was full, so the hub may do more"));
+            }
         }
         judge(&floor, &floor_plan, "saturation of the floor", report);
         let best = steps.iter().map(|(_, outcome)| outcome.deliveries_per_s()).fold(0.0, f64::max);

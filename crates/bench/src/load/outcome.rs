@@ -11,6 +11,9 @@ use crate::stats::Latency;
 /// A generator whose core is busy for so much of the time is what was measured.
 const FULL_CORE: f64 = 0.95;
 
+/// In less time than this the system's clock ticks are too coarse to say so.
+const FULL_SPAN_MIN: Duration = Duration::from_millis(500);
+
 /// What a run gave.
 #[derive(Debug)]
 pub(crate) struct Outcome {
@@ -135,7 +138,7 @@ impl Outcome {
 
     /// Whether the generator had no time left.
     pub(crate) fn is_full(&self) -> bool {
-        self.own_share().is_some_and(|share| share >= FULL_CORE)
+        self.cpu_span >= FULL_SPAN_MIN && self.own_share().is_some_and(|share| share >= FULL_CORE)
     }
 
     /// What each further connection costs, in bytes: resident, and of that anonymous.

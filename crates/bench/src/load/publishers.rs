@@ -45,6 +45,8 @@ pub(crate) struct Publishers {
 #[derive(Debug)]
 pub(crate) struct Offers {
     pub(crate) sent: u64,
+    /// Events that wait for their answers.
+    pub(crate) in_flight: usize,
     /// For each topic, how many were answered with success.
     pub(crate) published: Vec<u64>,
     pub(crate) failed: u64,
@@ -91,6 +93,7 @@ impl Publishers {
             first_token,
             offered: Offers {
                 sent: 0,
+                in_flight: 0,
                 published: vec![0; plan.topics as usize],
                 failed: 0,
                 first_failure: None,
@@ -138,7 +141,7 @@ impl Publishers {
 
     /// Whether everything is sent and answered.
     pub(crate) fn is_done(&self, schedule: &Schedule) -> bool {
-        self.next.iter().all(|&next| next >= schedule.events) && self.lanes.iter().all(|lane| lane.waiting.is_none())
+        self.offered.in_flight == 0 && self.next.iter().all(|&next| next >= schedule.events)
     }
 
     /// Whether a token is that of a lane.
@@ -195,6 +198,7 @@ impl Publishers {
         self.request.write(&values, &mut lane.request);
         lane.waiting = Some((due, topic));
         self.offered.sent += 1;
+        self.offered.in_flight += 1;
         if lane.socket.is_none() {
             let refused = |what: &str| BenchError::io(format!("{what} {}", self.request.address));
             let mut socket =
@@ -220,16 +224,16 @@ impl Lane {
     fn answered(&mut self, offered: &mut Offers, status: u16, at: Duration) {
         self.received.clear();
         let Some((due, topic)) = self.waiting.take() else {
-            return self.fail(offered, "an answer to nothing");
+            self.socket = None;
+            return offered.fail("an answer to nothing");
         };
-        if (200..300).contains(&status) {
-            offered.published[topic as usize] += 1;
-            if due >= offered.measured_from {
-                offered.latency.record(at.saturating_sub(due));
-            }
-        } else {
-            offered.failed += 1;
-            offered.first_failure.get_or_insert_with(|| format!("answered with {status}"));
+        offered.in_flight -= 1;
+        if !(200..300).contains(&status) {
+            return offered.fail(&format!("answered with {status}"));
+        }
+        offered.published[topic as usize] += 1;
+        if due >= offered.measured_from {
+            offered.latency.record(at.saturating_sub(due));
         }
     }
 
@@ -240,17 +244,25 @@ impl Lane {
                 self.answered(offered, status, began.elapsed());
                 self.socket = None;
             }
-            _ if self.waiting.is_some() => self.fail(offered, "closed without an answer"),
-            _ => self.socket = None,
+            _ => self.fail(offered, "closed without an answer"),
         }
     }
 
+    /// It is no more. That is a failure if it waited for an answer; else it is opened anew when there is an event for it.
     fn fail(&mut self, offered: &mut Offers, why: &str) {
         self.socket = None;
         self.received.clear();
-        self.waiting = None;
-        offered.failed += 1;
-        offered.first_failure.get_or_insert_with(|| why.to_owned());
+        if self.waiting.take().is_some() {
+            offered.in_flight -= 1;
+            offered.fail(why);
+        }
+    }
+}
+
+impl Offers {
+    fn fail(&mut self, why: &str) {
+        self.failed += 1;
+        self.first_failure.get_or_insert_with(|| why.to_owned());
     }
 }
 

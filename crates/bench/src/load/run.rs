@@ -5,6 +5,7 @@ use mio::{Events, Poll, Token};
 
 use super::CountWrites;
 use super::alarm::Alarm;
+use super::files;
 use super::outcome::{Outcome, Sample};
 use super::plan::Plan;
 use super::publishers::Publishers;
@@ -43,6 +44,7 @@ struct Run<'a> {
     plan: &'a Plan,
     process: Option<u32>,
     poll: Poll,
+    events: Events,
     alarm: Alarm,
     began: Instant,
     subscribers: Subscribers,
@@ -65,6 +67,7 @@ pub(crate) fn storm(plan: &Plan, target: &Target, run: u32) -> Result<(Duration,
 impl<'a> Run<'a> {
     fn new(plan: &'a Plan, target: &Target, run: u32) -> Result<Run<'a>, BenchError> {
         plan.check()?;
+        files::make_room(u64::from(plan.connections) + plan.lanes() as u64)?;
         let began = now();
         let poll = Poll::new().map_err(BenchError::io("wait for connections"))?;
         let first_lane = plan.connections as usize;
@@ -75,6 +78,7 @@ impl<'a> Run<'a> {
             plan,
             process: target.process,
             poll,
+            events: Events::with_capacity(EVENTS_AT_ONCE),
             alarm,
             began,
             subscribers: Subscribers::new(&target.subscribe, plan, run, began),
@@ -179,14 +183,12 @@ impl<'a> Run<'a> {
                 seen = sent;
             }
             // A server that answers none of its publishers holds everything up for so long, and no longer.
-            let answered: u64 = self.publishers.offered.published.iter().sum::<u64>() + self.publishers.offered.failed;
+            let offered = &self.publishers.offered;
+            let answered = offered.published.iter().sum::<u64>() + offered.failed;
             let elapsed = self.began.elapsed();
-            if answered > heard || sent < schedule.due_by(elapsed - from).min(1) {
+            if answered > heard || offered.in_flight == 0 {
                 (heard, heard_at) = (answered, elapsed);
-            }
-            let idle = elapsed.saturating_sub(heard_at);
-            let between = Duration::from_secs_f64(1.0 / self.plan.rate);
-            if idle > self.plan.patience() + between {
+            } else if elapsed - heard_at > self.plan.patience() {
                 break;
             }
         }
@@ -238,7 +240,6 @@ impl<'a> Run<'a> {
 
     /// Waits for what comes next, for at most `wait`, and works it off.
     fn turn(&mut self, wait: Duration) -> Result<(), BenchError> {
-        let mut events = Events::with_capacity(EVENTS_AT_ONCE);
         self.offer()?;
         let elapsed = self.began.elapsed();
         let next = self.schedule.as_ref().and_then(|(schedule, from)| {
@@ -247,12 +248,18 @@ impl<'a> Run<'a> {
         });
         let wait = next.map_or(wait, |next| next.min(wait));
         let timeout = self.alarm.set(wait).map_err(BenchError::io("set an alarm"))?;
-        match self.poll.poll(&mut events, Some(timeout)) {
+        let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        let worked_off = match self.poll.poll(&mut events, Some(timeout)) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => {
-                return Err(BenchError::io("wait for connections")(error));
+                Err(BenchError::io("wait for connections")(error))
             }
-            _ => {}
-        }
+            _ => self.work_off(&events),
+        };
+        self.events = events;
+        worked_off
+    }
+
+    fn work_off(&mut self, events: &Events) -> Result<(), BenchError> {
         for (number, event) in events.iter().enumerate() {
             if number % EVENTS_BETWEEN_OFFERS == 0 {
                 self.offer()?;
