@@ -161,3 +161,48 @@ impl<T> Slots<T> {
         self.blocks.get_mut(index as usize / BLOCK_SLOTS)?.get_mut(index as usize % BLOCK_SLOTS)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slot(transport: u32) -> Slot<u32> {
+        Slot {
+            transport,
+            progress: Progress { place: HubId::ZERO, ..Progress::default() },
+            own: None,
+            wrote_ms: 0,
+            group: 0,
+            next: None,
+            previous: None,
+            source: Source::Tail,
+            reads: 0,
+            is_blocked: false,
+            is_lagging: false,
+            is_untold: false,
+            told: None,
+        }
+    }
+
+    /// A list that grows by copying would hold a shard up for as long as the copy of a million slots takes.
+    #[test]
+    fn slots_never_move_and_are_used_again_under_another_key() {
+        let mut slots = Slots::new();
+        let number = |n: usize| u32::try_from(n).expect("small");
+        let keys: Vec<SlotKey> = (0..BLOCK_SLOTS).map(|n| slots.insert(slot(number(n)))).collect();
+        let addresses: Vec<*const Slot<u32>> =
+            keys.iter().map(|&key| std::ptr::from_ref(slots.get(key).expect("it is there"))).collect();
+        assert_eq!(slots.capacity(), number(BLOCK_SLOTS));
+        for n in BLOCK_SLOTS..20 * BLOCK_SLOTS {
+            slots.insert(slot(number(n)));
+        }
+        for (&key, &address) in keys.iter().zip(&addresses) {
+            assert!(std::ptr::eq(slots.get(key).expect("it is there"), address));
+        }
+        assert_eq!(slots.remove(keys[7]).map(|slot| slot.transport), Some(7));
+        assert!(slots.get(keys[7]).is_none() && slots.remove(keys[7]).is_none());
+        let again = slots.insert(slot(1));
+        assert_eq!((again.index, slots.len()), (keys[7].index, 20 * BLOCK_SLOTS));
+        assert!(again != keys[7] && slots.get(keys[7]).is_none());
+    }
+}

@@ -5,7 +5,7 @@ mod support;
 use std::sync::Arc;
 
 use support::{memory_log, publish, stream, visit};
-use tidewire_core::{Limits, Owed, Shard, SlotKey, VISIT_BYTES_MAX};
+use tidewire_core::{CatchUp, Heartbeat, Limits, Owed, Shard, SlotKey, VISIT_BYTES_MAX};
 use tidewire_log::{EventLog, MemoryLog, SimDisk, Tail};
 
 const LIMITS: Limits = Limits { heartbeat_ms: 20_000, stall_ms: 120_000 };
@@ -122,4 +122,55 @@ fn those_of_other_topics_are_not_visited_and_stand_where_the_shard_is() {
         assert!(bytes.matches("id: ").count() == 1 && bytes.contains("data: at last\n"), "{bytes:?}");
     }
     assert!(matches!(world.shard.owed(here, &world.tail), Owed::Nothing));
+}
+
+/// What was read from the log lies in memory only from one read to the write that follows: a reader whose socket takes
+/// nothing by then, or not all of it, has it read again.
+#[test]
+fn what_a_socket_does_not_take_of_a_read_is_read_again() {
+    let mut world = World::new(1);
+    let begin = world.log.head();
+    for number in 0..4 {
+        publish(&world.log, "a", &format!("{number} {}", "x".repeat(200_000)));
+    }
+    let key = world.shard.join((), stream("a", begin), &world.tail, 0);
+    world.visit(key);
+    let job = |world: &mut World| -> CatchUp {
+        match world.shard.owed(key, &world.tail) {
+            Owed::CatchUp(job) => job,
+            _ => panic!("its place has left the tail"),
+        }
+    };
+    let read = job(&mut world).read(&world.log).expect("memory can be read");
+    // While it is read, a heartbeat is due, of which the socket takes nothing.
+    let mut due = Vec::new();
+    world.shard.look(0, 1, 10_000, &mut due);
+    assert_eq!(due, [Heartbeat::Visit(key)]);
+    visit(&mut world.shard, key, &world.tail, 0, 10_000).expect("a heartbeat");
+    assert!(world.shard.is_blocked(key));
+    assert!(matches!(world.shard.caught_up(read, &world.tail), Owed::Nothing), "the socket takes nothing");
+    world.begin_round();
+    assert_eq!(world.shard.next_visit(), None, "nothing is read for a socket that takes nothing");
+    world.shard.writable(key);
+    let mut received = world.visit(key);
+    // From here on it takes a little of each read.
+    while !received.contains("3 x") || !received.ends_with("x\n\n\r\n") {
+        let bytes = match world.shard.owed(key, &world.tail) {
+            Owed::Write(bytes, ()) => bytes[..bytes.len().min(3_000)].to_vec(),
+            Owed::CatchUp(job) => {
+                let read = job.read(&world.log).expect("memory can be read");
+                let Owed::Write(bytes, ()) = world.shard.caught_up(read, &world.tail) else { panic!("it is writable") };
+                bytes[..bytes.len().min(3_000)].to_vec()
+            }
+            Owed::Nothing | Owed::Torn => panic!("there is more"),
+        };
+        if world.shard.wrote(key, bytes.len(), 10_000).is_blocked {
+            world.shard.writable(key);
+        }
+        received.push_str(std::str::from_utf8(&bytes).expect("text"));
+    }
+    assert_eq!(received.matches('x').count(), 800_000);
+    for number in 0..4 {
+        assert_eq!(received.matches(&format!("data: {number} x")).count(), 1);
+    }
 }

@@ -33,6 +33,10 @@ pub(crate) fn bind(
 fn listener(address: SocketAddr, listeners: Listeners) -> io::Result<TcpListener> {
     let socket = socket(address)?;
     if listeners == Listeners::OneEach {
+        // On FreeBSD, SO_REUSEPORT gives all connections to one of those who share.
+        #[cfg(target_os = "freebsd")]
+        socket.set_reuse_port_lb(true)?;
+        #[cfg(not(target_os = "freebsd"))]
         socket.set_reuse_port(true)?;
     }
     socket.bind(&address.into())?;

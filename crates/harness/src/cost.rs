@@ -31,4 +31,12 @@ impl Cost {
         let cpu = Duration::from_millis(ticks.sum::<u64>() * 10);
         Cost { cpu, resident: kib("VmRSS:") * 1_024, peak: kib("VmHWM:") * 1_024 }
     }
+
+    /// From now on the peak is that of what comes.
+    ///
+    /// # Panics
+    /// If the process does not run, or is not this user's.
+    pub fn reset_peak(process: u32) {
+        fs::write(format!("/proc/{process}/clear_refs"), "5").expect("a process of this user, on Linux");
+    }
 }
