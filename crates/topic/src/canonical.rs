@@ -80,8 +80,9 @@ mod tests {
             ("https://other.example/*", "https://other.example/"),
             ("https://other.example/(a|b)", "https://other.example"),
             ("*://other.example/a", ""),
-            ("https://*.example/a", ""),
-            ("urn:uuid:*", "urn:"),
+            ("https://*.example/a", "https://"),
+            ("urn:uuid:*", ""),
+            ("urn\\:uuid\\:*", "urn:"),
             ("https://other.example:*/a", "https://other.example"),
             ("/a%20b/é*", "https://hub.example:8443/a%20b/%C3%A9"),
         ] {

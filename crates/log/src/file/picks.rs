@@ -8,6 +8,8 @@ use crate::Filter;
 
 /// Records are walked over where those that the index finds are more than one in so many.
 const WALK_ONE_IN: u32 = 4;
+/// The records of so many topics that match a pattern are put in order at most.
+const TOPICS_PICKED_MAX: usize = 256;
 /// To walk over a record takes as long as so many tests of a topic.
 pub(super) const TESTS_A_RECORD: u32 = 4;
 /// So many of a topic's records are asked for at once.
@@ -145,7 +147,7 @@ impl Source {
     }
 }
 
-/// The topics that match. `None` if more than `tests_max` would have to be tested.
+/// The topics that match. `None` if they are many, or more than `tests_max` would have to be tested.
 fn topics_matching(
     index: &impl RecordIndex,
     set: &MatcherSet,
@@ -168,6 +170,9 @@ fn topics_matching(
             let Some(fewer) = tests_left.checked_sub(tests) else { return Ok(None) };
             tests_left = fewer;
             found.extend(page.drain(..).filter(|(name, _)| set.matches(std::iter::once(name.as_str()))));
+            if found.len() > TOPICS_PICKED_MAX {
+                return Ok(None);
+            }
         }
     }
     Ok(Some(found))

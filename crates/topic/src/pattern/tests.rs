@@ -303,3 +303,24 @@ fn glob(text: &[u8], topic: &[u8]) -> bool {
         (_, []) => false,
     }
 }
+
+/// The story: the parser counts brackets before the path from 0 to below. Built with overflow checks it panicked, and
+/// without them it took what follows for another part of the URL.
+#[test]
+fn a_bracket_that_closes_nothing_is_told_where_it_is() {
+    let base = BaseUrl::parse("https://hub.example").expect("a URL");
+    for (text, expected) in [("*:].+0", 2), ("https://a]b/c", 9), ("//a].example", 3), ("https://[::1]]/", 13)] {
+        let Err(PatternError::Syntax { at, .. }) = Pattern::parse(text, &base) else { panic!("{text} is taken") };
+        assert_eq!(at, Some(expected), "{text}");
+    }
+    for text in [
+        "/a]b",
+        "a]",
+        "https://a.example/]",
+        "https://a.example?x[]=]",
+        "https://[\\:\\:1]/",
+        "https://([ab]).example/",
+    ] {
+        assert!(Pattern::parse(text, &base).is_ok(), "{text}");
+    }
+}
