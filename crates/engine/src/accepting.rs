@@ -29,15 +29,8 @@ enum Wait {
     System,
 }
 
-/// A socket between two shards is counted among those held, whether it arrives or not.
+/// A socket between two shards: it was counted among those held, and is no more when this is dropped.
 pub(crate) struct OnItsWay(Arc<Shared>);
-
-impl OnItsWay {
-    fn new(shared: Arc<Shared>) -> OnItsWay {
-        shared.held.fetch_add(1, Ordering::Relaxed);
-        OnItsWay(shared)
-    }
-}
 
 impl Drop for OnItsWay {
     fn drop(&mut self) {
@@ -70,19 +63,27 @@ impl Reactor {
         loop {
             self.note_held();
             let Some(listener) = &self.accepting.listener else { return };
-            if self.shared.held.load(Ordering::Relaxed) >= self.shared.config.max_sockets {
+            // Counted first: another shard may be accepting the last one for which there is room.
+            let held = &self.shared.held;
+            if held.fetch_add(1, Ordering::Relaxed) >= self.shared.config.max_sockets {
+                held.fetch_sub(1, Ordering::Relaxed);
                 add(&self.shared.stats.accept_pauses, 1);
                 self.accepting.wait = Some(Wait::Room);
                 return;
             }
-            match listener.accept() {
+            let accepted = listener.accept();
+            if accepted.is_err() {
+                held.fetch_sub(1, Ordering::Relaxed);
+            }
+            match accepted {
                 Ok((socket, peer)) => {
                     add(&self.shared.stats.accepted, 1);
                     let accepting = &mut self.accepting;
                     if accepting.others.is_empty() {
+                        accepting.held += 1;
                         self.take_in(socket, peer, Vec::new());
                     } else {
-                        let on_its_way = OnItsWay::new(Arc::clone(&self.shared));
+                        let on_its_way = OnItsWay(Arc::clone(&self.shared));
                         accepting.others[accepting.next].post(Message::Dealt(socket.into(), peer, on_its_way));
                         accepting.next = (accepting.next + 1) % accepting.others.len();
                     }

@@ -74,6 +74,20 @@ fn with_as_many_sockets_as_may_be_others_wait_until_some_have_gone() {
     }
 }
 
+#[test]
+fn however_many_shards_accept_at_once_no_socket_is_one_too_many() {
+    let hub = Hub::start(EngineConfig { shards: 4, max_sockets: 8, ..EngineConfig::default() });
+    let silent: Vec<TcpStream> = (0..64).map(|_| hub.connect()).collect();
+    wait_for(&hub, |stats| stats.accepted == 8 && stats.accept_pauses > 0);
+    let mut late = hub.ask("/streams/a");
+    late.set_read_timeout(Some(Duration::from_millis(300))).expect("a timeout");
+    assert!(late.read(&mut [0]).is_err(), "it was accepted");
+    assert_eq!(hub.engine.handle().stats().accepted, 8);
+    drop(silent);
+    late.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+    read_until(&mut late, BEGINS);
+}
+
 /// A storm of heads must not keep those waiting who are owed something: in a turn all that wait are accepted, and 64
 /// are served.
 #[test]
