@@ -143,10 +143,10 @@ pub(crate) fn once(command: &ServerCommand, plan: &Plan) -> Result<Outcome, Benc
     Ok(outcome)
 }
 
-/// The same with higher and higher rates, until deliveries a second do not rise any more: all of them, the last of which
-/// did not help.
+/// The same with higher and higher rates, until deliveries a second do not rise any more: all of them, the last two of which
+/// did not help. One alone may be an accident.
 pub(crate) fn raised(command: &ServerCommand, plan: &Plan, raise: &Raise) -> Result<Vec<(Plan, Outcome)>, BenchError> {
-    let (mut outcomes, mut best) = (Vec::new(), 0.0);
+    let (mut outcomes, mut best, mut in_vain) = (Vec::new(), 0.0f64, 0);
     for &rate in &raise.rates {
         let events = (rate * raise.seconds).max(1.0) as u64;
         let plan = Plan { rate, events, saturate: true, ..plan.clone() };
@@ -154,10 +154,11 @@ pub(crate) fn raised(command: &ServerCommand, plan: &Plan, raise: &Raise) -> Res
         let reached = outcome.deliveries_per_s();
         Progress::figure(&format!("{rate} events/s"), reached, "deliveries/s");
         outcomes.push((plan, outcome));
-        if reached < best * RISE {
+        in_vain = if reached < best * RISE { in_vain + 1 } else { 0 };
+        if in_vain == 2 {
             break;
         }
-        best = reached;
+        best = best.max(reached);
     }
     Ok(outcomes)
 }
