@@ -137,8 +137,18 @@ pub(crate) fn run(args: &Args) -> Result<Report, BenchError> {
 
 /// Starts a server, puts the load on it, stops it.
 pub(crate) fn once(command: &ServerCommand, plan: &Plan) -> Result<Outcome, BenchError> {
+    once_with(command, plan, &[], &[])
+}
+
+/// The same, with these headers and tokens of subscribers.
+pub(crate) fn once_with(
+    command: &ServerCommand,
+    plan: &Plan,
+    headers: &[String],
+    tokens: &[String],
+) -> Result<Outcome, BenchError> {
     let server = command.start()?;
-    let outcome = load::put(plan, &server.target(&[])?, &|| server.writes().map(Some))?;
+    let outcome = load::put(plan, &server.target(headers, tokens)?, &|| server.writes().map(Some))?;
     server.stop()?;
     Ok(outcome)
 }

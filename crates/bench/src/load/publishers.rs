@@ -200,7 +200,8 @@ impl Publishers {
         let lane = &mut self.lanes[number];
         lane.request.clear();
         lane.written = 0;
-        let values = Values { topic, event: self.before + event, payload: &self.payload, connection: number };
+        let values =
+            Values { topic, event: self.before + event, payload: &self.payload, connection: number, token: "" };
         self.request.write(&values, &mut lane.request);
         lane.waiting = Some((due, topic));
         self.offered.sent += 1;
