@@ -90,7 +90,13 @@ pub(crate) fn run(args: &Args) -> Result<Report, BenchError> {
     }
     cpus.pin_generator().map_err(BenchError::io("keep the generator on its core"))?;
     let folder = args.common.temporary()?;
-    let servers = Servers::prepare(&args.common.hub()?, &args.floor, folder.path(), cpus)?;
+    let servers = Servers::prepare(
+        &args.common.hub()?,
+        &args.floor,
+        folder.path(),
+        cpus,
+        args.connections.max(args.idle_connections),
+    )?;
     let wanted = |figure| args.only.is_empty() || args.only.contains(&figure);
     let mut rows = Rows::new(args.connections, args.idle_connections);
     for round in 0..args.pairs.max(args.rounds) {

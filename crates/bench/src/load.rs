@@ -21,6 +21,7 @@ mod fake;
 #[cfg(test)]
 mod tests;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::BenchError;
@@ -40,7 +41,7 @@ Examples:
   tidewire bench load --subscribe 'http://127.0.0.1:8080/sub/{topic}' --publish 'http://127.0.0.1:8080/pub/{topic}'
 
 In URLs, headers and the body, {topic} is the number of a topic, {event} that of an event, {connection} that of a
-subscriber, and {payload} the event's data: letters, digits, - and ~, which the server must deliver as they are.
+subscriber, {token} its token, and {payload} the event's data: letters, digits, - and ~, which the server must deliver as they are.
 
 Events are due by a schedule, whatever the server does, and latency is counted from then.
 
@@ -54,6 +55,9 @@ pub(crate) struct Args {
     /// A header of each subscription. May be repeated.
     #[arg(long, value_name = "NAME: VALUE")]
     subscribe_header: Vec<String>,
+    /// A file with a token a line, with which subscribers take turns: {token} in their URL or headers.
+    #[arg(long, value_name = "FILE")]
+    subscribe_tokens: Option<PathBuf>,
     /// Where to publish.
     #[arg(long, value_name = "URL")]
     publish: String,
@@ -126,6 +130,14 @@ pub(crate) struct Amount {
     source_addresses: Option<u8>,
 }
 
+impl Args {
+    fn tokens(&self) -> Result<Vec<String>, BenchError> {
+        let Some(path) = &self.subscribe_tokens else { return Ok(Vec::new()) };
+        let text = std::fs::read_to_string(path).map_err(BenchError::io(format!("read {}", path.display())))?;
+        Ok(text.lines().map(str::to_owned).collect())
+    }
+}
+
 impl Amount {
     /// The plan with what the flags say of it.
     pub(crate) fn apply(&self, mut plan: Plan) -> Plan {
@@ -155,6 +167,7 @@ pub(crate) fn run(args: &Args) -> Result<Report, BenchError> {
     let target = Target {
         subscribe: Request::subscribe(&args.subscribe, &args.subscribe_header)?,
         publish: Request::publish(&args.publish_method, &args.publish, &args.publish_header, &args.publish_body)?,
+        tokens: args.tokens()?,
         process: args.pid,
     };
     let mut report = Report::new("load");

@@ -137,16 +137,26 @@ pub(crate) fn run(args: &Args) -> Result<Report, BenchError> {
 
 /// Starts a server, puts the load on it, stops it.
 pub(crate) fn once(command: &ServerCommand, plan: &Plan) -> Result<Outcome, BenchError> {
+    once_with(command, plan, &[], &[])
+}
+
+/// The same, with these headers and tokens of subscribers.
+pub(crate) fn once_with(
+    command: &ServerCommand,
+    plan: &Plan,
+    headers: &[String],
+    tokens: &[String],
+) -> Result<Outcome, BenchError> {
     let server = command.start()?;
-    let outcome = load::put(plan, &server.target(&[])?, &|| server.writes().map(Some))?;
+    let outcome = load::put(plan, &server.target(headers, tokens)?, &|| server.writes().map(Some))?;
     server.stop()?;
     Ok(outcome)
 }
 
-/// The same with higher and higher rates, until deliveries a second do not rise any more: all of them, the last of which
-/// did not help.
+/// The same with higher and higher rates, until deliveries a second do not rise any more: all of them, the last two of which
+/// did not help. One alone may be an accident.
 pub(crate) fn raised(command: &ServerCommand, plan: &Plan, raise: &Raise) -> Result<Vec<(Plan, Outcome)>, BenchError> {
-    let (mut outcomes, mut best) = (Vec::new(), 0.0);
+    let (mut outcomes, mut best, mut in_vain) = (Vec::new(), 0.0f64, 0);
     for &rate in &raise.rates {
         let events = (rate * raise.seconds).max(1.0) as u64;
         let plan = Plan { rate, events, saturate: true, ..plan.clone() };
@@ -154,10 +164,11 @@ pub(crate) fn raised(command: &ServerCommand, plan: &Plan, raise: &Raise) -> Res
         let reached = outcome.deliveries_per_s();
         Progress::figure(&format!("{rate} events/s"), reached, "deliveries/s");
         outcomes.push((plan, outcome));
-        if reached < best * RISE {
+        in_vain = if reached < best * RISE { in_vain + 1 } else { 0 };
+        if in_vain == 2 {
             break;
         }
-        best = reached;
+        best = best.max(reached);
     }
     Ok(outcomes)
 }

@@ -67,8 +67,8 @@ impl Server {
         }
     }
 
-    /// Where to subscribe and to publish, with these headers beside what each needs.
-    pub(crate) fn target(&self, subscribe_headers: &[String]) -> Result<Target, BenchError> {
+    /// Where to subscribe and to publish, with these headers and tokens beside what each needs.
+    pub(crate) fn target(&self, subscribe_headers: &[String], tokens: &[String]) -> Result<Target, BenchError> {
         let url = format!("http://{}/api/v1/events", self.address());
         let json = ["Content-Type: application/json".to_owned()];
         let publish = match self {
@@ -78,6 +78,7 @@ impl Server {
         Ok(Target {
             subscribe: Request::subscribe(&format!("{url}?topic=load-{{topic}}"), subscribe_headers)?,
             publish: publish?,
+            tokens: tokens.to_vec(),
             process: Some(self.process()),
         })
     }

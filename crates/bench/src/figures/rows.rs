@@ -3,13 +3,13 @@ use std::time::Duration;
 
 use super::PAIRS_MIN;
 use super::sends::SendCounter;
-use super::servers::{MISSED, Servers};
+use super::servers::{AUTHORIZATION, MISSED, Servers};
 use crate::BenchError;
 use crate::fdatasync;
 use crate::load::{self, Outcome, Plan};
 use crate::progress::Progress;
 use crate::report::{Bound, Report};
-use crate::scenario::{Raise, once, raised};
+use crate::scenario::{Raise, once, once_with, raised};
 use crate::server::ServerCommand;
 use crate::stats::{Spread, median_interval};
 
@@ -90,10 +90,18 @@ impl Rows {
                 settle_s: 2.0,
                 ..Plan::default()
             };
-            let outcome = checked(&servers.hub, &plan, "memory", report)?;
+            let outcome = if own_topic {
+                once_with(&servers.hub, &plan, &[AUTHORIZATION.to_owned()], &servers.tokens)
+            } else {
+                once(&servers.hub, &plan)
+            }?;
+            judge(&outcome, &plan, "memory", report);
             let Some((_, anonymous)) = outcome.slope(&plan) else { continue };
-            let (name, all) =
-                if own_topic { ("own topic", &mut self.own_topic) } else { ("shared topic", &mut self.shared_topic) };
+            let (name, all) = if own_topic {
+                ("own topic and subject", &mut self.own_topic)
+            } else {
+                ("shared topic", &mut self.shared_topic)
+            };
             Progress::figure(&format!("memory, {name}"), anonymous, "B a connection");
             all.push(anonymous);
         }
@@ -127,7 +135,7 @@ impl Rows {
             report.note("sends are as the hub counts them: perf, which would check that, is not there or may not");
             return server.stop();
         };
-        load::put(&plan, &server.target(&[])?, &|| Ok(None))?;
+        load::put(&plan, &server.target(&[], &[])?, &|| Ok(None))?;
         let counted = counter.stop();
         let own = (server.writes()? - before) as f64;
         server.stop()?;
@@ -194,7 +202,7 @@ impl Rows {
         let storm = |command: &ServerCommand| {
             let server = command.start()?;
             let headers = servers.comes_back(&server)?;
-            let (within, outcome) = load::storm(&plan, &server.target(&headers)?)?;
+            let (within, outcome) = load::storm(&plan, &server.target(&headers, &servers.tokens)?)?;
             server.stop()?;
             Ok((within, outcome))
         };
@@ -236,11 +244,9 @@ impl Rows {
         let shared =
             values(report, "idle subscriber", "anonymous memory, shared topic", "B", self.shared_topic.clone());
         aim(report, "memory an idle subscriber, shared topic", shared, "B", Bound::AtMost(256.0));
-        let own = values(report, "idle subscriber", "anonymous memory, own topic", "B", self.own_topic.clone());
-        aim(report, "the same, with a topic of its own", own, "B", Bound::AtMost(512.0));
-        if own.is_some() {
-            report.note("subscribers with a topic of their own had no token, and so no subject");
-        }
+        let own =
+            values(report, "idle subscriber", "anonymous memory, own topic and subject", "B", self.own_topic.clone());
+        aim(report, "the same, with a topic and a subject of its own", own, "B", Bound::AtMost(512.0));
         self.cpu_targets(pairs, report);
 
         let of = |value: fn(&FanOut) -> f64| self.fan_out.iter().map(value).collect::<Vec<_>>();

@@ -2,6 +2,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+
 use crate::BenchError;
 use crate::cpus::Cpus;
 use crate::http::{self, Connection};
@@ -11,23 +15,34 @@ use crate::stream;
 /// What the floor keeps for a storm.
 pub(super) const MISSED: u64 = 100;
 
+/// The header with a subscriber's token.
+pub(super) const AUTHORIZATION: &str = "Authorization: Bearer {token}";
+
+/// When the tokens expire: in the year 2100, so that they do, but not here.
+const EXPIRES_AT_S: u64 = 4_102_444_800;
+
 /// Hub and floor, and what both need to be alike.
 pub(super) struct Servers {
     pub(super) hub: ServerCommand,
     pub(super) durable_hub: ServerCommand,
     pub(super) floor: ServerCommand,
-    /// Of the token that each subscriber of a storm brings.
-    authorization: String,
+    /// One for each subscriber, with a subject of its own.
+    pub(super) tokens: Vec<String>,
 }
 
 impl Servers {
-    /// Makes a key and a token, and gives the floor the head that the hub has for a stream.
-    pub(super) fn prepare(binary: &Path, floor: &Path, folder: &Path, cpus: Cpus) -> Result<Servers, BenchError> {
+    /// Makes a key and so many tokens, and gives the floor the head that the hub has for a stream.
+    pub(super) fn prepare(
+        binary: &Path,
+        floor: &Path,
+        folder: &Path,
+        cpus: Cpus,
+        subscribers: u32,
+    ) -> Result<Servers, BenchError> {
         let key = folder.join("key");
         let key_text = key.display().to_string();
         tidewire(binary, &["token", "new-key", &key_text])?;
-        let mint = ["token", "mint", "--key-file", &key_text, "--sub", "reader", "--subscribe", "*"];
-        let token = tidewire(binary, &[&mint[..], &["--expires-in", "never"]].concat())?;
+        let tokens = tokens(&key, subscribers)?;
         let hub = |durability: &str| {
             let flags = ["--key-file", &key_text, "--durability", durability].map(str::to_owned);
             ServerCommand::hub(binary, &folder.join(durability), &flags, cpus)
@@ -40,7 +55,7 @@ impl Servers {
         fs::write(&head, bytes).map_err(BenchError::io(format!("write {}", head.display())))?;
         let arguments = ["--head", &head.display().to_string(), "--history", &MISSED.to_string()].map(str::to_owned);
         let floor = ServerCommand::Floor { binary: PathBuf::from(floor), arguments: arguments.into(), cpus };
-        Ok(Servers { hub, durable_hub, floor, authorization: format!("Authorization: Bearer {}", token.trim()) })
+        Ok(Servers { hub, durable_hub, floor, tokens })
     }
 
     /// The headers of a subscriber that comes back, having seen nothing but an event that is published for the purpose.
@@ -57,7 +72,7 @@ impl Servers {
                 id.ok_or_else(|| BenchError::hub(format!("answered an event with {status}")))?
             }
         };
-        Ok(vec![format!("Last-Event-ID: {last}"), self.authorization.clone()])
+        Ok(vec![format!("Last-Event-ID: {last}"), AUTHORIZATION.to_owned()])
     }
 }
 
@@ -72,6 +87,24 @@ fn stream_head(hub: &Server) -> Result<Vec<u8>, BenchError> {
             return Ok(received[..end + 4].to_vec());
         }
     }
+}
+
+/// Tokens as whoever has the key makes them: each with a subject of its own, and leave to read everything.
+fn tokens(key: &Path, subscribers: u32) -> Result<Vec<String>, BenchError> {
+    let text = fs::read_to_string(key).map_err(BenchError::io(format!("read {}", key.display())))?;
+    let secret = URL_SAFE_NO_PAD.decode(text.trim());
+    let secret = secret.map_err(|_| BenchError::hub("made a key that is not base64url"))?;
+    let (head, key) = (Header::new(Algorithm::HS256), EncodingKey::from_secret(&secret));
+    let token = |subscriber: u32| {
+        let claims = serde_json::json!({
+            "sub": format!("reader-{subscriber}"),
+            "exp": EXPIRES_AT_S,
+            "tidewire": {"subscribe": ["*"]},
+        });
+        jsonwebtoken::encode(&head, &claims, &key)
+            .map_err(|error| BenchError::Usage(format!("failed to make a token: {error}")))
+    };
+    (0..subscribers).map(token).collect()
 }
 
 /// Runs one of the hub's other commands: what it prints.

@@ -119,6 +119,8 @@ fn take(left: &mut u64, there: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// The content of a body that comes in these pieces, and what is left when it has ended.
@@ -156,6 +158,23 @@ mod tests {
     fn what_is_no_chunk_is_refused() {
         for wrong in [&b"x\r\n"[..], b"\r\n", b"1\r\nab\r\n", b"1111111111111\r\n", b"-1\r\n"] {
             assert_eq!(read(BodyLength::Chunked, &[wrong]), Err(BadChunk), "{wrong:?}");
+        }
+    }
+
+    proptest! {
+        /// Whatever comes, it is read or refused, and where it is cut makes no difference.
+        #[test]
+        fn any_split_gives_the_same(
+            bytes in prop::collection::vec(prop::sample::select(&b"0123fA\r\n\n; x"[..]), 0..60),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+        ) {
+            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
+            cuts.extend([0, bytes.len()]);
+            cuts.sort_unstable();
+            let pieces: Vec<&[u8]> = cuts.windows(2).map(|cut| &bytes[cut[0]..cut[1]]).collect();
+            for length in [BodyLength::Chunked, BodyLength::Bytes(17), BodyLength::Unsaid] {
+                prop_assert_eq!(read(length, &pieces), read(length, &[&bytes]));
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-use memchr::{memchr2, memmem};
+use memchr::{memchr_iter, memchr2};
 
 use super::stamp::Stamp;
 
@@ -138,9 +138,10 @@ impl EventReader {
 
     /// Looks for a whole stamp. Whether it was there.
     fn find(&mut self, bytes: &[u8]) -> bool {
-        for at in memmem::find_iter(bytes, Stamp::PREFIX) {
-            let place = bytes.get(at..at + Stamp::BYTES).and_then(|place| place.try_into().ok());
-            if let Some(stamp) = place.and_then(Stamp::read) {
+        // Its prefix ends with a byte that is rare otherwise.
+        for last in memchr_iter(Stamp::PREFIX[Stamp::PREFIX.len() - 1], bytes) {
+            let place = bytes.get((last + 1).saturating_sub(Stamp::PREFIX.len())..);
+            if let Some(stamp) = place.and_then(<[u8]>::first_chunk).and_then(Stamp::read) {
                 self.event = Event::Stamped(stamp);
                 self.line = Line::Other;
                 self.kept_bytes = 0;

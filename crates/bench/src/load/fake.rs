@@ -63,6 +63,7 @@ fn requests(address: SocketAddr) -> Target {
     Target {
         subscribe: Request::subscribe(&format!("http://{address}/{{topic}}"), &[]).expect("a request"),
         publish: Request::publish("POST", &format!("http://{address}/{{topic}}"), &[], "{payload}").expect("a request"),
+        tokens: Vec::new(),
         process: None,
     }
 }

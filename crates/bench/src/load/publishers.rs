@@ -17,6 +17,9 @@ use crate::stats::Latency;
 /// What is read at once of an answer.
 const BUFFER_BYTES: usize = 16 * 1_024;
 
+/// The longest answer to a publisher.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
+
 /// Everything that publishes: each publisher with as many connections as it takes, up to a limit, so that answers that come
 /// late do not lessen what is offered.
 #[derive(Debug)]
@@ -159,7 +162,10 @@ impl Publishers {
         let mut buffer = [0; BUFFER_BYTES];
         loop {
             match receive(socket, &mut buffer) {
-                Ok(Received::Bytes(length)) => lane.received.extend_from_slice(&buffer[..length]),
+                Ok(Received::Bytes(length)) if lane.received.len() + length <= ANSWER_BYTES_MAX => {
+                    lane.received.extend_from_slice(&buffer[..length]);
+                }
+                Ok(Received::Bytes(_)) => return lane.fail(&mut self.offered, "answered with more than 1 MiB"),
                 Ok(Received::Nothing) => break,
                 Ok(Received::End) => return lane.end(&mut self.offered, self.began),
                 Err(error) => return lane.fail(&mut self.offered, &error.to_string()),
@@ -194,7 +200,8 @@ impl Publishers {
         let lane = &mut self.lanes[number];
         lane.request.clear();
         lane.written = 0;
-        let values = Values { topic, event: self.before + event, payload: &self.payload, connection: number };
+        let values =
+            Values { topic, event: self.before + event, payload: &self.payload, connection: number, token: "" };
         self.request.write(&values, &mut lane.request);
         lane.waiting = Some((due, topic));
         self.offered.sent += 1;

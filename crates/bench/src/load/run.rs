@@ -81,7 +81,7 @@ impl<'a> Run<'a> {
             events: Events::with_capacity(EVENTS_AT_ONCE),
             alarm,
             began,
-            subscribers: Subscribers::new(&target.subscribe, plan, run, began),
+            subscribers: Subscribers::new(target, plan, run, began),
             publishers: Publishers::new(&target.publish, plan, run, began, first_lane),
             schedule: None,
         })

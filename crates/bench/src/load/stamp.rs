@@ -44,11 +44,11 @@ impl Stamp {
             return None;
         }
         Some(Stamp {
-            run: read_digits(&place[3..9])? as u32,
-            topic: read_digits(&place[10..16])? as u32,
-            lane: read_digits(&place[17..21])? as u32,
-            number: read_digits(&place[22..31])? as u32,
-            due: Duration::from_nanos(read_digits(&place[32..47])?),
+            run: read_digits(place, 9, 6)? as u32,
+            topic: read_digits(place, 16, 6)? as u32,
+            lane: read_digits(place, 21, 4)? as u32,
+            number: read_digits(place, 31, 9)? as u32,
+            due: Duration::from_nanos(read_digits(place, 47, 15)?),
         })
     }
 }
@@ -61,21 +61,39 @@ fn write_digits(place: &mut [u8], mut number: u64) {
     }
 }
 
-/// At most 15 digits, so that nothing overflows.
-fn read_digits(digits: &[u8]) -> Option<u64> {
-    let mut number = 0;
-    for digit in digits {
-        let value = digit.wrapping_sub(b'0');
-        if value > 9 {
-            return None;
-        }
-        number = number * 10 + u64::from(value);
+/// The digits that end before `end`: at most 15, so that nothing overflows. Eight at a time, since every delivery has its
+/// stamp read.
+fn read_digits(place: &[u8; Stamp::BYTES], end: usize, digits: usize) -> Option<u64> {
+    let low = eight_digits(place, end, digits.min(8))?;
+    match digits.checked_sub(8) {
+        None | Some(0) => Some(low),
+        Some(more) => Some(eight_digits(place, end - 8, more)? * 100_000_000 + low),
     }
-    Some(number)
+}
+
+/// At most eight digits, seen as the bytes of one number: neighbours are joined to numbers of two digits, these to numbers of
+/// four, and these to one of eight.
+fn eight_digits(place: &[u8; Stamp::BYTES], end: usize, digits: usize) -> Option<u64> {
+    const ZEROS: u64 = 0x3030_3030_3030_3030;
+    const HIGH_HALVES: u64 = 0xf0f0_f0f0_f0f0_f0f0;
+    let bytes = place.get(end.checked_sub(8)?..end)?;
+    let bytes = u64::from_le_bytes(bytes.try_into().expect("it is eight bytes long"));
+    // What stands before the digits counts as zeros.
+    let before = (1u64 << (8 * (8 - digits))) - 1;
+    let bytes = (bytes & !before) | (ZEROS & before);
+    // From `0` to `9` the high half is 3, and still is with 6 added.
+    let are_digits = bytes & HIGH_HALVES == ZEROS && (bytes + 0x0606_0606_0606_0606) & HIGH_HALVES == ZEROS;
+    let ones = bytes & !HIGH_HALVES;
+    let twos = (ones * 10 + (ones >> 8)) & 0x00ff_00ff_00ff_00ff;
+    let fours = (twos * 100 + (twos >> 16)) & 0x0000_ffff_0000_ffff;
+    let all = (fours * 10_000 + (fours >> 32)) & 0xffff_ffff;
+    are_digits.then_some(all)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -95,9 +113,23 @@ mod tests {
     fn what_is_no_stamp_is_none() {
         let mut place = *b"tw~482913-000007-0003-000001234-000001234567890";
         for at in 0..Stamp::BYTES {
-            let was = std::mem::replace(&mut place[at], b'x');
-            assert_eq!(Stamp::read(&place), None, "{at}");
+            let was = place[at];
+            for other in (0..=u8::MAX).filter(|byte| !byte.is_ascii_digit() && *byte != was) {
+                place[at] = other;
+                assert_eq!(Stamp::read(&place), None, "{other} at {at}");
+            }
             place[at] = was;
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn digits_are_the_number_that_they_spell(number in 0..1_000_000_000_000_000u64, digits in 1..=15usize) {
+            let text = format!("{number:015}");
+            let mut place = [b'x'; Stamp::BYTES];
+            place[17..32].copy_from_slice(text.as_bytes());
+            let expected = number % 10u64.pow(digits as u32);
+            prop_assert_eq!(read_digits(&place, 32, digits), Some(expected));
         }
     }
 }

@@ -9,7 +9,7 @@ use super::plan::Plan;
 use super::socket::{Received, Sources, receive, write_rest};
 use super::stamp::Stamp;
 use super::tally::{Counts, Tally};
-use super::target::Request;
+use super::target::{Request, Target};
 use super::template::Values;
 use crate::BenchError;
 use crate::http::Head;
@@ -23,6 +23,7 @@ const BUFFER_BYTES: usize = 64 * 1_024;
 pub(crate) struct Subscribers {
     streams: Vec<Stream>,
     request: Request,
+    tokens: Vec<String>,
     sources: Sources,
     topics: u32,
     /// Those before this one read all the time.
@@ -74,12 +75,13 @@ enum State {
 }
 
 impl Subscribers {
-    pub(crate) fn new(request: &Request, plan: &Plan, run: u32, began: Instant) -> Subscribers {
+    pub(crate) fn new(target: &Target, plan: &Plan, run: u32, began: Instant) -> Subscribers {
         let connections = plan.connections as usize;
         Subscribers {
             streams: Vec::with_capacity(connections),
-            request: request.clone(),
-            sources: Sources::new(request.address, plan.connections, plan.source_addresses),
+            request: target.subscribe.clone(),
+            tokens: target.tokens.clone(),
+            sources: Sources::new(target.subscribe.address, plan.connections, plan.source_addresses),
             topics: plan.topics,
             readers: plan.readers() as usize,
             paused: true,
@@ -112,7 +114,8 @@ impl Subscribers {
         registry.register(&mut socket, Token(number), interest).map_err(refused("wait for"))?;
         let mut request = Vec::new();
         let topic = number as u32 % self.topics;
-        self.request.write(&Values { topic, connection: number, ..Values::default() }, &mut request);
+        let token = self.tokens.get(number % self.tokens.len().max(1)).map_or("", String::as_str);
+        self.request.write(&Values { topic, connection: number, token, ..Values::default() }, &mut request);
         let state = State::Asking { request, written: 0, head: Vec::new() };
         self.streams.push(Stream { socket: Some(socket), state });
         Ok(())

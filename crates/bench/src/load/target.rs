@@ -20,6 +20,8 @@ pub(crate) struct Request {
 pub(crate) struct Target {
     pub(crate) subscribe: Request,
     pub(crate) publish: Request,
+    /// Those of subscribers, which take turns with them; none, if they need none.
+    pub(crate) tokens: Vec<String>,
     /// Its process, if it runs on this machine.
     pub(crate) process: Option<u32>,
 }
@@ -31,7 +33,19 @@ impl Target {
             let what = "with several topics, subscriptions and events say which: write {topic} in both";
             return Err(BenchError::Usage(what.to_owned()));
         }
-        Ok(())
+        let wrong =
+            self.tokens.iter().position(|token| token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()));
+        match wrong {
+            Some(number) => Err(BenchError::Usage(format!("token {} is none: write one a line", number + 1))),
+            None if self.publish.has(Place::Token) => {
+                Err(BenchError::Usage("{token} is the subscriber's: a publisher has none".to_owned()))
+            }
+            None if self.subscribe.has(Place::Token) == self.tokens.is_empty() => {
+                let what = "subscribers' tokens and {token} in their requests go together";
+                Err(BenchError::Usage(what.to_owned()))
+            }
+            None => Ok(()),
+        }
     }
 }
 

@@ -1,5 +1,5 @@
-/// Text with places to be filled in: `{topic}`, `{event}`, `{payload}`, `{connection}`. Any other brace is a brace, so that
-/// JSON may be written as it is.
+/// Text with places to be filled in: `{topic}`, `{event}`, `{payload}`, `{connection}`, `{token}`. Any other brace is a
+/// brace, so that JSON may be written as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Template {
     parts: Vec<Part>,
@@ -17,13 +17,15 @@ pub(crate) enum Place {
     Event,
     Payload,
     Connection,
+    Token,
 }
 
-const PLACES: [(&str, Place); 4] = [
+const PLACES: [(&str, Place); 5] = [
     ("{topic}", Place::Topic),
     ("{event}", Place::Event),
     ("{payload}", Place::Payload),
     ("{connection}", Place::Connection),
+    ("{token}", Place::Token),
 ];
 
 /// What is filled in.
@@ -35,6 +37,8 @@ pub(crate) struct Values<'a> {
     pub(crate) payload: &'a [u8],
     /// The number of the subscriber.
     pub(crate) connection: usize,
+    /// Of the subscriber.
+    pub(crate) token: &'a str,
 }
 
 impl Template {
@@ -70,6 +74,7 @@ impl Template {
                 Part::Text(text) => to.extend_from_slice(text.as_bytes()),
                 Part::Place(Place::Topic) => to.extend_from_slice(values.topic.to_string().as_bytes()),
                 Part::Place(Place::Event) => to.extend_from_slice(values.event.to_string().as_bytes()),
+                Part::Place(Place::Token) => to.extend_from_slice(values.token.as_bytes()),
                 Part::Place(Place::Payload) => to.extend_from_slice(values.payload),
                 Part::Place(Place::Connection) => to.extend_from_slice(values.connection.to_string().as_bytes()),
             }
@@ -83,10 +88,10 @@ mod tests {
 
     #[test]
     fn places_are_filled_in_and_braces_are_braces() {
-        let template = Template::parse(r#"{"topic":"t-{topic}","n":{event},"é":"{payload}"}{connection}{top"#);
+        let template = Template::parse(r#"{"topic":"t-{topic}","n":{event},"é":"{payload}"}{connection}{token}{top"#);
         assert!(template.has(Place::Payload) && !Template::parse("{ payload}").has(Place::Payload));
         let mut text = Vec::new();
-        template.write(&Values { topic: 7, event: 12, payload: b"abc", connection: 3 }, &mut text);
-        assert_eq!(String::from_utf8_lossy(&text), r#"{"topic":"t-7","n":12,"é":"abc"}3{top"#);
+        template.write(&Values { topic: 7, event: 12, payload: b"abc", connection: 3, token: "xyz" }, &mut text);
+        assert_eq!(String::from_utf8_lossy(&text), r#"{"topic":"t-7","n":12,"é":"abc"}3xyz{top"#);
     }
 }
