@@ -23,8 +23,11 @@ pub(super) const LOOK_BACK_RECORDS_MAX: u64 = 100_000;
 
 /// The records among which those lie that a filter admits.
 pub(super) fn wanted(filter: &Filter) -> Wanted<'_> {
-    if !filter.topics.is_exact() {
+    if filter.topics.is_any() {
         return Wanted::All;
+    }
+    if !filter.topics.is_exact() {
+        return Wanted::Matching(&filter.topics);
     }
     Wanted::Topics(filter.topics.exact().map(|topic| topic.as_str()).collect())
 }

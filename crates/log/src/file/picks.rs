@@ -1,5 +1,7 @@
 use std::collections::VecDeque;
 
+use tidewire_topic::MatcherSet;
+
 use super::disk::DiskFile;
 use super::index::{BadIndex, Index, Postings, RecordIndex};
 
@@ -7,6 +9,13 @@ use super::index::{BadIndex, Index, Postings, RecordIndex};
 const WALK_ONE_IN: u32 = 4;
 /// So many of a topic's records are asked for at once.
 const AHEAD: u32 = 32;
+/// So many of a segment's topics are tried at most to find those that patterns match; with more, its records are
+/// walked over.
+const TOPICS_TRIED_MAX: usize = 4_096;
+/// So many are taken from the index at once: the open segment's is not to be held for long.
+const TOPICS_AT_ONCE: usize = 512;
+/// The records of so many topics are put in order at most.
+const TOPICS_PICKED_MAX: usize = 256;
 
 /// Which records a walk is for. It may show others too.
 #[derive(Clone, Debug)]
@@ -14,6 +23,8 @@ pub(crate) enum Wanted<'a> {
     All,
     /// Those that bear one of these topics.
     Topics(Vec<&'a str>),
+    /// Those that bear a topic which these match.
+    Matching(&'a MatcherSet),
     /// Those that bear this publisher's id.
     PublisherId(&'a str),
     /// Those that bear this publisher's id, and this topic first.
@@ -49,10 +60,10 @@ impl<F: DiskFile> Picks<F> {
             Wanted::All => return Ok(None),
             Wanted::PublisherId(id) => sources.push(published(id, None)?),
             Wanted::Publication { id, topic } => sources.push(published(id, Some(topic))?),
-            Wanted::Topics(topics) => {
+            Wanted::Topics(_) | Wanted::Matching(_) => {
+                let Some(topics) = topics(&index, wanted)? else { return Ok(None) };
                 let mut left = index.records().saturating_sub(from) / WALK_ONE_IN;
-                for topic in topics {
-                    let Some(postings) = index.topic(topic)? else { continue };
+                for postings in topics {
                     let rank = index.rank(postings, from)?;
                     let Some(fewer) = left.checked_sub(postings.count - rank) else { return Ok(None) };
                     left = fewer;
@@ -88,6 +99,37 @@ impl<F: DiskFile> Picks<F> {
         self.index.offsets(&[record], &mut offset)?;
         Ok(offset.pop().map(|offset| (record, offset)))
     }
+}
+
+/// Where the records of the topics are that are wanted. `None` if those are not to be told, or too many.
+fn topics<F: DiskFile>(index: &Index<F>, wanted: &Wanted<'_>) -> Result<Option<Vec<Postings>>, BadIndex> {
+    let mut found = Vec::new();
+    match wanted {
+        Wanted::Topics(topics) => {
+            for topic in topics {
+                found.extend(index.topic(topic)?);
+            }
+        }
+        Wanted::Matching(matchers) => {
+            let mut after: Option<String> = None;
+            for _ in 0..TOPICS_TRIED_MAX / TOPICS_AT_ONCE {
+                let topics = index.topics_after(after.as_deref(), TOPICS_AT_ONCE)?;
+                let is_last = topics.len() < TOPICS_AT_ONCE;
+                let matching = topics.iter().filter(|(name, _)| matchers.matches(std::iter::once(&**name)));
+                found.extend(matching.map(|(_, postings)| *postings));
+                if found.len() > TOPICS_PICKED_MAX {
+                    return Ok(None);
+                }
+                if is_last {
+                    return Ok(Some(found));
+                }
+                after = topics.into_iter().next_back().map(|(name, _)| name);
+            }
+            return Ok(None);
+        }
+        _ => return Ok(None),
+    }
+    Ok(Some(found))
 }
 
 /// The record of a segment of `records` from which on about the last `count` that are wanted lie, or fewer

@@ -16,8 +16,8 @@ use super::{BEGINNING, config, opening, try_open_with};
 use crate::idempotence::Fingerprints;
 use crate::sequencer::Array;
 use crate::testing::{
-    Seen, TestClock, append, event, event_with_id, eventually, everything, matchers, on, read_after, read_all, shown,
-    try_append,
+    Seen, TestClock, append, event, event_with_id, eventually, everything, matchers, on, patterns, read_after,
+    read_all, shown, try_append,
 };
 use crate::{AppendError, EventLog, Filter, HubId, NewEvent, RecordView, TopicSummary, Types};
 
@@ -81,6 +81,15 @@ fn ten_events_among_many_are_found_without_reading_what_lies_between() {
     assert_eq!(read_after(&log, place, &on(&["rare"])).len(), 2);
     let read = disk.take_read().bytes;
     assert!(read < stats.bytes / 10, "the last two: {read} bytes of {}", stats.bytes);
+    let pattern = Filter { topics: patterns(&["/ra:re"]), ..on(&["rare"]) };
+    let found: Vec<HubId> = read_after(&log, HubId::ZERO, &pattern).iter().map(|seen| seen.id).collect();
+    assert_eq!(found, rare);
+    let read = disk.take_read().bytes;
+    assert!(read < stats.bytes / 2, "a read by a pattern: {read} bytes of {}", stats.bytes);
+    let place = log.place_before_last(2, &pattern).expect("read").place;
+    assert_eq!(read_after(&log, place, &pattern).len(), 2);
+    let read = disk.take_read().bytes;
+    assert!(read < stats.bytes, "the last two by a pattern: {read} bytes of {}", stats.bytes);
     log.place_before_last(50, &everything()).expect("read");
     let read = disk.take_read().bytes;
     assert!(read < stats.bytes / 20, "the last fifty of all: {read} bytes of {}", stats.bytes);
@@ -384,6 +393,8 @@ proptest! {
             on(&wanted),
             on(&["absent"]),
             on(&["*"]),
+            Filter { topics: patterns(&["/shared/2", "/:one"]), types: Types::All, grants: Some(patterns(&["/shared/*"])) },
+            Filter { topics: patterns(&["/a*"]), ..everything() },
             Filter { topics: matchers(&["shared/0", "shared/1"]), types: Types::All, grants: Some(matchers(&["shared/3"])) },
             everything(),
         ];
