@@ -203,6 +203,7 @@ impl Asked<'_> {
             Matcher::Any => true,
             Matcher::Exact(topic) => topic.as_str() == self.topic,
             Matcher::Template(template) => template.matches(self.topic),
+            Matcher::Pattern(pattern) if self.located.is_none() && pattern.rules_out(self.topic) => false,
             Matcher::Pattern(pattern) => {
                 let located = self.located.take().filter(|(base, _)| base == pattern.base());
                 let located = located.unwrap_or_else(|| (pattern.base().clone(), pattern.base().locate(self.topic)));
