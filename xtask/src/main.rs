@@ -23,7 +23,7 @@ usage: cargo xtask <chore>
                           --long adds what takes too long for every change. Naming parts runs only those
   parts                   the names of the parts
   tidy                    only the rules that no linter checks
-  instructions --record   counts the log's instructions and writes them down, to be held to
+  instructions --record   counts the instructions of the log and the shards and writes them down, to be held to
 ";
 
 fn main() -> ExitCode {

@@ -6,6 +6,7 @@
 //! an event without looking at the others.
 
 mod base;
+mod canonical;
 mod expression;
 mod glob;
 mod index;
@@ -17,6 +18,7 @@ mod topic;
 mod trie;
 
 pub use base::{BaseUrl, BaseUrlError};
+pub use canonical::is_canonical_url;
 pub use expression::REGEX_BYTES_MAX;
 pub use index::TopicIndex;
 pub use matcher::{MATCHER_EXPRESSIONS_MAX, MATCHERS_MAX, Matcher, MatcherSet, MatcherSetError};

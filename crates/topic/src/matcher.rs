@@ -179,6 +179,27 @@ impl MatcherSet {
         }))
     }
 
+    /// What canonical URLs begin with that a pattern or template of the set may match
+    /// ([`crate::is_canonical_url`]), sorted; no text is there that begins with another. Of other topics this says
+    /// nothing.
+    #[must_use]
+    pub fn beginnings(&self) -> Vec<String> {
+        let mut beginnings: Vec<String> = Vec::new();
+        for matcher in self.iter() {
+            match matcher {
+                Matcher::Any => beginnings.push(String::new()),
+                Matcher::Exact(_) => {}
+                Matcher::Pattern(pattern) => beginnings.push(pattern.beginning()),
+                Matcher::Template(template) => {
+                    beginnings.extend(template.routes().map(|route| route.beginning().to_owned()));
+                }
+            }
+        }
+        beginnings.sort_unstable();
+        beginnings.dedup_by(|longer, shorter| longer.starts_with(shorter.as_str()));
+        beginnings
+    }
+
     /// Every matcher, sorted.
     pub fn iter(&self) -> impl Iterator<Item = Matcher> {
         let (any, mixed) = match &self.0 {

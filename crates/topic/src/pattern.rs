@@ -163,6 +163,23 @@ impl Pattern {
         self.0.parts.iter().any(|part| matches!(part.test, Test::Expression(_)))
     }
 
+    /// What every canonical URL begins with that it matches.
+    pub(crate) fn beginning(&self) -> String {
+        let route = self.route();
+        let mut parts = route.beginning().splitn(4, '/');
+        let (Some(scheme), Some(host), Some(port), Some(path)) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return String::new();
+        };
+        match (host, port) {
+            // There may be two slashes with nothing behind them.
+            ("", _) => format!("{scheme}:"),
+            (_, "") => format!("{scheme}://{host}{path}"),
+            _ => format!("{scheme}://{host}:{port}{path}"),
+        }
+    }
+
     /// The way to it along the keys of locations.
     pub(crate) fn route(&self) -> Route {
         let Some(origin) = &self.0.origin else {

@@ -56,6 +56,11 @@ impl Route {
         }
         Route(texts)
     }
+
+    /// What everything begins with that it leads to.
+    pub(crate) fn beginning(&self) -> &str {
+        self.0.first().expect("a route has a text")
+    }
 }
 
 impl<M: Clone + Ord, K: Copy + Ord> Trie<M, K> {

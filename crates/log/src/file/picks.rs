@@ -1,4 +1,4 @@
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use tidewire_topic::MatcherSet;
 
@@ -9,11 +9,9 @@ use super::index::{BadIndex, Index, Postings, RecordIndex};
 const WALK_ONE_IN: u32 = 4;
 /// So many of a topic's records are asked for at once.
 const AHEAD: u32 = 32;
-/// So many of a segment's topics are tried at most to find those that patterns match; with more, its records are
-/// walked over.
-const TOPICS_TRIED_MAX: usize = 4_096;
-/// So many are taken from the index at once: the open segment's is not to be held for long.
-const TOPICS_AT_ONCE: usize = 512;
+/// So often a segment's index is asked at most for topics that patterns may match, 256 at a time; with more, its records
+/// are walked over.
+const TOPIC_PAGES_MAX: u32 = 32;
 /// The records of so many topics are put in order at most.
 const TOPICS_PICKED_MAX: usize = 256;
 
@@ -110,26 +108,36 @@ fn topics<F: DiskFile>(index: &Index<F>, wanted: &Wanted<'_>) -> Result<Option<V
                 found.extend(index.topic(topic)?);
             }
         }
-        Wanted::Matching(matchers) => {
-            let mut after: Option<String> = None;
-            for _ in 0..TOPICS_TRIED_MAX / TOPICS_AT_ONCE {
-                let topics = index.topics_after(after.as_deref(), TOPICS_AT_ONCE)?;
-                let is_last = topics.len() < TOPICS_AT_ONCE;
-                let matching = topics.iter().filter(|(name, _)| matchers.matches(std::iter::once(&**name)));
-                found.extend(matching.map(|(_, postings)| *postings));
-                if found.len() > TOPICS_PICKED_MAX {
-                    return Ok(None);
-                }
-                if is_last {
-                    return Ok(Some(found));
-                }
-                after = topics.into_iter().next_back().map(|(name, _)| name);
-            }
-            return Ok(None);
-        }
+        Wanted::Matching(matchers) => return matching(index, matchers),
         _ => return Ok(None),
     }
     Ok(Some(found))
+}
+
+fn matching<F: DiskFile>(index: &Index<F>, matchers: &MatcherSet) -> Result<Option<Vec<Postings>>, BadIndex> {
+    let mut found = BTreeMap::new();
+    for topic in matchers.exact() {
+        found.extend(index.topic(topic.as_str())?.map(|postings| (topic.as_str().to_owned(), postings)));
+    }
+    let mut pages = 0;
+    let mut topics = Vec::new();
+    // `None`: those that are no canonical URLs.
+    let beginnings = matchers.beginnings();
+    for beginning in std::iter::once(None).chain(beginnings.iter().map(Some)) {
+        let mut from = Some(0);
+        while let Some(at) = from {
+            from = match beginning {
+                None => index.other_topics(at, &mut topics)?,
+                Some(beginning) => index.topics_beginning(beginning, at, &mut topics)?,
+            };
+            pages += 1;
+            found.extend(topics.drain(..).filter(|(name, _)| matchers.matches(std::iter::once(&**name))));
+            if pages > TOPIC_PAGES_MAX || found.len() > TOPICS_PICKED_MAX {
+                return Ok(None);
+            }
+        }
+    }
+    Ok(Some(found.into_values().collect()))
 }
 
 /// The record of a segment of `records` from which on about the last `count` that are wanted lie, or fewer

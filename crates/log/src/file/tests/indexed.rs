@@ -346,7 +346,7 @@ fn admitted<'k>(known: &'k [Known], filter: &Filter) -> Vec<&'k Known> {
 }
 
 fn any_event() -> impl Strategy<Value = (Vec<String>, Option<u8>, bool, usize)> {
-    let topic = prop_oneof![3 => (0..4).prop_map(|n| format!("shared/{n}")), 1 => "[a-z]{1,6}"];
+    let topic = prop_oneof![3 => (0..4).prop_map(|n| format!("shared/{n}")), 1 => "[a-z]{1,6}", 1 => "https://hub[.]example/[ab]/[c-e]"];
     let topics = prop::collection::btree_set(topic, 1..4).prop_map(|topics| topics.into_iter().collect());
     (topics, prop::option::weighted(0.4, 0..8_u8), prop::bool::weighted(0.3), 0..300_usize)
 }
@@ -395,6 +395,7 @@ proptest! {
             on(&["*"]),
             Filter { topics: patterns(&["/shared/2", "/:one"]), types: Types::All, grants: Some(patterns(&["/shared/*"])) },
             Filter { topics: patterns(&["/a*"]), ..everything() },
+            Filter { topics: patterns(&["*://*/b/c", "https://hub.example/:x/d"]), ..everything() },
             Filter { topics: matchers(&["shared/0", "shared/1"]), types: Types::All, grants: Some(matchers(&["shared/3"])) },
             everything(),
         ];
