@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tidewire_topic::{Matcher, MatcherSet, Topic};
+use tidewire_topic::{BaseUrl, Matcher, MatcherSet, Pattern, Topic};
 
 use crate::times::Moment;
 use crate::{
@@ -137,6 +137,12 @@ pub(crate) fn everything() -> Filter {
 
 pub(crate) fn matchers(topics: &[&str]) -> MatcherSet {
     MatcherSet::new(topics.iter().map(|topic| Matcher::parse(topic).expect("a matcher"))).expect("a set")
+}
+
+pub(crate) fn patterns(texts: &[&str]) -> MatcherSet {
+    let base = BaseUrl::parse("https://hub.example").expect("a URL");
+    MatcherSet::new(texts.iter().map(|text| Matcher::Pattern(Pattern::parse(text, &base).expect("a pattern"))))
+        .expect("a set")
 }
 
 /// Appends without waiting.

@@ -77,6 +77,18 @@ impl BaseUrl {
         self.locate_plain(topic).or_else(|| self.0.url.join(topic).ok().map(Location::of_url))
     }
 
+    /// Whether it is known, without locating it, that a topic's location begins otherwise than with this base's origin
+    /// and then `prefix`.
+    pub(crate) fn rules_out(&self, topic: &str, prefix: &str) -> bool {
+        let Some(directory) = self.0.plain_directory.as_deref() else { return false };
+        let may_begin_so = if topic.starts_with('/') {
+            topic.starts_with(prefix)
+        } else {
+            prefix.strip_prefix(directory).is_none_or(|rest| topic.starts_with(rest))
+        };
+        !may_begin_so && is_plain(topic.as_bytes())
+    }
+
     /// Resolves what the parser would only copy, which takes it a microsecond: most topics.
     fn locate_plain(&self, topic: &str) -> Option<Location> {
         let directory = self.0.plain_directory.as_deref()?;
@@ -96,20 +108,27 @@ impl BaseUrl {
     }
 }
 
+/// The bytes that a path has as they are, and that mean nothing else in a reference.
+const PLAIN: [bool; 256] = {
+    let mut table = [false; 256];
+    let bytes = b"/-_.~@,=+!$&*()0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let mut at = 0;
+    while at < bytes.len() {
+        table[bytes[at] as usize] = true;
+        at += 1;
+    }
+    table
+};
+
 /// Whether a topic is a path and nothing else, and is written as a URL writes it.
 fn is_plain(topic: &[u8]) -> bool {
-    let is_plain_start = match topic {
-        [b'/', second, ..] => *second != b'/',
+    let begins_plain = match topic {
+        [b'/', second, ..] => !b"/.".contains(second),
         [first, ..] => *first == b'/' || first.is_ascii_alphanumeric(),
         [] => false,
     };
-    let mut before = b'/';
-    is_plain_start
-        && topic.iter().all(|&byte| {
-            let is_dot_segment = byte == b'.' && before == b'/';
-            before = byte;
-            !is_dot_segment && (byte.is_ascii_alphanumeric() || b"/-_.~@,=+!$&*()".contains(&byte))
-        })
+    // A segment that begins with a dot may stand for another.
+    begins_plain && topic.iter().all(|&byte| PLAIN[usize::from(byte)]) && !topic.windows(2).any(|two| two == b"/.")
 }
 
 impl Location {
@@ -238,6 +257,7 @@ mod tests {
         fn the_short_way_ends_where_the_long_one_does(
             topic in prop_oneof!["[a/.:~%?#é@=*-]{0,12}", "[a-c./]{1,10}", "/?[ -~]{0,10}"],
             base in prop::sample::select(&["https://hub.example", "http://h:80/a/b", "http://1.2.3.4:7788/x/", "https://u@h/", "file:///c/d", "ws://h/"][..]),
+            prefix in "/[a-c./]{0,4}",
         ) {
             let base = BaseUrl::parse(base).expect("a URL");
             let long = base.url().join(&topic).ok().map(Location::of_url);
@@ -246,6 +266,10 @@ mod tests {
                 prop_assert_eq!(parts(&short), parts(long));
             }
             prop_assert_eq!(base.locate(&topic).is_some(), long.is_some());
+            if base.rules_out(&topic, &prefix) {
+                let begin = format!("{}{prefix}", base.origin());
+                prop_assert!(!long.is_some_and(|long| long.key().starts_with(&begin)), "{} and {}", topic, prefix);
+            }
         }
     }
 

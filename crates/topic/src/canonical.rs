@@ -29,8 +29,8 @@ fn literals(matcher: &Matcher) -> Vec<String> {
     match matcher {
         Matcher::Any => vec![String::new()],
         Matcher::Exact(_) => Vec::new(),
-        Matcher::Pattern(pattern) => vec![literal_of_key(pattern.route().first())],
-        Matcher::Template(template) => template.routes().map(|route| route.first().to_owned()).collect(),
+        Matcher::Pattern(pattern) => vec![literal_of_key(pattern.route().beginning())],
+        Matcher::Template(template) => template.routes().map(|route| route.beginning().to_owned()).collect(),
     }
 }
 

@@ -179,6 +179,27 @@ impl MatcherSet {
         }))
     }
 
+    /// What canonical URLs begin with that a pattern or template of the set may match
+    /// ([`crate::is_canonical_url`]), sorted; no text is there that begins with another. Of other topics this says
+    /// nothing.
+    #[must_use]
+    pub fn beginnings(&self) -> Vec<String> {
+        let mut beginnings: Vec<String> = Vec::new();
+        for matcher in self.iter() {
+            match matcher {
+                Matcher::Any => beginnings.push(String::new()),
+                Matcher::Exact(_) => {}
+                Matcher::Pattern(pattern) => beginnings.push(pattern.beginning()),
+                Matcher::Template(template) => {
+                    beginnings.extend(template.routes().map(|route| route.beginning().to_owned()));
+                }
+            }
+        }
+        beginnings.sort_unstable();
+        beginnings.dedup_by(|longer, shorter| longer.starts_with(shorter.as_str()));
+        beginnings
+    }
+
     /// Every matcher, sorted.
     pub fn iter(&self) -> impl Iterator<Item = Matcher> {
         let (any, mixed) = match &self.0 {
@@ -203,6 +224,7 @@ impl Asked<'_> {
             Matcher::Any => true,
             Matcher::Exact(topic) => topic.as_str() == self.topic,
             Matcher::Template(template) => template.matches(self.topic),
+            Matcher::Pattern(pattern) if self.located.is_none() && pattern.rules_out(self.topic) => false,
             Matcher::Pattern(pattern) => {
                 let located = self.located.take().filter(|(base, _)| base == pattern.base());
                 let located = located.unwrap_or_else(|| (pattern.base().clone(), pattern.base().locate(self.topic)));

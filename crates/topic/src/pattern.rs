@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::base::Location;
 use crate::expression::Expression;
-use crate::glob::Glob;
+use crate::glob::{Glob, Piece};
 use crate::trie::Route;
 use crate::{BaseUrl, is_control_or_format};
 
@@ -127,7 +127,15 @@ impl Pattern {
     /// Whether a topic matches. One that is no URL reference matches no pattern.
     #[must_use]
     pub fn matches(&self, topic: &str) -> bool {
-        self.0.base.locate(topic).is_some_and(|location| self.matches_location(&location))
+        !self.rules_out(topic) && self.0.base.locate(topic).is_some_and(|location| self.matches_location(&location))
+    }
+
+    /// Whether it is known without locating a topic that it does not match, which takes a fraction of the time.
+    pub(crate) fn rules_out(&self, topic: &str) -> bool {
+        let Some(Part { of: Of::Path, test: Test::Glob(glob) }) = self.0.parts.first() else { return false };
+        let Some(Piece::Literal(prefix)) = glob.pieces().first() else { return false };
+        let is_at_base = self.0.origin.as_ref().is_some_and(|origin| Arc::ptr_eq(origin, self.0.base.shared_origin()));
+        is_at_base && self.0.base.rules_out(topic, prefix)
     }
 
     /// Whether a topic matches, as its base URL located it.
@@ -153,6 +161,23 @@ impl Pattern {
     /// Whether regular expressions are needed to match it.
     pub(crate) fn has_expressions(&self) -> bool {
         self.0.parts.iter().any(|part| matches!(part.test, Test::Expression(_)))
+    }
+
+    /// What every canonical URL begins with that it matches.
+    pub(crate) fn beginning(&self) -> String {
+        let route = self.route();
+        let mut parts = route.beginning().splitn(4, '/');
+        let (Some(scheme), Some(host), Some(port), Some(path)) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return String::new();
+        };
+        match (host, port) {
+            // There may be two slashes with nothing behind them.
+            ("", _) => format!("{scheme}:"),
+            (_, "") => format!("{scheme}://{host}{path}"),
+            _ => format!("{scheme}://{host}:{port}{path}"),
+        }
     }
 
     /// The way to it along the keys of locations.

@@ -57,9 +57,9 @@ impl Route {
         Route(texts)
     }
 
-    /// What every text begins with to which it leads.
-    pub(crate) fn first(&self) -> &str {
-        &self.0[0]
+    /// What everything begins with that it leads to.
+    pub(crate) fn beginning(&self) -> &str {
+        self.0.first().expect("a route has a text")
     }
 }
 

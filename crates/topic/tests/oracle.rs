@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use proptest::sample::select;
-use tidewire_topic::{BaseUrl, Matcher, MatcherSet, Pattern, Template, TopicIndex};
+use tidewire_topic::{BaseUrl, Matcher, MatcherSet, Pattern, Template, TopicIndex, is_canonical_url};
 use url::Url;
 use urlpattern::{UrlPattern, UrlPatternInit, UrlPatternMatchInput, UrlPatternOptions};
 
@@ -255,8 +255,15 @@ proptest! {
         let mut index = TopicIndex::new();
         let set = MatcherSet::new([Matcher::Pattern(ours.clone())]).expect("a set");
         index.insert(&set, ());
-        for topic in topics.iter().chain([&pattern, &likely(&pattern)]) {
+        let canonical = |topic: &String| Url::parse(base).expect("a URL").join(topic).map(String::from).unwrap_or_default();
+        let canonical: Vec<String> = topics.iter().chain([&likely(&pattern)]).map(canonical).collect();
+        let beginnings = set.beginnings();
+        for topic in topics.iter().chain([&pattern, &likely(&pattern)]).chain(&canonical) {
             let expected = whole_matches(&theirs, topic, base);
+            if expected && is_canonical_url(topic) {
+                let is_begun = beginnings.iter().any(|beginning| topic.starts_with(beginning));
+                prop_assert!(is_begun, "{} and {} begins with {:?}", pattern, topic, beginnings);
+            }
             prop_assert_eq!(ours.matches(topic), expected, "{} and {} at {}", pattern, topic, base);
             let mut is_found = false;
             index.for_each(std::iter::once(topic.as_str()), |()| is_found = true);

@@ -122,17 +122,15 @@ fn reduce(expression: &str) -> Option<Glob> {
             '(' => {
                 let (run, behind) = run(rest)?;
                 rest = behind;
-                if repeats(rest) {
-                    return None;
-                }
                 glob.run(run);
             }
-            ')' if is_in_group && !repeats(rest) => is_in_group = false,
+            ')' if is_in_group => is_in_group = false,
             '\\' => {
                 let escaped = rest.chars().next()?;
                 rest = &rest[escaped.len_utf8()..];
                 glob.char(escaped);
             }
+            // A group may repeat, or be left out.
             '.' | '+' | '*' | '?' | '^' | '$' | '{' | '}' | ')' | '[' | ']' | '|' => return None,
             literal => glob.char(literal),
         }
@@ -149,10 +147,6 @@ fn run(text: &str) -> Option<(Piece, &str)> {
         ("[^\\.]+?)", Piece::Some { except: Some(b'.') }),
     ];
     runs.into_iter().find_map(|(written, run)| Some((run, text.strip_prefix(written)?)))
-}
-
-fn repeats(text: &str) -> bool {
-    text.starts_with(['?', '*', '+'])
 }
 
 impl std::fmt::Display for Refused {

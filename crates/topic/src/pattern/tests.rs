@@ -232,7 +232,7 @@ fn bytes_beside_text(pattern: &Pattern) -> usize {
         .map(|part| {
             let Test::Glob(glob) = &part.test else { panic!("{pattern:?} has a regular expression") };
             let literals = glob.pieces().iter().map(|piece| match piece {
-                crate::glob::Piece::Literal(text) => allocated(text.len()),
+                Piece::Literal(text) => allocated(text.len()),
                 _ => 0,
             });
             allocated(size_of_val(glob.pieces())) + literals.sum::<usize>()

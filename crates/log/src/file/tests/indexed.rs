@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use tidewire_topic::{BaseUrl, Matcher, MatcherSet, Pattern};
 
 use super::super::counting_disk::CountingDisk;
 use super::super::index::index_name;
@@ -17,8 +16,8 @@ use super::{BEGINNING, config, opening, try_open_with};
 use crate::idempotence::Fingerprints;
 use crate::sequencer::Array;
 use crate::testing::{
-    Seen, TestClock, append, event, event_with_id, eventually, everything, matchers, on, read_after, read_all, shown,
-    try_append,
+    Seen, TestClock, append, event, event_with_id, eventually, everything, matchers, on, patterns, read_after,
+    read_all, shown, try_append,
 };
 use crate::{AppendError, EventLog, Filter, HubId, NewEvent, RecordView, TopicSummary, Types};
 
@@ -362,14 +361,11 @@ fn admitted<'k>(known: &'k [Known], filter: &Filter) -> Vec<&'k Known> {
 }
 
 fn on_pattern(pattern: &str) -> Filter {
-    let base = BaseUrl::parse("https://hub.example").expect("a URL");
-    let matchers =
-        [Matcher::Pattern(Pattern::parse(pattern, &base).expect(pattern)), Matcher::parse("zz").expect("a topic")];
-    Filter { topics: MatcherSet::new(matchers).expect("a set"), ..everything() }
+    Filter { topics: patterns(&[pattern]), ..everything() }
 }
 
 fn any_event() -> impl Strategy<Value = (Vec<String>, Option<u8>, bool, usize)> {
-    let topic = prop_oneof![3 => (0..4).prop_map(|n| format!("shared/{n}")), 1 => "[a-z]{1,6}", 1 => (0..20).prop_map(|n| format!("https://a.example/{n}"))];
+    let topic = prop_oneof![3 => (0..4).prop_map(|n| format!("shared/{n}")), 1 => "[a-z]{1,6}", 1 => (0..20).prop_map(|n| format!("https://a.example/{n}")), 1 => "https://hub[.]example/[ab]/[c-e]"];
     let topics = prop::collection::btree_set(topic, 1..4).prop_map(|topics| topics.into_iter().collect());
     (topics, prop::option::weighted(0.4, 0..8_u8), prop::bool::weighted(0.3), 0..300_usize)
 }
@@ -416,9 +412,11 @@ proptest! {
             on(&wanted),
             on(&["absent"]),
             on(&["*"]),
-            on_pattern("/shared/(2|3)"),
+            Filter { topics: patterns(&["/shared/2", "/:one"]), types: Types::All, grants: Some(patterns(&["/shared/*"])) },
             on_pattern("/:letters([a-c]+)"),
+            Filter { topics: patterns(&["*://*/b/c", "https://hub.example/:x/d"]), ..everything() },
             on_pattern("https://a.example/1*"),
+            on_pattern("/a*"),
             Filter { topics: matchers(&["shared/0", "shared/1"]), types: Types::All, grants: Some(matchers(&["shared/3"])) },
             everything(),
         ];
