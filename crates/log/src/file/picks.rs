@@ -159,12 +159,12 @@ fn topics_matching(
     }
     let mut tests_left = tests_max;
     let mut page = Vec::new();
-    for literal in [None].into_iter().chain(set.literals().into_iter().map(Some)) {
+    for beginning in [None].into_iter().chain(set.beginnings().into_iter().map(Some)) {
         let mut from = Some(0);
         while let Some(at) = from {
-            from = match &literal {
+            from = match &beginning {
                 None => index.other_topics(at, &mut page)?,
-                Some(literal) => index.topics_beginning(literal, at, &mut page)?,
+                Some(beginning) => index.topics_beginning(beginning, at, &mut page)?,
             };
             let tests = u32::try_from(page.len()).unwrap_or(u32::MAX);
             let Some(fewer) = tests_left.checked_sub(tests) else { return Ok(None) };
