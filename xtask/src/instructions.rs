@@ -1,5 +1,5 @@
-//! Holds what the log does all the time to the instructions that it took when they were last recorded. Unlike times, they
-//! are the same on a busy machine.
+//! Holds what the log and the shards do all the time to the instructions that it took when they were last recorded. Unlike
+//! times, they are the same on a busy machine.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use crate::process::Run;
 
 /// Where the recorded counts are, one a line.
-const FILE: &str = "crates/log/instructions.txt";
+const FILE: &str = "xtask/instructions.txt";
 
-/// The program whose instructions are counted: an example of the log.
-const PROGRAM: &str = "instructions";
+/// The programs whose instructions are counted: examples of the log and of the core.
+const LOG: &str = "instructions";
+const MATCHING: &str = "matching_instructions";
 
 /// On other machines the counts are others.
 pub(crate) const ARCHITECTURE: &str = "x86_64";
@@ -19,11 +20,17 @@ pub(crate) const ARCHITECTURE: &str = "x86_64";
 /// How far a count may lie from the recorded one, in percent.
 const TOLERANCE_PERCENT: f64 = 5.0;
 
+/// Events for nobody are to cost as much whether there are no subscribers of other topics or so many, within so many
+/// percent.
+const ALIKE: [&str; 2] = ["elsewhere-0", "elsewhere-10000"];
+const ALIKE_PERCENT: f64 = 1.0;
+
 /// In memory, where there is such a place: syncing to a disk takes time, and no instructions of ours.
 const MEMORY: &str = "/dev/shm";
 
 const HEAD: &str = "\
-# Instructions of what crates/log/examples/instructions.rs does, as callgrind counts them on x86_64 in the `ci` profile.
+# Instructions of what crates/log/examples/instructions.rs and crates/core/examples/matching_instructions.rs do, as
+# callgrind counts them on x86_64 in the `ci` profile.
 # `cargo xtask test instructions` fails where a count is off by more than 5 %; `cargo xtask instructions --record` writes
 # them anew. A rise needs a reason in the commit.
 ";
@@ -31,15 +38,19 @@ const HEAD: &str = "\
 /// What is counted.
 struct Scenario {
     name: &'static str,
-    on: Folder,
+    runs: Runs,
     counted: Counted,
 }
 
-/// Which log the program gets.
+/// What is run.
 #[derive(Clone, Copy)]
-enum Folder {
+enum Runs {
+    /// On a log with events.
     Filled,
+    /// On one without.
     New,
+    /// Matching, with so many subscribers of other topics.
+    Matching(&'static str),
 }
 
 /// What of a run counts.
@@ -50,11 +61,13 @@ enum Counted {
     WholeLess(&'static str),
 }
 
-const SCENARIOS: [Scenario; 4] = [
-    Scenario { name: "append", on: Folder::New, counted: Counted::WholeLess("open") },
-    Scenario { name: "start", on: Folder::Filled, counted: Counted::Measured },
-    Scenario { name: "rare", on: Folder::Filled, counted: Counted::Measured },
-    Scenario { name: "page", on: Folder::Filled, counted: Counted::Measured },
+const SCENARIOS: [Scenario; 6] = [
+    Scenario { name: "append", runs: Runs::New, counted: Counted::WholeLess("open") },
+    Scenario { name: "start", runs: Runs::Filled, counted: Counted::Measured },
+    Scenario { name: "rare", runs: Runs::Filled, counted: Counted::Measured },
+    Scenario { name: "page", runs: Runs::Filled, counted: Counted::Measured },
+    Scenario { name: ALIKE[0], runs: Runs::Matching("0"), counted: Counted::Measured },
+    Scenario { name: ALIKE[1], runs: Runs::Matching("10000"), counted: Counted::Measured },
 ];
 
 /// Counts, and compares with what is recorded. The error is a fragment that fits "failed: …".
@@ -63,16 +76,17 @@ pub(crate) fn check(root: &Path) -> Result<(), String> {
     let recorded = parse(&text)?;
     let counted = count(root)?;
     let mut off = Vec::new();
-    println!("\n{:10}  {:>12}  {:>12}  {:>8}", "scenario", "recorded", "counted", "change");
+    println!("\n{:15}  {:>12}  {:>12}  {:>8}", "scenario", "recorded", "counted", "change");
     for (name, instructions) in &counted {
         let Some(before) = recorded.get(*name) else {
             off.push(format!("{name} is not recorded"));
             continue;
         };
         let change = percent(*before, *instructions);
-        println!("{name:10}  {before:>12}  {instructions:>12}  {change:>+7.2}%");
+        println!("{name:15}  {before:>12}  {instructions:>12}  {change:>+7.2}%");
         off.extend(judge(name, change));
     }
+    off.extend(judge_alike(&counted));
     if off.is_empty() { Ok(()) } else { Err(off.join("; ")) }
 }
 
@@ -108,23 +122,34 @@ fn judge(name: &str, change: f64) -> Option<String> {
     }
 }
 
+/// What is wrong with those two that are to be alike.
+fn judge_alike(counted: &[(&str, u64)]) -> Option<String> {
+    let of = |name| counted.iter().find(|(of, _)| *of == name).map_or(0, |(_, instructions)| *instructions);
+    let change = percent(of(ALIKE[0]), of(ALIKE[1]));
+    let is_off = change.abs() > ALIKE_PERCENT;
+    is_off.then(|| format!("{} takes {change:+.1} % of {}, and is to take as much", ALIKE[1], ALIKE[0]))
+}
+
 /// The scenarios with their instructions.
 fn count(root: &Path) -> Result<Vec<(&'static str, u64)>, String> {
-    Run::cargo("build").with(["--example", PROGRAM]).run(root).1?;
+    Run::cargo("build")
+        .with(["-p", "tidewire-log", "-p", "tidewire-core", "--example", LOG, "--example", MATCHING])
+        .run(root)
+        .1?;
     let place = Place::new()?;
-    let program = program()?;
-    let filled = place.0.join("filled");
-    Run::new(&program, &["fill", &filled.to_string_lossy()]).run(root).1?;
-    let callgrind = |scenario: &str, on: Folder, options: &[&str]| {
-        let folder = match on {
-            Folder::Filled => filled.clone(),
-            Folder::New => place.0.join(scenario),
+    let filled = place.0.join("filled").display().to_string();
+    Run::new(&program(LOG)?, &["fill", &filled]).run(root).1?;
+    let callgrind = |scenario: &str, runs: Runs, options: &[&str]| {
+        let command = match runs {
+            Runs::Filled => vec![program(LOG)?, scenario.to_owned(), filled.clone()],
+            Runs::New => vec![program(LOG)?, scenario.to_owned(), place.0.join(scenario).display().to_string()],
+            Runs::Matching(subscribers) => vec![program(MATCHING)?, subscribers.to_owned()],
         };
         let output = place.0.join("callgrind.out");
         Run::new("valgrind", &["--tool=callgrind", "-q"])
             .with(options.iter().copied())
             .with([format!("--callgrind-out-file={}", output.display())])
-            .with([program.clone(), scenario.to_owned(), folder.display().to_string()])
+            .with(command)
             .run(root)
             .1?;
         let text = fs::read_to_string(&output).map_err(|error| format!("callgrind left nothing: {error}"))?;
@@ -133,12 +158,11 @@ fn count(root: &Path) -> Result<Vec<(&'static str, u64)>, String> {
     let one = |scenario: &Scenario| {
         let instructions = match scenario.counted {
             Counted::Measured => {
-                let toggle = format!("--toggle-collect={PROGRAM}::measured*");
-                callgrind(scenario.name, scenario.on, &[&toggle])?
+                callgrind(scenario.name, scenario.runs, &["--toggle-collect=*instructions::measured*"])?
             }
             Counted::WholeLess(other) => {
-                let whole = callgrind(scenario.name, scenario.on, &[])?;
-                whole.saturating_sub(callgrind(other, scenario.on, &[])?)
+                let whole = callgrind(scenario.name, scenario.runs, &[])?;
+                whole.saturating_sub(callgrind(other, scenario.runs, &[])?)
             }
         };
         Ok((scenario.name, instructions))
@@ -151,11 +175,11 @@ fn total(text: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix("totals:")?.trim().parse().ok())
 }
 
-/// Where cargo put the program: beside this one, which it built as well.
-fn program() -> Result<String, String> {
+/// Where cargo put a program: beside this one, which it built as well.
+fn program(name: &str) -> Result<String, String> {
     let own = std::env::current_exe().map_err(|error| format!("this program's file is not known: {error}"))?;
     let target = own.parent().and_then(Path::parent).ok_or("this program lies in no target folder")?;
-    Ok(target.join("ci/examples").join(PROGRAM).display().to_string())
+    Ok(target.join("ci/examples").join(name).display().to_string())
 }
 
 /// A folder that is removed in the end.
@@ -180,7 +204,7 @@ impl Drop for Place {
 
 #[cfg(test)]
 mod tests {
-    use super::{HEAD, SCENARIOS, judge, parse, percent, total};
+    use super::{ALIKE, HEAD, SCENARIOS, judge, judge_alike, parse, percent, total};
 
     #[test]
     fn counts_are_read_behind_comments() {
@@ -200,6 +224,13 @@ mod tests {
     }
 
     #[test]
+    fn what_is_to_be_alike_may_be_one_percent_off() {
+        let alike = |many| judge_alike(&[(ALIKE[0], 1_000), ("other", 7), (ALIKE[1], many)]);
+        assert_eq!((alike(1_010), alike(990)), (None, None));
+        assert!(alike(1_011).is_some() && alike(989).is_some());
+    }
+
+    #[test]
     fn callgrind_is_understood() {
         assert_eq!(total("version: 1\nevents: Ir\nsummary: 12\n1 2\ntotals: 12\n"), Some(12));
         assert_eq!(total("events: Ir\n"), None);
@@ -207,7 +238,7 @@ mod tests {
 
     #[test]
     fn every_scenario_is_recorded() {
-        let recorded = parse(include_str!("../../crates/log/instructions.txt")).expect("it is well formed");
+        let recorded = parse(include_str!("../instructions.txt")).expect("it is well formed");
         assert!(SCENARIOS.iter().all(|scenario| recorded.contains_key(scenario.name)));
         assert_eq!(recorded.len(), SCENARIOS.len());
     }

@@ -26,7 +26,7 @@ usage: cargo xtask <chore>
   tidy                    only the rules that no linter checks
   bench [OPTION]…         measures what delivering is to reach, by turns with the floor, in a quarter of an hour on a
                           quiet machine. Options are those of `tidewire bench figures`
-  instructions --record   counts the log's instructions and writes them down, to be held to
+  instructions --record   counts the instructions of the log and the shards and writes them down, to be held to
 ";
 
 fn main() -> ExitCode {

@@ -117,3 +117,33 @@ fn a_seal_that_fails_tells_nobody_what_may_not_be_so() {
         verdict.assert_clean();
     }
 }
+
+/// Where nothing is synced, it is the write itself that fails.
+#[test]
+fn after_a_failed_write_without_syncs_publishers_are_told_and_the_log_goes_on() {
+    for last in [2, 6] {
+        let (clock, seed) = (Clock::start(), Seed::new(&format!("failing_disk, {last} writes")));
+        let settings = [&SETTINGS[..], &[("TIDEWIRE_DURABILITY", "os")]].concat();
+        let mut hub = Hub::start_with(BINARY, &["--dev"], &settings);
+        let always = reader(&hub, clock, "always there");
+        let workload = Workload::start(hub.address(), clock, &seed, PUBLISHERS);
+        wait_for_acknowledgements(&workload);
+        // Every other write at most is that of the note in the lock, which may fail unseen.
+        let tracer = Tracer::inject(hub.process(), &format!("pwrite64:error=EIO:when=1..{last}"));
+        wait_until("publishers are told", WITHIN, || workload.turned_away() + workload.lost() > 0);
+        wait_for_acknowledgements(&workload);
+        assert_eq!(ready(&hub), 200, "{last} writes");
+        let mut history = History::default();
+        history.kills.push(hub.kill(clock));
+        drop(tracer);
+        hub.restart();
+        wait_for_acknowledgements(&workload);
+        history.publications = workload.finish();
+        let place = history.acknowledged_to();
+        history.subscribers.push(always.stop_at(place, WITHIN));
+        history.subscribers.push(reader(&hub, clock, "after a kill").stop_at(place, WITHIN));
+        let verdict = history.check();
+        println!("{last} writes: {verdict}");
+        verdict.assert_clean();
+    }
+}

@@ -5,11 +5,13 @@
 //! and a [`TopicIndex`] finds the sets that match an event without looking at the others. A
 //! [`Pattern`] stands for all topics of a form.
 
+mod canonical;
 mod index;
 mod matcher;
 mod pattern;
 mod topic;
 
+pub use canonical::is_canonical_url;
 pub use index::TopicIndex;
 pub use matcher::{MATCHERS_MAX, Matcher, MatcherSet, MatcherSetError};
 pub use pattern::{PATTERN_BYTES_MAX, Pattern, PatternError};

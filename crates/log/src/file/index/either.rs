@@ -83,4 +83,23 @@ impl<F: DiskFile> RecordIndex for Index<F> {
             Index::File(index) => index.topics_after(after, limit),
         }
     }
+
+    fn other_topics(&self, from: u32, out: &mut Vec<(String, Postings)>) -> Result<Option<u32>, BadIndex> {
+        match self {
+            Index::Open(index) => read(index).other_topics(from, out),
+            Index::File(index) => index.other_topics(from, out),
+        }
+    }
+
+    fn topics_beginning(
+        &self,
+        literal: &str,
+        from: u32,
+        out: &mut Vec<(String, Postings)>,
+    ) -> Result<Option<u32>, BadIndex> {
+        match self {
+            Index::Open(index) => read(index).topics_beginning(literal, from, out),
+            Index::File(index) => index.topics_beginning(literal, from, out),
+        }
+    }
 }

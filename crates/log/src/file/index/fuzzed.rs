@@ -26,6 +26,16 @@ fn ask(bytes: Vec<u8>) {
         assert!(topics.len() < bytes_max && topics.is_sorted_by(|(one, _), (next, _)| one < next));
         names.extend(topics.into_iter().take(5).map(|(name, _)| name));
     }
+    let (mut from, mut others) = (Some(0), Vec::new());
+    while let Some(at) = from {
+        from = index.other_topics(at, &mut others).unwrap_or_default();
+        assert!(others.len() < bytes_max && from.is_none_or(|next| next > at));
+    }
+    let (mut from, mut alike) = (Some(0), Vec::new());
+    while let Some(at) = from {
+        from = index.topics_beginning("https://", at, &mut alike).unwrap_or_default();
+        assert!(alike.len() < bytes_max && from.is_none_or(|next| next > at));
+    }
     for name in &names {
         if let Ok(Some(postings)) = index.topic(name) {
             let mut records = Vec::new();

@@ -20,6 +20,8 @@ pub(super) const OFFSET_BYTES: usize = 4;
 pub(super) const MARK_BYTES: usize = 24;
 /// The bytes of a topic.
 pub(super) const TOPIC_BYTES: usize = 20;
+/// The bytes of a topic's number.
+pub(super) const OTHER_BYTES: usize = 4;
 /// The bytes of a posting.
 pub(super) const POSTING_BYTES: usize = 4;
 /// The bytes of a publisher's id.
@@ -27,7 +29,7 @@ pub(super) const PUBLICATION_BYTES: usize = 16;
 
 const MAGIC: [u8; 8] = *b"TWINDEX\0";
 /// The format that this version writes, and the only one it reads.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// The name of the index of the segment that begins with this sequence.
 pub(crate) fn index_name(first_sequence: u64) -> String {
@@ -70,6 +72,8 @@ pub(super) struct Sizes {
     /// The bytes of all topics' names.
     pub(super) names_bytes: u32,
     pub(super) postings: u32,
+    /// Topics that are not canonical URLs.
+    pub(super) others: u32,
 }
 
 /// Where an index's sections lie, one behind another, in bytes of content: what the pages after
@@ -80,6 +84,7 @@ pub(super) struct Sections {
     pub(super) marks: Range<u64>,
     pub(super) topics: Range<u64>,
     pub(super) names: Range<u64>,
+    pub(super) others: Range<u64>,
     pub(super) postings: Range<u64>,
     pub(super) publications: Range<u64>,
     pub(super) topic_filter: Range<u64>,
@@ -109,6 +114,7 @@ impl Sizes {
             marks: section(self.marks().into(), MARK_BYTES),
             topics: section(self.topics.into(), TOPIC_BYTES),
             names: section(self.names_bytes.into(), 1),
+            others: section(self.others.into(), OTHER_BYTES),
             postings: section(self.postings.into(), POSTING_BYTES),
             publications: section(self.publications.into(), PUBLICATION_BYTES),
             topic_filter: section(filter::blocks(self.topics.into()), BLOCK_BYTES),
@@ -136,6 +142,7 @@ pub(super) fn encode_header(of: &Indexed, sizes: &Sizes) -> [u8; PAGE] {
     put(56, &sizes.publications.to_le_bytes());
     put(60, &sizes.names_bytes.to_le_bytes());
     put(64, &sizes.postings.to_le_bytes());
+    put(68, &sizes.others.to_le_bytes());
     let crc = crc32c::crc32c(&bytes[12..]);
     bytes[8..12].copy_from_slice(&crc.to_le_bytes());
     bytes
@@ -161,6 +168,7 @@ pub(super) fn decode_header(bytes: &[u8; PAGE], of: &Indexed) -> Result<Sizes, B
         publications: field(56)?,
         names_bytes: field(60)?,
         postings: field(64)?,
+        others: field(68)?,
     })
 }
 
@@ -180,7 +188,8 @@ mod tests {
     #[test]
     fn the_largest_sizes_overflow_nothing() {
         let max = u32::MAX;
-        let sizes = Sizes { records: max, topics: max, publications: max, names_bytes: max, postings: max };
+        let sizes =
+            Sizes { records: max, topics: max, publications: max, names_bytes: max, postings: max, others: max };
         assert!(sizes.file_bytes() > 1 << 37);
     }
 }

@@ -40,6 +40,9 @@ use crate::HubId;
 /// Every so many records, the place before one is noted: from there a walk begins.
 const MARK_RECORDS: u32 = 64;
 
+/// So many topics are shown at once to whoever has a pattern.
+const TOPICS_AT_ONCE: u32 = 256;
+
 /// Finds the records of one segment.
 pub(crate) trait RecordIndex {
     /// How many records it knows.
@@ -70,6 +73,19 @@ pub(crate) trait RecordIndex {
 
     /// The first `limit` topics after a name, in byte order.
     fn topics_after(&self, after: Option<&str>, limit: usize) -> Result<Vec<(String, Postings)>, BadIndex>;
+
+    /// Topics that are no canonical URLs, each of which may match any pattern; there may be others among them. At most
+    /// [`TOPICS_AT_ONCE`] are appended to `out`, from the `from`th on. Returns where to go on; `None` at the end.
+    fn other_topics(&self, from: u32, out: &mut Vec<(String, Postings)>) -> Result<Option<u32>, BadIndex>;
+
+    /// Topics that are canonical URLs and begin alike, but for those that [`RecordIndex::other_topics`] shows. In the
+    /// same manner.
+    fn topics_beginning(
+        &self,
+        literal: &str,
+        from: u32,
+        out: &mut Vec<(String, Postings)>,
+    ) -> Result<Option<u32>, BadIndex>;
 }
 
 /// The records that bear a topic, as an index knew them when it was asked.

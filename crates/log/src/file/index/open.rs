@@ -4,7 +4,7 @@ use super::chain::Chains;
 use super::hash::NameHash;
 use super::names::Names;
 use super::publications::Publications;
-use super::{BadIndex, MARK_RECORDS, Postings, RecordIndex};
+use super::{BadIndex, MARK_RECORDS, Postings, RecordIndex, TOPICS_AT_ONCE};
 use crate::HubId;
 use crate::file::layout::LogId;
 use crate::file::segment::Mark;
@@ -145,6 +145,23 @@ impl RecordIndex for OpenIndex {
     fn topics_after(&self, after: Option<&str>, limit: usize) -> Result<Vec<(String, Postings)>, BadIndex> {
         let first = self.names.after(after, limit).into_iter();
         Ok(first.map(|(name, number)| (name.to_owned(), self.handle(number))).collect())
+    }
+
+    // All of them: which are canonical is found out once the segment is sealed, as that takes longer than to number them.
+    fn other_topics(&self, from: u32, out: &mut Vec<(String, Postings)>) -> Result<Option<u32>, BadIndex> {
+        let count = u32::try_from(self.names.len()).expect("names lie in a segment, which is shorter than 4 GiB");
+        let end = from.saturating_add(TOPICS_AT_ONCE).min(count);
+        out.extend((from..end).map(|number| (self.names.name(number).to_owned(), self.handle(number))));
+        Ok((end < count).then_some(end))
+    }
+
+    fn topics_beginning(
+        &self,
+        _literal: &str,
+        _from: u32,
+        _out: &mut Vec<(String, Postings)>,
+    ) -> Result<Option<u32>, BadIndex> {
+        Ok(None)
     }
 }
 

@@ -1,6 +1,8 @@
 use std::cmp::Ordering;
 use std::ops::Range;
 
+use tidewire_topic::is_canonical_url;
+
 use super::filter::{self, BLOCK_BYTES};
 use super::hash::NameHash;
 use super::layout::{
@@ -9,7 +11,7 @@ use super::layout::{
 };
 use super::open::lower_half;
 use super::pages::PageReader;
-use super::{BadIndex, MARK_RECORDS, Postings, RecordIndex};
+use super::{BadIndex, MARK_RECORDS, Postings, RecordIndex, TOPICS_AT_ONCE};
 use crate::HubId;
 use crate::file::disk::DiskFile;
 use crate::file::segment::Mark;
@@ -248,6 +250,41 @@ impl<F: DiskFile> RecordIndex for IndexFile<F> {
             topics.push((name.to_owned(), topic.postings));
         }
         Ok(topics)
+    }
+
+    fn other_topics(&self, from: u32, out: &mut Vec<(String, Postings)>) -> Result<Option<u32>, BadIndex> {
+        let (mut numbers, mut pages, mut names) = (self.pages(), self.pages(), self.pages());
+        let mut buffer = Vec::new();
+        let end = from.saturating_add(TOPICS_AT_ONCE).min(self.sizes.others);
+        for other in from..end {
+            let number = u32::from_le_bytes(numbers.entry(&self.sections.others, other.into())?);
+            let topic = self.topic_at(&mut pages, number)?;
+            out.push((self.name(&mut names, &topic, &mut buffer)?.to_owned(), topic.postings));
+        }
+        Ok((end < self.sizes.others).then_some(end))
+    }
+
+    fn topics_beginning(
+        &self,
+        literal: &str,
+        from: u32,
+        out: &mut Vec<(String, Postings)>,
+    ) -> Result<Option<u32>, BadIndex> {
+        let first = if from == 0 { self.seek_topic(literal)?.0 } else { from };
+        let (mut pages, mut names) = (self.pages(), self.pages());
+        let mut buffer = Vec::new();
+        let end = first.saturating_add(TOPICS_AT_ONCE).min(self.sizes.topics);
+        for number in first..end {
+            let topic = self.topic_at(&mut pages, number)?;
+            let name = self.name(&mut names, &topic, &mut buffer)?;
+            if !name.starts_with(literal) {
+                return Ok(None);
+            }
+            if is_canonical_url(name) {
+                out.push((name.to_owned(), topic.postings));
+            }
+        }
+        Ok((end < self.sizes.topics).then_some(end))
     }
 }
 

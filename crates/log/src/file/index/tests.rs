@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use tidewire_topic::is_canonical_url;
 
 use super::fuzzed::{OF, with_right_checksums};
 use super::layout::{PAGE, PAGE_BYTES};
@@ -189,7 +190,60 @@ fn answers_rightly(index: &dyn RecordIndex, known: &[Known]) -> usize {
             assert_eq!(found, expected.take(limit).map(|(name, count)| (*name, *count)).collect::<Vec<_>>());
         }
     }
+    for literal in LITERALS {
+        let Some(found) = answer!(candidates(index, literal)) else { continue };
+        assert!(found.iter().all(|(name, count)| counts.get(name.as_str()) == Some(count)), "{literal}: {found:?}");
+        let expected = counts.keys().filter(|name| may_begin_with(name, literal));
+        assert_eq!(expected.filter(|name| !found.contains_key(**name)).count(), 0, "{literal}: {found:?}");
+    }
     failed
+}
+
+const LITERALS: [&str; 5] = ["", "urn:", "https://a.example/", "https://a.example/1", "zz:"];
+
+fn may_begin_with(name: &str, literal: &str) -> bool {
+    name.starts_with(literal) || !is_canonical_url(name)
+}
+
+/// The topics that may match what begins with a literal, each of which is there once.
+fn candidates(index: &dyn RecordIndex, literal: &str) -> Result<BTreeMap<String, u32>, BadIndex> {
+    type Page<'a> = &'a dyn Fn(u32, &mut Vec<(String, Postings)>) -> Result<Option<u32>, BadIndex>;
+    let mut found = BTreeMap::new();
+    let pages: [Page<'_>; 2] =
+        [&|from, out| index.other_topics(from, out), &|from, out| index.topics_beginning(literal, from, out)];
+    for page in pages {
+        let mut from = Some(0);
+        while let Some(at) = from {
+            let mut some = Vec::new();
+            from = page(at, &mut some)?;
+            assert!(some.len() <= TOPICS_AT_ONCE as usize && from.is_none_or(|next| next > at));
+            for (name, postings) in some {
+                assert_eq!(found.insert(name.clone(), postings.count), None, "{name}");
+            }
+        }
+    }
+    Ok(found)
+}
+
+#[test]
+fn a_file_is_asked_for_the_urls_that_begin_alike_and_for_what_is_no_url() {
+    let topics = |n: u32| match n % 3 {
+        0 => format!("https://a.example/{n}"),
+        1 => format!("HTTPS://a.example/{n}"),
+        _ => format!("urn:uuid:{n}"),
+    };
+    let events: Vec<_> = (0..3_000).map(|n| (vec![topics(n)], None, false, n % 50 == 0)).collect();
+    let (known, index) = segment(&events);
+    let (_, file) = written(&index);
+    for literal in LITERALS {
+        let found = candidates(&file, literal).expect("whole");
+        let expected = known.iter().filter(|known| may_begin_with(&known.topics[0], literal)).count();
+        assert_eq!(found.len(), expected, "{literal}");
+    }
+    let urls = candidates(&file, "https://a.example/").expect("whole");
+    assert_eq!((urls.len(), candidates(&file, "zz:").expect("whole").len()), (2_000, 1_000));
+    assert!(file.other_topics(u32::MAX, &mut Vec::new()).is_ok_and(|next| next.is_none()));
+    assert!(file.topics_beginning("a", u32::MAX, &mut Vec::new()).is_ok_and(|next| next.is_none()));
 }
 
 /// Both indexes of a segment answer as the vector does.
@@ -203,7 +257,8 @@ fn check(events: &[(Vec<String>, Option<String>, bool, bool)]) {
 fn any_event() -> impl Strategy<Value = (Vec<String>, Option<String>, bool, bool)> {
     let shared = (0..4).prop_map(|n| format!("shared/{n}"));
     let one_off = "[a-z]{1,20}";
-    let topics = prop::collection::vec(prop_oneof![3 => shared, 1 => one_off], 1..4);
+    let url = (0..20).prop_map(|n| format!("https://a.example/{n}"));
+    let topics = prop::collection::vec(prop_oneof![3 => shared, 1 => one_off, 1 => url], 1..4);
     let publisher_id = prop::option::of((0..6).prop_map(|n| format!("id {n}")));
     (topics, publisher_id, any::<bool>(), prop::bool::weighted(0.2))
 }

@@ -1,5 +1,7 @@
 use std::io;
 
+use tidewire_topic::is_canonical_url;
+
 use super::RecordIndex;
 use super::filter::Filter;
 use super::layout::{INDEX_NEW, Indexed, Sizes, encode_header, index_name};
@@ -21,12 +23,16 @@ pub(crate) fn write_index<D: Disk>(disk: &D, of: &Indexed, index: &OpenIndex) ->
 
 fn write(file: &impl DiskFile, of: &Indexed, index: &OpenIndex) -> io::Result<()> {
     let number = |count: usize| u32::try_from(count).map_err(io::Error::other);
+    let sorted = index.names.sorted();
+    let is_other = |&(_, &topic): &(u32, &u32)| !is_canonical_url(index.names.name(topic));
+    let others: Vec<u32> = (0..).zip(&sorted).filter(is_other).map(|(place, _)| place).collect();
     let sizes = Sizes {
         records: index.records(),
         topics: number(index.names.len())?,
         publications: number(index.publications.len())?,
         names_bytes: number(index.names.bytes())?,
         postings: number(index.chains.len())?,
+        others: number(others.len())?,
     };
     file.write_at(&encode_header(of, &sizes), 0)?;
     let mut out = PageWriter::new(file, of);
@@ -39,10 +45,12 @@ fn write(file: &impl DiskFile, of: &Indexed, index: &OpenIndex) -> io::Result<()
         out.put(&u32::try_from(mark.at).map_err(io::Error::other)?.to_le_bytes())?;
         out.put(&u32::try_from(mark.group_end).map_err(io::Error::other)?.to_le_bytes())?;
     }
-    let sorted = index.names.sorted();
     put_topics(&mut out, index, &sorted)?;
     for &topic in &sorted {
         out.put(index.names.name(topic).as_bytes())?;
+    }
+    for place in others {
+        out.put(&place.to_le_bytes())?;
     }
     let mut postings = Vec::new();
     for &topic in &sorted {
