@@ -99,9 +99,11 @@ pub(crate) fn run(args: &Args) -> Result<Report, BenchError> {
     )?;
     let wanted = |figure| args.only.is_empty() || args.only.contains(&figure);
     let mut rows = Rows::new(args.connections, args.idle_connections);
-    for round in 0..args.pairs.max(args.rounds) {
-        Progress::line(&format!("round {} of {}", round + 1, args.pairs.max(args.rounds)));
-        if round < args.pairs && wanted(Figure::Cpu) {
+    let pairs = if wanted(Figure::Cpu) { args.pairs } else { 0 };
+    let all = pairs.max(args.rounds);
+    for round in 0..all {
+        Progress::line(&format!("round {} of {all}", round + 1));
+        if round < pairs {
             rows.cpu(&servers, round, &mut report)?;
         }
         if round >= args.rounds {

@@ -1,5 +1,6 @@
 //! `tidewire bench load` and `run` at a small scale, against the real hub: that the load comes, that what is measured was
-//! checked, and that a run which did not deliver says so. The figures themselves are nobody's here.
+//! checked, and that a run which did not deliver says so. The figures themselves are nobody's here, and a busy machine makes
+//! no difference: no publisher has more events at a time than connections, so none is held back.
 
 use std::fs;
 use std::path::Path;
@@ -60,7 +61,8 @@ fn idle_subscribers_are_weighed() {
 #[test]
 fn many_topics() {
     let folder = tempfile::tempdir().expect("a folder");
-    let small = ["--connections", "60", "--topics", "30", "--events", "200", "--rate", "1000"];
+    let small =
+        ["--connections", "60", "--topics", "30", "--events", "200", "--warm-up-events", "50", "--rate", "1000"];
     let report = scenario(folder.path(), &[&["many-topics"], &small[..]].concat());
     assert_eq!(value(&report, "many-topics", "offered"), 2_000.0);
 }

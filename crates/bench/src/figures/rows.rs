@@ -220,8 +220,16 @@ impl Rows {
     }
 
     pub(super) fn latency(&mut self, servers: &Servers, folder: &Path, report: &mut Report) -> Result<(), BenchError> {
-        let plan =
-            Plan { connections: 1, publishers: 1, rate: 500.0, events: 2_000, warm_up_events: 100, ..Plan::default() };
+        let plan = Plan {
+            connections: 1,
+            publishers: 1,
+            // A stall is to be seen as late events, and not as events held back.
+            publisher_connections: 1_000,
+            rate: 500.0,
+            events: 2_000,
+            warm_up_events: 100,
+            ..Plan::default()
+        };
         for (command, all) in
             [(&servers.hub, &mut self.latency_memory), (&servers.durable_hub, &mut self.latency_commit)]
         {
