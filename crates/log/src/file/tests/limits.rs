@@ -80,7 +80,8 @@ fn a_full_disk_refuses_what_needs_another_segment_until_there_is_room() {
     for _ in 0..3 {
         assert_eq!(try_append(&log, big()), Err(AppendError::NoSpace));
         assert!(log.is_writable());
-        assert!(!disk.names().iter().any(|name| name.ends_with(".tmp")), "{:?}", disk.names());
+        // One that is made ahead of need may just have failed.
+        eventually("nothing half made is left", || !disk.names().iter().any(|name| name.ends_with(".tmp")));
     }
     append(&log, vec![event(&["t"], "what still fits")]);
     assert_eq!(read_all(&log).len(), 3);
