@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::disk::DiskFile;
 use super::index::{BadIndex, RecordIndex};
 use super::layout::GROUP_HEADER;
-use super::picks::{self, Picks, TESTS_A_RECORD, Wanted};
+use super::picks::{self, Picks, Wanted};
 use super::segment::{Mark, Segment};
 use super::shelf::{SegmentEnd, Shelf};
 use crate::cursor::{RecordCursor, Step};
@@ -74,7 +74,7 @@ enum From {
 #[derive(Clone, Copy, Debug)]
 struct Ask {
     /// After so many records more.
-    records: u32,
+    records: u64,
     /// And from this byte of the segment on, if that comes earlier.
     at: u64,
 }
@@ -82,8 +82,8 @@ struct Ask {
 /// So many bytes are walked over before a segment's index is asked for topics that match, at most: less than one read
 /// looks at.
 const WALK_BYTES_MAX: u64 = 2 << 20;
-/// So many tests count as asking another index.
-const TESTS_AN_INDEX: u32 = 64;
+/// Walking over so many records counts as asking another index.
+const RECORDS_AN_INDEX: u64 = 64;
 
 /// What comes next.
 enum Next {
@@ -195,10 +195,10 @@ impl<'a, F: DiskFile> FileCursor<'a, F> {
     /// Begins where the segment's index says, and picks what is wanted if that is better than to walk.
     fn seek(&mut self, from: From) {
         self.seek_mark(from);
-        if let Wanted::Matching(_) = self.wanted
+        if let Wanted::Matching(set) = self.wanted
             && let Some(index) = self.segment.index()
         {
-            let records = index.topics() / TESTS_A_RECORD;
+            let records = Picks::records_a_search(&index, set);
             self.asks = Some(Ask { records, at: self.at.saturating_add(WALK_BYTES_MAX) });
         }
     }
@@ -257,7 +257,7 @@ impl<'a, F: DiskFile> FileCursor<'a, F> {
         self.asks = None;
         let Wanted::Matching(set) = self.wanted else { return };
         let Some(index) = self.segment.index() else { return };
-        self.indexes_left = self.indexes_left.saturating_sub(u64::from(index.topics() / TESTS_AN_INDEX));
+        self.indexes_left = self.indexes_left.saturating_sub(Picks::records_a_search(&index, set) / RECORDS_AN_INDEX);
         let walked = self.sequence.saturating_sub(self.segment.header.first_sequence) + 1;
         let next = u32::try_from(walked).unwrap_or(u32::MAX);
         match Picks::matching(index, set, next) {
@@ -345,8 +345,10 @@ impl<'a, F: DiskFile> FileCursor<'a, F> {
         if committed > self.end {
             self.end = committed;
             if self.picks.is_some() {
-                self.after = self.after.max(self.last);
-                self.seek(From::Record(self.next_pick));
+                let next = self.next_pick;
+                // Also where the index cannot be asked any more.
+                self.walk_on();
+                self.seek(From::Record(next));
             }
             return Passed::On;
         }

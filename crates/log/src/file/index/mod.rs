@@ -81,8 +81,7 @@ pub(crate) trait RecordIndex {
     /// [`TOPICS_AT_ONCE`] are appended to `out`, from the `from`th on. Returns where to go on; `None` at the end.
     fn other_topics(&self, from: u32, out: &mut Vec<(String, Postings)>) -> Result<Option<u32>, BadIndex>;
 
-    /// Topics that are canonical URLs and begin alike, but for those that [`RecordIndex::other_topics`] shows. In the
-    /// same manner.
+    /// Topics that begin alike; those that [`RecordIndex::other_topics`] shows may be left out. In the same manner.
     fn topics_beginning(
         &self,
         literal: &str,

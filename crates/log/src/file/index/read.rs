@@ -1,8 +1,6 @@
 use std::cmp::Ordering;
 use std::ops::Range;
 
-use tidewire_topic::is_canonical_url;
-
 use super::filter::{self, BLOCK_BYTES};
 use super::hash::NameHash;
 use super::layout::{
@@ -284,9 +282,7 @@ impl<F: DiskFile> RecordIndex for IndexFile<F> {
             if !name.starts_with(literal) {
                 return Ok(None);
             }
-            if is_canonical_url(name) {
-                out.push((name.to_owned(), topic.postings));
-            }
+            out.push((name.to_owned(), topic.postings));
         }
         Ok((end < self.sizes.topics).then_some(end))
     }

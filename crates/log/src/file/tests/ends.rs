@@ -5,8 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use super::super::{FileLog, SimDisk};
+use super::super::cursor::FileCursor;
+use super::super::index::index_name;
+use super::super::picks::Wanted;
+use super::super::{Disk, FileLog, FileLogConfig, SimDisk};
 use super::{BEGINNING, config, open, try_open_with};
+use crate::cursor::RecordCursor;
 use crate::testing::{Seen, append, event, eventually, everything, on, shown, try_append};
 use crate::{EventLog, Filter, HubId, RecordView};
 
@@ -82,4 +86,30 @@ fn the_next_segment_lies_there_before_it_is_needed() {
     while log.stats().segments == 1 {
         publish().expect("its room is its own");
     }
+}
+
+/// The story: a walk by the index had come to the end. The segment grew and was sealed, and its index could not be read
+/// any more: the walk took what the old one had found for all there is, and went on to the next segment.
+#[test]
+fn a_walk_by_an_index_that_is_gone_goes_on_without_it() {
+    let disk = SimDisk::default();
+    let log = try_open_with(disk.clone(), &FileLogConfig { segment_bytes: 16 << 10, ..config() }, BEGINNING);
+    let log = log.expect("opened").0;
+    let publish = |n: usize| append(&log, vec![event(&[if n % 10 == 5 { "rare" } else { "often" }], &"x".repeat(100))]);
+    (0..20).for_each(|n| drop(publish(n)));
+    let mut cursor = FileCursor::after(log.shelf(), HubId::ZERO, Wanted::Topics(vec!["rare"])).expect("a segment");
+    let mut is_rare = || loop {
+        match cursor.next_head().expect("read") {
+            Some(head) if head.topics().any(|topic| topic == "rare") => return true,
+            Some(_) => {}
+            None => return false,
+        }
+    };
+    assert!(is_rare() && is_rare() && !is_rare());
+    (20..200).for_each(|n| drop(publish(n)));
+    eventually("the first segment has its index", || disk.unlink(&index_name(1)).is_ok());
+    for n in 2..20 {
+        assert!(is_rare(), "the event {}", n * 10 + 5);
+    }
+    assert!(!is_rare());
 }
