@@ -358,6 +358,8 @@ impl Drop for Reactor {
     fn drop(&mut self) {
         self.mailbox.close();
         self.forget_held();
+        // Those that it had when it panicked.
+        self.shared.stats.streams.fetch_sub(self.shard.len() as u64, Ordering::Relaxed);
     }
 }
 

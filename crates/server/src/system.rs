@@ -64,7 +64,7 @@ pub(crate) struct Wanted {
 
 /// Shares `open_files` between the log, which may open `log_files`, and connections. The log gets half at most. Of
 /// the rest, other connections get a quarter, or less where so many streams are asked for, but some in any case; and a
-/// sixteenth is for those that are nothing yet.
+/// sixteenth, or whatever is left, is for those that are nothing yet.
 pub(crate) fn share_open_files(open_files: u64, log_files: u64, wanted: Wanted) -> Shares {
     let own = OWN_FILES + SHARD_FILES.saturating_mul(wanted.shards as u64);
     let shared = open_files.saturating_sub(own);
@@ -81,7 +81,8 @@ pub(crate) fn share_open_files(open_files: u64, log_files: u64, wanted: Wanted) 
     };
     let connections = others.min(shared - arrivals - streams);
     let narrow = |files: u64| usize::try_from(files).unwrap_or(usize::MAX);
-    Shares { streams: narrow(streams), sockets: narrow(streams + arrivals), connections: narrow(connections) }
+    // What is left over is for those that are nothing yet: the more there may be, the less they are in each other's way.
+    Shares { streams: narrow(streams), sockets: narrow(shared - connections), connections: narrow(connections) }
 }
 
 /// Warns if the system lets fewer connections wait than the listeners ask for.
@@ -143,7 +144,7 @@ mod tests {
         assert_eq!(share(1_024, 96, None), (547, 597, 200));
         assert_eq!(share(1_024, 10_000, None), (307, 335, 112));
         assert_eq!(share(0, 162, None), (1, 2, 1));
-        assert_eq!(share(20_000, 162, Some(10)), (10, 266, 1_024));
+        assert_eq!(share(20_000, 162, Some(10)), (10, 18_683, 1_024));
         assert_eq!(share(20_000, 162, Some(19_000)), (19_000, 19_256, 451));
         assert_eq!(share(20_000, 162, Some(20_000)), (19_143, 19_399, 308));
     }

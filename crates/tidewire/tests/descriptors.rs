@@ -105,3 +105,18 @@ fn where_the_system_refuses_connections_the_hub_tries_again_and_does_not_spin() 
         assert_eq!(&begin, b"HTTP/1.1 200 OK");
     }
 }
+
+/// The story: with few streams asked for, no more connections were let in that had not said yet what they are than with
+/// many, and hundreds of files were not used: some hundred silent ones closed the hub to everyone else.
+#[test]
+fn where_few_streams_are_asked_for_silent_connections_find_room_beside_others() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = [&SETTINGS[..], &[("TIDEWIRE_MAX_STREAMS", "10")]].concat();
+    let mut hub = Hub::new(folder.path(), BINARY, &["--dev"], &settings).with_open_files(FILES);
+    hub.restart();
+    let silent: Vec<TcpStream> = (0..300).map(|_| connect(hub.address())).collect();
+    let mut publisher = Http::connect(hub.address()).expect("the hub listens");
+    publish(&mut publisher, 1);
+    assert_eq!(hub.figure("tidewire_accept_pauses_total"), 0);
+    drop(silent);
+}
