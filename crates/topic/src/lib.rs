@@ -19,7 +19,7 @@ mod trie;
 
 pub use base::{BaseUrl, BaseUrlError};
 pub use canonical::is_canonical_url;
-pub use expression::REGEX_BYTES_MAX;
+pub use expression::{REGEX_BYTES_MAX, REGEX_TEXT_BYTES_MAX};
 pub use index::TopicIndex;
 pub use matcher::{MATCHER_EXPRESSIONS_MAX, MATCHERS_MAX, Matcher, MatcherSet, MatcherSetError};
 pub use pattern::{PATTERN_BYTES_MAX, Pattern, PatternError, RUNS_MAX};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::expression::{Expression, REGEX_BYTES_MAX};
 use crate::glob::Glob;
 use crate::is_control_or_format;
+use crate::pattern::RUNS_MAX;
 use crate::trie::Route;
 
 mod parse;
@@ -67,8 +68,11 @@ pub enum TemplateError {
         /// The byte of the text at which it is.
         at: usize,
     },
+    /// It has more than [`RUNS_MAX`] expressions.
+    #[error("a template has at most {RUNS_MAX} expressions")]
+    TooMany,
     /// Its expressions allow for too much.
-    #[error("the template's expressions take more than {REGEX_BYTES_MAX} bytes")]
+    #[error("the template's expressions take a regular expression of more than {REGEX_BYTES_MAX} bytes")]
     TooLarge,
 }
 
@@ -76,7 +80,7 @@ impl Template {
     /// Takes a text for a template.
     ///
     /// # Errors
-    /// When the text is empty, too long, has a control or format character, or is no URI Template.
+    /// When the text is empty, too long, has a control or format character, is no URI Template, or allows for too much.
     pub fn parse(text: &str) -> Result<Template, TemplateError> {
         if text.is_empty() {
             return Err(TemplateError::Empty);

@@ -155,7 +155,7 @@ impl std::fmt::Display for Refused {
             Refused::Parser(Error::Tokenizer(why, _)) => write!(f, "{why}"),
             Refused::Parser(error) => write!(f, "{error}"),
             Refused::Expression => {
-                write!(f, "a group is no regular expression, or takes more than {REGEX_BYTES_MAX} bytes")
+                write!(f, "a group is no regular expression, has flags, or takes more than {REGEX_BYTES_MAX} bytes")
             }
             Refused::Runs => write!(f, "a part of the URL has more than {RUNS_MAX} wildcards and names"),
         }

@@ -159,10 +159,22 @@ fn no_group_takes_exponential_time() {
 
 #[test]
 fn a_regular_expression_that_would_take_much_memory_is_refused() {
-    assert!(pattern("/([a-z]{1,100})").matches("/abc"));
-    for text in ["/([a-z]{100000})", "/((?:(?:a{1000}){1000}){1000})", "/(\\p{L}{100})"] {
+    assert!(pattern("/([a-z]{1,50})").matches("/abc"));
+    for text in ["/([a-z]{100000})", "/((?:(?:a{1000}){1000}){1000})", "/(\\p{L}{100})", "/([a-z]{1,300})"] {
         assert!(refused(text).to_string().contains(&format!("{REGEX_BYTES_MAX} bytes")), "{text}");
     }
+}
+
+/// The story: `(a(?i)\pL\pL…)` in a pattern of 1,000 bytes took 140 ms and the tables of Unicode.
+#[test]
+fn a_group_has_no_flags() {
+    let before = crate::expression::COMPILED.get();
+    for text in ["/(a(?i)\\pL)", "/(a(?i:b))", "/(a(?u:\\w))", "/(a(?-u)b)"] {
+        assert!(refused(text).to_string().contains("flags"), "{text}");
+    }
+    assert_eq!(crate::expression::COMPILED.get(), before);
+    assert!(pattern("/(a(?:b|c))").matches("/ac"));
+    assert!(pattern("/(a\\(?b)").matches("/ab"));
 }
 
 #[test]

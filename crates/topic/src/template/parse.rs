@@ -4,8 +4,9 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 use super::{Form, TemplateError};
-use crate::expression::Expression;
+use crate::expression::{Expression, REGEX_TEXT_BYTES_MAX};
 use crate::glob::{Builder, Piece};
+use crate::pattern::RUNS_MAX;
 
 /// An expression (`{…}`) may name so many variables.
 pub const TEMPLATE_VARIABLES_MAX: usize = 16;
@@ -50,8 +51,11 @@ enum Modifier {
 
 pub(super) fn form(text: &str) -> Result<Form, TemplateError> {
     let parts = parts(text)?;
+    if parts.iter().filter(|part| matches!(part, Part::Expression(_))).count() > RUNS_MAX {
+        return Err(TemplateError::TooMany);
+    }
     let runs: Option<Vec<Option<Piece>>> = parts.iter().map(Part::run).collect();
-    if let Some(runs) = runs.filter(|runs| runs.iter().flatten().count() <= crate::pattern::RUNS_MAX) {
+    if let Some(runs) = runs {
         let glob = |literal: fn(&str) -> Cow<'_, str>| {
             let mut glob = Builder::default();
             for (part, run) in parts.iter().zip(&runs) {
@@ -79,6 +83,9 @@ pub(super) fn form(text: &str) -> Result<Form, TemplateError> {
                 };
             }
             Part::Expression(expansion) => expansion.write(&mut expression),
+        }
+        if expression.len() > REGEX_TEXT_BYTES_MAX {
+            return Err(TemplateError::TooLarge);
         }
     }
     expression.push('$');
@@ -183,7 +190,14 @@ impl<'t> Expansion<'t> {
         };
         let values: Vec<String> =
             self.variables.iter().map(|variable| variable.value(self.operator, between)).collect();
-        // Any of them may be undefined; what comes first has its own beginning.
+        // Any of them may be undefined.
+        if first == between {
+            for value in &values {
+                let _ = write!(out, "(?:{first}{value})?");
+            }
+            return;
+        }
+        // What comes first has its own beginning.
         out.push_str("(?:");
         for begin in 0..values.len() {
             let _ = write!(out, "{first}{}", values[begin]);
@@ -244,7 +258,8 @@ impl<'t> Variable<'t> {
         // A list's values are joined by commas, and so are an object's names and values.
         let text = match self.modifier {
             Modifier::Prefix(length) => format!("(?:{characters}|{ENCODED_CHARACTER}){{0,{length}}}"),
-            _ => format!("(?:{characters}|{ENCODED}|,)*"),
+            _ if characters == RESERVED => format!("(?:{RESERVED}|{ENCODED})*"),
+            _ => format!("(?:[A-Za-z0-9._~,-]|{ENCODED})*"),
         };
         let one = format!("(?:{characters}|{ENCODED})*");
         let name = regex::escape(self.name);

@@ -88,6 +88,24 @@ fn one_more_than_each_limit_is_refused() {
     let refused = Template::parse(&format!("{{{}}}", variables(TEMPLATE_VARIABLES_MAX + 1)));
     assert!(matches!(refused, Err(TemplateError::Syntax { .. })), "{refused:?}");
     assert_eq!(Template::parse("/{a:9999}"), Err(TemplateError::TooLarge));
+    let expressions = |one: &str, count| Template::parse(&one.repeat(count));
+    for one in ["{x}", "{+x,y}-", "a{/x}"] {
+        assert_eq!(expressions(one, RUNS_MAX + 1), Err(TemplateError::TooMany), "{one}");
+    }
+    assert!(expressions("{x}", RUNS_MAX).is_ok() && expressions("{+x,y}-", RUNS_MAX).is_ok());
+}
+
+/// The story: a template of 1,000 bytes took a third of a second and 64 MB to be refused, since the text of its regular
+/// expression had no limit, and with more plain expressions than a glob has it was compiled on a shard.
+#[test]
+fn what_is_refused_for_its_size_is_not_compiled() {
+    let before = crate::expression::COMPILED.get();
+    let plain = "{a,b,c,d,e,f,g,h,i,j,k,l,m,n}".repeat(33);
+    assert!(Template::is_quick(&plain));
+    assert_eq!(Template::parse(&plain), Err(TemplateError::TooMany));
+    let exploded = "{;a*,b*,c*,d*,e*,f*,g*,h*,i*,j*,k*,l*,m*,n*,o*,p*}".repeat(20);
+    assert_eq!(Template::parse(&exploded), Err(TemplateError::TooLarge));
+    assert_eq!(crate::expression::COMPILED.get(), before);
 }
 
 const PIECES: &[&str] = &[
@@ -109,6 +127,15 @@ proptest! {
         let mut is_found = false;
         trie.candidates(&topic, &mut |_, _| is_found = true);
         prop_assert!(is_found || !template.matches(&topic), "{:?} and {:?}", text, topic);
+    }
+
+    #[test]
+    fn nothing_is_compiled_for_what_is_quick(
+        text in prop_oneof!["[a{}+,x_.*é]{0,12}", "(a|\\{x\\}|\\{\\+x,y\\}|\\{x_1\\}){0,60}"],
+    ) {
+        let before = crate::expression::COMPILED.get();
+        let _ = Template::parse(&text);
+        prop_assert!(!Template::is_quick(&text) || crate::expression::COMPILED.get() == before, "{}", text);
     }
 
     /// The oracle: the expansion of the plainest expressions.
