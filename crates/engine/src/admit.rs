@@ -47,6 +47,8 @@ pub enum Refusal {
     HeadMalformed,
     /// There are `max_streams` streams.
     TooManyStreams,
+    /// There are `undecided_max` heads on which it takes long to decide.
+    TooManyUndecided,
     /// Nobody takes what is handed over.
     TooManyConnections,
     /// The log could not be read.

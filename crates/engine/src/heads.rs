@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use mio::net::TcpStream;
 use slab::Slab;
 
+use crate::Admission;
+
 /// Header fields of one head, at most: as many as hyper takes, so that a head which is handed over is not
 /// refused there.
 const HEADERS_MAX: usize = 100;
@@ -14,6 +16,12 @@ const LEADING_BYTES_MAX: usize = 4;
 
 /// A head that is longer, in bytes, holds a buffer as an unfinished one does while its admission is decided.
 const SMALL_BYTES_MAX: usize = 4 * 1024;
+
+/// How many keys of heads that have gone may stand in the queue of the undecided beside as many as there are.
+const GONE_KEYS_MAX: usize = 64;
+
+/// What decides on an admission that had to be put off.
+pub(crate) type Decide = Box<dyn FnOnce() -> Admission + Send>;
 
 /// How many connections there must have been for their memory to be given back once all have gone.
 const KEPT_MAX: usize = 1024;
@@ -43,6 +51,9 @@ pub(crate) struct Connection {
     /// How many of them are known to hold no end of a head.
     pub(crate) seen: usize,
     pub(crate) stage: Stage,
+    /// What decides on its admission, until a thread has time for it. It may hold a copy of the head, and so it
+    /// goes when the connection does.
+    decide: Option<Decide>,
     serial: u64,
     /// Stands in the queue of those that have something to read.
     is_readable: bool,
@@ -73,6 +84,10 @@ pub(crate) struct Heads {
     /// Those that hold a buffer, oldest first, and some that no longer do.
     unfinished: VecDeque<HeadKey>,
     buffers: usize,
+    /// Those whose admission waits for a thread, oldest first, and some that have gone.
+    undecided: VecDeque<HeadKey>,
+    /// How many have not gone.
+    waiting: usize,
     next_serial: u64,
 }
 
@@ -99,9 +114,17 @@ impl Heads {
         let key = self.next_key();
         self.next_serial += 1;
         let serial = key.serial;
-        let connection =
-            Connection { socket, peer, bytes, seen: 0, stage, serial, is_readable: false, is_unfinished: false };
-        self.connections.insert(connection);
+        self.connections.insert(Connection {
+            socket,
+            peer,
+            bytes,
+            seen: 0,
+            stage,
+            decide: None,
+            serial,
+            is_readable: false,
+            is_unfinished: false,
+        });
         self.arrivals.push_back((now_ms, key));
         self.note_readable(key);
         key
@@ -113,6 +136,7 @@ impl Heads {
 
     pub(crate) fn remove(&mut self, key: HeadKey) -> Option<Connection> {
         self.give_back_buffer(key);
+        drop(self.take_decide(key));
         self.get_mut(key)?;
         let connection = self.connections.try_remove(key.index);
         if self.connections.is_empty() && self.connections.capacity() > KEPT_MAX {
@@ -146,17 +170,49 @@ impl Heads {
         Some(key)
     }
 
-    /// A connection's head is whole, and its admission is being decided. A long head holds a buffer meanwhile:
+    /// A connection's head is whole, and its admission waits for a thread. A long head holds a buffer meanwhile:
     /// if more than `buffers_max` do, the one that has held one for longest is taken, but not this one.
-    pub(crate) fn note_deciding(&mut self, key: HeadKey, buffers_max: usize) -> Option<Connection> {
+    pub(crate) fn note_deciding(&mut self, key: HeadKey, decide: Decide, buffers_max: usize) -> Option<Connection> {
         let connection = self.get_mut(key)?;
         connection.stage = Stage::Deciding;
+        connection.decide = Some(decide);
+        self.waiting += 1;
+        self.undecided.push_back(key);
+        if self.undecided.len() > 2 * self.waiting + GONE_KEYS_MAX {
+            let Heads { connections, undecided, .. } = self;
+            undecided.retain(|key| {
+                let connection = connections.get(key.index);
+                connection.is_some_and(|connection| connection.serial == key.serial && connection.decide.is_some())
+            });
+        }
+        let connection = self.get_mut(key)?;
         if connection.bytes.len() > SMALL_BYTES_MAX {
             return self.note_unfinished(key, buffers_max);
         }
         connection.bytes.shrink_to_fit();
         self.give_back_buffer(key);
         None
+    }
+
+    /// How many admissions wait for a thread.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// The admission that has waited for longest.
+    pub(crate) fn next_undecided(&mut self) -> Option<(HeadKey, Decide)> {
+        while let Some(key) = self.undecided.pop_front() {
+            if let Some(decide) = self.take_decide(key) {
+                return Some((key, decide));
+            }
+        }
+        None
+    }
+
+    fn take_decide(&mut self, key: HeadKey) -> Option<Decide> {
+        let decide = self.get_mut(key)?.decide.take()?;
+        self.waiting -= 1;
+        Some(decide)
     }
 
     /// Whoever came at or before `then_ms` and has not become anything.
@@ -297,6 +353,34 @@ mod tests {
         (TcpStream::from_std(socket), client)
     }
 
+    fn undecided() -> Decide {
+        Box::new(|| Admission::HandOver)
+    }
+
+    #[test]
+    fn what_waits_to_be_decided_goes_with_its_connection_and_its_key_soon_after() {
+        let mut heads = Heads::default();
+        let mut clients = Vec::new();
+        let mut insert = |heads: &mut Heads| {
+            let (socket, client) = connect();
+            clients.push(client);
+            let key = heads.insert(socket, PEER, b"GET".to_vec(), Stage::Reading, 0);
+            assert!(heads.note_deciding(key, undecided(), 2).is_none());
+            key
+        };
+        let first = insert(&mut heads);
+        for _ in 0..2 * GONE_KEYS_MAX {
+            let key = insert(&mut heads);
+            drop(heads.remove(key));
+            assert_eq!(heads.waiting(), 1);
+            assert!(heads.undecided.len() <= GONE_KEYS_MAX + 4);
+        }
+        let last = insert(&mut heads);
+        assert_eq!(heads.next_undecided().map(|(key, _)| key), Some(first));
+        assert_eq!(heads.next_undecided().map(|(key, _)| key), Some(last));
+        assert!(heads.next_undecided().is_none() && heads.waiting() == 0);
+    }
+
     /// The story: each event of a socket queued its connection, and a turn served 64 entries. Clients who
     /// sent byte by byte made the queue longer than it was served, without limit.
     #[test]
@@ -327,7 +411,7 @@ mod tests {
         assert!(heads.note_unfinished(keys[0], 2).is_none());
         assert!(heads.note_unfinished(keys[1], 2).is_none());
         assert!(heads.note_unfinished(keys[1], 2).is_none(), "it is counted once");
-        assert!(heads.note_deciding(keys[0], 2).is_none(), "a small head gives its buffer back");
+        assert!(heads.note_deciding(keys[0], undecided(), 2).is_none(), "a small head gives its buffer back");
         assert!(heads.note_unfinished(keys[2], 2).is_none());
         let taken = heads.note_unfinished(keys[3], 2).expect("one more than the limit");
         assert_eq!(taken.serial, keys[1].serial);
@@ -351,12 +435,12 @@ mod tests {
         };
         let small: Vec<HeadKey> = (0..5).map(|_| insert(&mut heads, SMALL_BYTES_MAX)).collect();
         for key in small {
-            assert!(heads.note_deciding(key, 2).is_none());
+            assert!(heads.note_deciding(key, undecided(), 2).is_none());
         }
         let long: Vec<HeadKey> = (0..3).map(|_| insert(&mut heads, SMALL_BYTES_MAX + 1)).collect();
-        assert!(heads.note_deciding(long[0], 2).is_none());
-        assert!(heads.note_deciding(long[1], 2).is_none());
-        let taken = heads.note_deciding(long[2], 2).expect("one more than the limit");
+        assert!(heads.note_deciding(long[0], undecided(), 2).is_none());
+        assert!(heads.note_deciding(long[1], undecided(), 2).is_none());
+        let taken = heads.note_deciding(long[2], undecided(), 2).expect("one more than the limit");
         assert_eq!((taken.serial, heads.buffers), (long[0].serial, 2));
         drop(heads.remove(long[1]));
         assert_eq!(heads.buffers, 1);

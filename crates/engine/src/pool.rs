@@ -52,22 +52,44 @@ fn work(receiver: &Mutex<Receiver<Job>>) {
     }
 }
 
-/// A job that waits for its turn.
+/// How many jobs of one shard are under way in one pool.
+#[derive(Default)]
+pub(crate) struct UnderWay(usize);
+
+impl UnderWay {
+    /// Gives the pool the jobs that `next` has, as far as there may be more.
+    pub(crate) fn dispatch(&mut self, pool: &Pool, mut next: impl FnMut() -> Option<Job>) {
+        while self.0 < JOBS_A_SHARD_MAX {
+            let Some(job) = next() else { return };
+            if pool.sender.send(job).is_err() {
+                return;
+            }
+            self.0 += 1;
+        }
+    }
+
+    /// To be called when the answer of a job has come.
+    pub(crate) fn finished(&mut self) {
+        self.0 -= 1;
+    }
+}
+
+/// A read that waits for its turn.
 pub(crate) struct Waiting {
-    /// The subscriber who needs it; without one, it holds a connection and is done in any case.
-    pub(crate) key: Option<SlotKey>,
+    /// The subscriber who needs it.
+    pub(crate) key: SlotKey,
     pub(crate) job: Job,
 }
 
-/// The jobs of one shard in one pool: so many under way, the others wait their turn. `is_there` says of a
-/// subscriber whether it has not left: else its job is not worth a read.
+/// The reads of one shard: so many under way, the others wait their turn. `is_there` says of a subscriber
+/// whether it has not left: else its job is not worth a read.
 #[derive(Default)]
-pub(crate) struct Jobs {
+pub(crate) struct Reads {
     waiting: VecDeque<Waiting>,
-    running: usize,
+    under_way: UnderWay,
 }
 
-impl Jobs {
+impl Reads {
     pub(crate) fn submit(&mut self, waiting: Waiting, pool: &Pool, is_there: impl Fn(SlotKey) -> bool) {
         self.waiting.push_back(waiting);
         self.dispatch(pool, is_there);
@@ -75,25 +97,19 @@ impl Jobs {
 
     /// To be called when the answer of a job has come.
     pub(crate) fn finished(&mut self, pool: &Pool, is_there: impl Fn(SlotKey) -> bool) {
-        self.running -= 1;
+        self.under_way.finished();
         self.dispatch(pool, is_there);
     }
 
     pub(crate) fn is_idle(&self) -> bool {
-        self.running == 0
+        self.under_way.0 == 0
     }
 
     fn dispatch(&mut self, pool: &Pool, is_there: impl Fn(SlotKey) -> bool) {
-        while self.running < JOBS_A_SHARD_MAX {
-            let Some(Waiting { key, job }) = self.waiting.pop_front() else { return };
-            if key.is_some_and(|key| !is_there(key)) {
-                continue;
-            }
-            if pool.sender.send(job).is_err() {
-                return;
-            }
-            self.running += 1;
-        }
+        let Reads { waiting, under_way } = self;
+        under_way.dispatch(pool, || {
+            std::iter::from_fn(|| waiting.pop_front()).find(|read| is_there(read.key)).map(|read| read.job)
+        });
     }
 }
 
@@ -117,18 +133,19 @@ mod tests {
         let filter = Filter { topics: MatcherSet::any(), types: Types::All, grants: None };
         let start = Start { place: HubId::ZERO, gap: None };
         let stream = StreamStart { head: Vec::new(), retry_ms: 1, filter, start };
-        let key = shard.join((), stream, &tail, 0);
-        let mut jobs = Jobs::default();
+        let stays = shard.join((), stream.clone(), &tail, 0);
+        let leaves = shard.join((), stream, &tail, 0);
+        let mut reads = Reads::default();
         for _ in 0..=JOBS_A_SHARD_MAX {
-            jobs.submit(Waiting { key: None, job: Box::new(|| {}) }, &pool, |key| shard.holds(key));
+            reads.submit(Waiting { key: stays, job: Box::new(|| {}) }, &pool, |key| shard.holds(key));
         }
-        jobs.submit(Waiting { key: Some(key), job: Box::new(|| {}) }, &pool, |key| shard.holds(key));
-        assert_eq!((jobs.running, jobs.waiting.len()), (JOBS_A_SHARD_MAX, 2));
-        shard.leave(key);
-        jobs.finished(&pool, |key| shard.holds(key));
-        assert_eq!((jobs.running, jobs.waiting.len()), (JOBS_A_SHARD_MAX, 1), "one that must be done in any case");
-        jobs.finished(&pool, |key| shard.holds(key));
-        assert_eq!((jobs.running, jobs.waiting.len()), (JOBS_A_SHARD_MAX - 1, 0));
+        reads.submit(Waiting { key: leaves, job: Box::new(|| {}) }, &pool, |key| shard.holds(key));
+        assert_eq!((reads.under_way.0, reads.waiting.len()), (JOBS_A_SHARD_MAX, 2));
+        shard.leave(leaves);
+        reads.finished(&pool, |key| shard.holds(key));
+        assert_eq!((reads.under_way.0, reads.waiting.len()), (JOBS_A_SHARD_MAX, 1), "one who has not left");
+        reads.finished(&pool, |key| shard.holds(key));
+        assert_eq!((reads.under_way.0, reads.waiting.len()), (JOBS_A_SHARD_MAX - 1, 0));
         assert_eq!(std::iter::from_fn(|| dispatched.try_recv().ok()).count(), JOBS_A_SHARD_MAX + 1);
         assert!(matches!(dispatched.try_recv(), Err(TryRecvError::Empty)));
     }

@@ -14,7 +14,7 @@ use crate::accepting::Accepting;
 use crate::clock::Clock;
 use crate::heads::{self, Connection, HeadKey, Heads, Parsed, Stage};
 use crate::mailbox::{Mailbox, Message};
-use crate::pool::{Jobs, Pool, Waiting, guarded};
+use crate::pool::{Job, Pool, Reads, UnderWay, guarded};
 use crate::stats::{Stats, add};
 use crate::streams::Sent;
 use crate::{Admission, Admit, EngineConfig, HandOver, Refusal};
@@ -52,8 +52,8 @@ pub(crate) struct Reactor {
     pub(crate) shared: Arc<Shared>,
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) shard: Shard<TcpStream>,
-    pub(crate) reads: Jobs,
-    searches: Jobs,
+    pub(crate) reads: Reads,
+    searches: UnderWay,
     pub(crate) sent: Sent,
     pub(crate) now_ms: u64,
     pub(crate) scratch: Box<[u8]>,
@@ -79,8 +79,8 @@ impl Reactor {
             shared,
             mailbox: Arc::clone(&mailbox),
             shard: Shard::new(limits),
-            reads: Jobs::default(),
-            searches: Jobs::default(),
+            reads: Reads::default(),
+            searches: UnderWay::default(),
             sent: Sent::default(),
             now_ms: 0,
             scratch: vec![0; READ_BYTES].into(),
@@ -187,7 +187,8 @@ impl Reactor {
                 drop(on_its_way);
             }
             Message::Decided(key, admission) => {
-                self.searches.finished(&self.shared.seekers, |key| self.shard.holds(key));
+                self.searches.finished();
+                self.search();
                 match (self.heads.remove(key), admission) {
                     (Some(Connection { socket, peer, bytes, .. }), Some(admission)) => {
                         self.admitted(socket, peer, bytes, admission);
@@ -232,7 +233,12 @@ impl Reactor {
         let Some(connection) = self.heads.get_mut(key) else { return };
         match connection.stage {
             Stage::Reading => {}
-            Stage::Deciding => return,
+            Stage::Deciding => {
+                if has_left(&connection.socket) {
+                    self.heads.remove(key);
+                }
+                return;
+            }
             Stage::Closing => return self.read_closing(key),
         }
         loop {
@@ -270,15 +276,33 @@ impl Reactor {
 
     fn decide(&mut self, key: HeadKey, admission: Admission) {
         if let Admission::Later(decide) = admission {
-            if let Some(oldest) = self.heads.note_deciding(key, self.shared.config.head_buffers_max) {
+            if self.heads.get_mut(key).is_some_and(|connection| has_left(&connection.socket)) {
+                // Nothing more will be heard of the socket.
+                self.heads.remove(key);
+                return;
+            }
+            if self.heads.waiting() >= self.shared.config.undecided_max {
+                add(&self.shared.stats.undecided_refused, 1);
+                return self.refuse_head(key, Refusal::TooManyUndecided);
+            }
+            if let Some(oldest) = self.heads.note_deciding(key, decide, self.shared.config.head_buffers_max) {
                 self.refuse(oldest.socket, oldest.peer, Refusal::HeadTimeout);
             }
-            let mailbox = Arc::clone(&self.mailbox);
-            let job = Box::new(move || mailbox.post(Message::Decided(key, guarded(decide))));
-            self.searches.submit(Waiting { key: None, job }, &self.shared.seekers, |key| self.shard.holds(key));
+            self.search();
         } else if let Some(connection) = self.heads.remove(key) {
             self.admitted(connection.socket, connection.peer, connection.bytes, admission);
         }
+    }
+
+    /// Gives the pool the admissions that wait, as far as it takes them.
+    fn search(&mut self) {
+        let Reactor { heads, mailbox, searches, shared, .. } = self;
+        searches.dispatch(&shared.seekers, || {
+            let (key, decide) = heads.next_undecided()?;
+            let mailbox = Arc::clone(mailbox);
+            let job: Job = Box::new(move || mailbox.post(Message::Decided(key, guarded(decide))));
+            Some(job)
+        });
     }
 
     fn admitted(&mut self, socket: TcpStream, peer: SocketAddr, bytes: Vec<u8>, admission: Admission) {
@@ -350,6 +374,14 @@ impl Reactor {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.heads.note_readable(key),
             Err(_) => drop(self.heads.remove(key)),
         }
+    }
+}
+
+/// Whether a client will not take an answer. What it has sent beyond its head is left unread.
+fn has_left(socket: &TcpStream) -> bool {
+    match socket.peek(&mut [0]) {
+        Ok(peeked) => peeked == 0,
+        Err(error) => !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted),
     }
 }
 

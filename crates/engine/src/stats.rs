@@ -17,6 +17,8 @@ pub struct EngineStats {
     pub adopted: u64,
     /// Connections closed with an answer before they became anything.
     pub refused: u64,
+    /// Connections refused since too many waited to be decided on.
+    pub undecided_refused: u64,
     /// Streams open now.
     pub streams: u64,
     /// Streams begun.
@@ -68,6 +70,7 @@ stats!(
     handed_over,
     adopted,
     refused,
+    undecided_refused,
     streams,
     streams_begun,
     deliveries,

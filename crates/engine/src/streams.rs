@@ -164,7 +164,7 @@ impl Reactor {
             let read = guarded(|| job.read(&*log)).unwrap_or_else(|| Err(io::Error::other("a read panicked").into()));
             mailbox.post(Message::CaughtUp(key, read));
         });
-        self.reads.submit(Waiting { key: Some(key), job }, &self.shared.readers, |key| self.shard.holds(key));
+        self.reads.submit(Waiting { key, job }, &self.shared.readers, |key| self.shard.holds(key));
     }
 
     pub(crate) fn caught_up(&mut self, key: SlotKey, read: Result<CatchUpRead, ReadError>) {

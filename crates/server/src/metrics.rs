@@ -114,6 +114,8 @@ fn add_engine(registry: &mut Registry, stats: &EngineStats) {
     counter(registry, "connections_handed_over", "Connections that were not streams at first", stats.handed_over);
     counter(registry, "connections_adopted", "Connections that turned into streams later", stats.adopted);
     counter(registry, "connections_refused", "Connections closed with an answer", stats.refused);
+    let help = "Connections refused since too many waited for their place to be found";
+    counter(registry, "undecided_refused", help, stats.undecided_refused);
     let gaps: Family<Label, Counter> = Family::default();
     for reason in GapReason::ALL {
         let label = [("reason", reason.as_str().to_owned())];

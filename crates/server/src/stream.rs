@@ -155,6 +155,7 @@ impl Admit for Admissions {
             Refusal::TooManyStreams => {
                 Problem::new(Kind::Streams, "there are as many streams as the hub takes (max_streams)")
             }
+            Refusal::TooManyUndecided => Problem::new(Kind::Busy, "too many places are being sought in the log"),
             Refusal::TooManyConnections => {
                 Problem::new(Kind::Connections, "there are as many connections as the hub takes (max_connections)")
             }
@@ -250,6 +251,7 @@ mod tests {
             (Refusal::HeadTooLarge, "431"),
             (Refusal::HeadMalformed, "400"),
             (Refusal::TooManyStreams, "503"),
+            (Refusal::TooManyUndecided, "503"),
             (Refusal::LogUnreadable, "503"),
         ] {
             let answer = String::from_utf8(admissions.refuse(refusal)).expect("text");

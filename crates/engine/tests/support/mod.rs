@@ -28,6 +28,7 @@ struct Targets {
     log: Arc<MemoryLog<SimDisk>>,
     tail: Arc<Tail>,
     gate: Arc<Mutex<()>>,
+    undecided: Arc<()>,
     seen: Arc<Seen>,
 }
 
@@ -73,8 +74,10 @@ impl Admit for Targets {
         }
         if topic == "gated" {
             let gate = Arc::clone(&self.gate);
+            let undecided = Arc::clone(&self.undecided);
             return Admission::Later(Box::new(move || {
                 drop(gate.lock());
+                drop(undecided);
                 Admission::Stream(stream)
             }));
         }
@@ -96,6 +99,8 @@ pub(crate) struct Hub {
     /// While it is locked, admissions to the topic `gated` are not decided, and a shard that admits to the topic
     /// `held` does nothing else.
     pub(crate) gate: Arc<Mutex<()>>,
+    /// Held by each admission to the topic `gated` that is not decided and not dropped.
+    pub(crate) undecided: Arc<()>,
     pub(crate) seen: Arc<Seen>,
 }
 
@@ -113,8 +118,14 @@ impl Hub {
         );
         let tail = Arc::new(Tail::new(1 << 20));
         log.follow(tail.follower());
-        let (gate, seen) = (Arc::default(), Arc::<Seen>::default());
-        let admit = Targets { log: Arc::clone(&log), tail: Arc::clone(&tail), gate: Arc::clone(&gate), seen };
+        let (gate, undecided, seen) = (Arc::default(), Arc::default(), Arc::<Seen>::default());
+        let admit = Targets {
+            log: Arc::clone(&log),
+            tail: Arc::clone(&tail),
+            gate: Arc::clone(&gate),
+            undecided: Arc::clone(&undecided),
+            seen,
+        };
         let seen = Arc::clone(&admit.seen);
         let admit = Arc::new(admit);
         let (sender, handed_over) = sync_channel(16);
@@ -128,7 +139,7 @@ impl Hub {
         let engine = Engine::start(config, Arc::clone(&log) as Arc<dyn EventLog>, tail, admit, hand_over);
         let engine = engine.expect("a free port");
         assert!(seen.handle.set(engine.handle()).is_ok(), "it is set once");
-        Hub { engine, log, handed_over, gate, seen }
+        Hub { engine, log, handed_over, gate, undecided, seen }
     }
 
     pub(crate) fn connect(&self) -> TcpStream {
