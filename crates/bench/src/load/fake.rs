@@ -26,10 +26,19 @@ pub(super) enum Fault {
     AnswerLate(Duration),
     /// Answers this one with 503, and does not deliver it.
     Refuse(usize),
+    /// Answers neither this one nor any behind it, and delivers none of them.
+    NeverAnswer(usize),
     /// Ends all streams behind this one.
     Hang(usize),
     /// Answers subscriptions with 503.
     Full,
+}
+
+/// What a publisher is told.
+enum Answer {
+    Success,
+    Refusal,
+    None,
 }
 
 struct Fake {
@@ -94,26 +103,31 @@ impl Fake {
             }
             let mut body = vec![0; length];
             reader.read_exact(&mut body)?;
-            let refused = self.publish(topic, String::from_utf8_lossy(&body).into_owned());
+            let answer = self.publish(topic, String::from_utf8_lossy(&body).into_owned());
             if let Fault::AnswerLate(time) = self.fault {
                 wait(time);
             }
-            let status = if refused { "503 No" } else { "200 OK" };
+            let status = match answer {
+                Answer::Success => "200 OK",
+                Answer::Refusal => "503 No",
+                Answer::None => continue,
+            };
             socket.write_all(format!("HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\nok").as_bytes())?;
         }
     }
 
-    /// Delivers an event, but for the fault. Whether it is refused.
-    fn publish(&self, topic: String, data: String) -> bool {
+    /// Delivers an event, but for the fault. What its publisher is told.
+    fn publish(&self, topic: String, data: String) -> Answer {
         let mut state = self.lock();
         let number = state.events;
         state.events += 1;
         match self.fault {
             Fault::Lose(which) if which == number => {}
-            Fault::Refuse(which) if which == number => return true,
+            Fault::Refuse(which) if which == number => return Answer::Refusal,
+            Fault::NeverAnswer(from) if from <= number => return Answer::None,
             Fault::Swap(which) if which == number => {
                 state.kept = Some((topic, data));
-                return false;
+                return Answer::Success;
             }
             Fault::Stall(which, time) if which == number => {
                 // Nothing else is delivered meanwhile: that is what a stall is.
@@ -132,7 +146,7 @@ impl Fake {
         if self.fault == Fault::Hang(number) {
             state.streams.clear();
         }
-        false
+        Answer::Success
     }
 
     fn deliver(&self, state: &mut State, topic: &str, data: &str) {

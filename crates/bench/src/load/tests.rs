@@ -68,6 +68,23 @@ fn what_is_refused_is_seen_and_not_counted_as_lost() {
     assert_eq!(problems(Fault::Refuse(7)), ["1 events not answered with success (the first: answered with 503)"]);
 }
 
+/// A server that never answered a publisher passed, even one that delivered nothing: what was sent and not answered was
+/// neither published nor failed, so nothing was due of it.
+#[test]
+fn what_is_never_answered_is_seen() {
+    let plan = Plan { patience_s: 0.3, publisher_connections: 60, ..plan() };
+    let none = run(&plan, Fault::NeverAnswer(0));
+    assert_eq!(none.problems(&plan), ["40 events never answered"]);
+    let plan = Plan { publisher_connections: 1, ..plan };
+    let last = run(&plan, Fault::NeverAnswer(39));
+    assert_eq!(last.problems(&plan), ["1 events never answered"]);
+    // Neither is one of the warm-up forgotten, nor what it kept from being sent.
+    let plan = Plan { warm_up_events: 2, ..plan };
+    let warm_up = run(&plan, Fault::NeverAnswer(0)).problems(&plan);
+    let unsent = "41 events never sent: their publishers got no answers";
+    assert_eq!(warm_up, ["1 events never answered", unsent]);
+}
+
 #[test]
 fn streams_that_end_are_seen() {
     let problems = problems(Fault::Hang(19)).join("; ");
