@@ -30,6 +30,8 @@ pub(super) enum Fault {
     NeverAnswer(usize),
     /// Ends all streams behind this one.
     Hang(usize),
+    /// Sends comments without end behind this one, and no event any more.
+    Flood(usize),
     /// Answers subscriptions with 503.
     Full,
 }
@@ -123,6 +125,10 @@ impl Fake {
         state.events += 1;
         match self.fault {
             Fault::Lose(which) if which == number => {}
+            Fault::Flood(which) if which == number => {
+                self.deliver(&mut state, &topic, &data);
+                state.streams.drain(..).for_each(|(_, socket)| _ = std::thread::spawn(|| flood(socket)));
+            }
             Fault::Refuse(which) if which == number => return Answer::Refusal,
             Fault::NeverAnswer(from) if from <= number => return Answer::None,
             Fault::Swap(which) if which == number => {
@@ -163,6 +169,13 @@ impl Fake {
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Sends until nobody reads any more.
+fn flood(mut socket: TcpStream) {
+    let comment = format!(":{}\n", "x".repeat(1 << 20));
+    let chunk = format!("{:x}\r\n{comment}\r\n", comment.len());
+    while socket.write_all(chunk.as_bytes()).is_ok() {}
 }
 
 /// Time that passes is what these faults are.

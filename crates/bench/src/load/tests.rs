@@ -92,6 +92,21 @@ fn streams_that_end_are_seen() {
     assert!(problems.contains("60 deliveries lost"), "{problems}");
 }
 
+/// A stream that sends faster than it is read never comes to its end: the generator read on for as long as its buffer came
+/// full, and neither sent nor gave up meanwhile.
+#[test]
+fn a_server_that_floods_does_not_keep_the_run_from_its_end() {
+    let (ended, end) = std::sync::mpsc::sync_channel(1);
+    std::thread::spawn(move || {
+        let plan = Plan { connections: 2, topics: 1, events: 10, patience_s: 0.3, ..plan() };
+        let outcome = run(&plan, Fault::Flood(4));
+        // The test is over if nobody takes it.
+        _ = ended.send((outcome.sent, outcome.problems(&plan)));
+    });
+    let (sent, problems) = end.recv_timeout(Duration::from_secs(60)).expect("it comes to its end");
+    assert_eq!((sent, problems), (10, vec!["10 deliveries lost".to_owned()]));
+}
+
 #[test]
 fn a_refused_subscription_is_an_error() {
     let error = put(&plan(), &target(Fault::Full), &|| Ok(None)).expect_err("nobody is subscribed");
