@@ -144,8 +144,12 @@ pub fn run(args: &Args, output: &mut impl Write) -> Result<bool, BenchError> {
 /// What every report says of the machine and the binary.
 fn describe(report: &mut Report, common: &Common, cpus: Cpus) -> Result<(), BenchError> {
     report.setting("hub", common.hub()?.display().to_string());
-    if common.hub.is_none() && cfg!(debug_assertions) {
+    // That of the generator, whatever hub it measures.
+    if cfg!(debug_assertions) {
         report.does_not_count("this is a build for debugging");
+    }
+    if cpus.server.is_some() && cpus.server == cpus.generator {
+        report.does_not_count("server and generator have the same core");
     }
     report.setting("cores", std::thread::available_parallelism().map_or(1, usize::from));
     if let Some(model) = process::cpu_model() {
@@ -156,4 +160,36 @@ fn describe(report: &mut Report, common: &Common, cpus: Cpus) -> Result<(), Benc
         report.setting("generator_cpu", generator);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn described(server_cpu: usize, generator_cpu: usize) -> String {
+        let common = Common {
+            hub: Some(PathBuf::from("another build")),
+            folder: None,
+            json: false,
+            server_cpu: Some(server_cpu),
+            generator_cpu: Some(generator_cpu),
+            no_pin: false,
+        };
+        let mut report = Report::new("x");
+        describe(&mut report, &common, common.cpus()).expect("the hub is named");
+        report.to_table()
+    }
+
+    #[test]
+    fn one_core_for_both_does_not_count() {
+        let same = "note: server and generator have the same core\n";
+        assert!(described(0, 0).contains(same));
+        assert!(!described(0, 1).contains(same));
+    }
+
+    #[test]
+    fn a_generator_for_debugging_does_not_count_with_any_hub() {
+        let told = described(0, 1).contains("note: this is a build for debugging\n");
+        assert_eq!(told, cfg!(debug_assertions));
+    }
 }

@@ -26,10 +26,21 @@ pub(super) enum Fault {
     AnswerLate(Duration),
     /// Answers this one with 503, and does not deliver it.
     Refuse(usize),
+    /// Answers neither this one nor any behind it, and delivers none of them.
+    NeverAnswer(usize),
     /// Ends all streams behind this one.
     Hang(usize),
+    /// Sends comments without end behind this one, and no event any more.
+    Flood(usize),
     /// Answers subscriptions with 503.
     Full,
+}
+
+/// What a publisher is told.
+enum Answer {
+    Success,
+    Refusal,
+    None,
 }
 
 struct Fake {
@@ -94,26 +105,35 @@ impl Fake {
             }
             let mut body = vec![0; length];
             reader.read_exact(&mut body)?;
-            let refused = self.publish(topic, String::from_utf8_lossy(&body).into_owned());
+            let answer = self.publish(topic, String::from_utf8_lossy(&body).into_owned());
             if let Fault::AnswerLate(time) = self.fault {
                 wait(time);
             }
-            let status = if refused { "503 No" } else { "200 OK" };
+            let status = match answer {
+                Answer::Success => "200 OK",
+                Answer::Refusal => "503 No",
+                Answer::None => continue,
+            };
             socket.write_all(format!("HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\nok").as_bytes())?;
         }
     }
 
-    /// Delivers an event, but for the fault. Whether it is refused.
-    fn publish(&self, topic: String, data: String) -> bool {
+    /// Delivers an event, but for the fault. What its publisher is told.
+    fn publish(&self, topic: String, data: String) -> Answer {
         let mut state = self.lock();
         let number = state.events;
         state.events += 1;
         match self.fault {
             Fault::Lose(which) if which == number => {}
-            Fault::Refuse(which) if which == number => return true,
+            Fault::Flood(which) if which == number => {
+                self.deliver(&mut state, &topic, &data);
+                state.streams.drain(..).for_each(|(_, socket)| _ = std::thread::spawn(|| flood(socket)));
+            }
+            Fault::Refuse(which) if which == number => return Answer::Refusal,
+            Fault::NeverAnswer(from) if from <= number => return Answer::None,
             Fault::Swap(which) if which == number => {
                 state.kept = Some((topic, data));
-                return false;
+                return Answer::Success;
             }
             Fault::Stall(which, time) if which == number => {
                 // Nothing else is delivered meanwhile: that is what a stall is.
@@ -132,7 +152,7 @@ impl Fake {
         if self.fault == Fault::Hang(number) {
             state.streams.clear();
         }
-        false
+        Answer::Success
     }
 
     fn deliver(&self, state: &mut State, topic: &str, data: &str) {
@@ -149,6 +169,13 @@ impl Fake {
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Sends until nobody reads any more.
+fn flood(mut socket: TcpStream) {
+    let comment = format!(":{}\n", "x".repeat(1 << 20));
+    let chunk = format!("{:x}\r\n{comment}\r\n", comment.len());
+    while socket.write_all(chunk.as_bytes()).is_ok() {}
 }
 
 /// Time that passes is what these faults are.

@@ -32,6 +32,8 @@ pub(crate) struct Outcome {
     pub(crate) publish_latency: Latency,
     pub(crate) failed: u64,
     pub(crate) first_failure: Option<String>,
+    /// Events that were sent and never answered, neither with success nor without.
+    pub(crate) unanswered: u64,
     /// Events that were due and not sent at all.
     pub(crate) unsent: u64,
     pub(crate) held_back: u64,
@@ -97,6 +99,7 @@ impl Outcome {
             publish_latency: offered.latency.clone(),
             failed: offered.failed,
             first_failure: offered.first_failure.clone(),
+            unanswered: offered.in_flight as u64,
             unsent: all.saturating_sub(offered.sent),
             held_back: offered.held_back,
             late_max: offered.late_max,
@@ -164,6 +167,9 @@ impl Outcome {
         if self.failed > 0 {
             let first = why(&self.first_failure);
             problems.push(format!("{} events not answered with success{first}", self.failed));
+        }
+        if self.unanswered > 0 {
+            problems.push(format!("{} events never answered", self.unanswered));
         }
         if self.ended > 0 {
             problems.push(format!("{} streams ended by the server{}", self.ended, why(&self.first_end)));

@@ -247,6 +247,7 @@ impl<'a> Run<'a> {
             (due < schedule.events).then(|| (*from + schedule.due(due)).saturating_sub(elapsed))
         });
         let wait = next.map_or(wait, |next| next.min(wait));
+        let wait = if self.subscribers.has_unread() { Duration::ZERO } else { wait };
         let timeout = self.alarm.set(wait).map_err(BenchError::io("set an alarm"))?;
         let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
         let worked_off = match self.poll.poll(&mut events, Some(timeout)) {
@@ -256,7 +257,8 @@ impl<'a> Run<'a> {
             _ => self.work_off(&events),
         };
         self.events = events;
-        worked_off
+        worked_off?;
+        self.subscribers.turn_unread(EVENTS_BETWEEN_OFFERS, self.poll.registry())
     }
 
     fn work_off(&mut self, events: &Events) -> Result<(), BenchError> {

@@ -1,3 +1,4 @@
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
@@ -18,6 +19,10 @@ use crate::stats::Latency;
 /// What is read at once, of whichever connection: one buffer for all.
 const BUFFER_BYTES: usize = 64 * 1_024;
 
+/// Reads of one stream in a turn, 1 MiB with full buffers: one that never runs dry keeps neither the others from their turn
+/// nor the run from its end.
+const READS_A_TURN_MAX: usize = 16;
+
 /// Everything that receives.
 #[derive(Debug)]
 pub(crate) struct Subscribers {
@@ -31,6 +36,8 @@ pub(crate) struct Subscribers {
     /// Whether the others do not, for now.
     paused: bool,
     buffer: Vec<u8>,
+    /// Streams that had more to read than a turn takes: nothing tells of them again.
+    unread: VecDeque<usize>,
     began: Instant,
     pub(crate) received: Receipts,
 }
@@ -58,6 +65,10 @@ pub(crate) struct Receipts {
 struct Stream {
     socket: Option<TcpStream>,
     state: State,
+    /// The server was seen to end it: it is read to the end.
+    closing: bool,
+    /// It is in the queue of those with more to read.
+    queued: bool,
 }
 
 #[derive(Debug)]
@@ -86,6 +97,7 @@ impl Subscribers {
             readers: plan.readers() as usize,
             paused: true,
             buffer: vec![0; BUFFER_BYTES],
+            unread: VecDeque::new(),
             began,
             received: Receipts {
                 tally: Tally::new(run, connections, plan.topics, plan.lanes()),
@@ -117,20 +129,38 @@ impl Subscribers {
         let token = self.tokens.get(number % self.tokens.len().max(1)).map_or("", String::as_str);
         self.request.write(&Values { topic, connection: number, token, ..Values::default() }, &mut request);
         let state = State::Asking { request, written: 0, head: Vec::new() };
-        self.streams.push(Stream { socket: Some(socket), state });
+        self.streams.push(Stream { socket: Some(socket), state, closing: false, queued: false });
         Ok(())
     }
 
-    /// Goes on with one that is ready: reads all that is there.
+    /// Whether some have more to read than their last turn took.
+    pub(crate) fn has_unread(&self) -> bool {
+        !self.unread.is_empty()
+    }
+
+    /// Goes on with so many of those that have more to read.
+    pub(crate) fn turn_unread(&mut self, most: usize, registry: &Registry) -> Result<(), BenchError> {
+        for _ in 0..most.min(self.unread.len()) {
+            let Some(number) = self.unread.pop_front() else { break };
+            if std::mem::take(&mut self.streams[number].queued) {
+                self.turn(number, registry, false)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on with one that is ready: reads what is there, up to a limit, beyond which its turn comes again.
     pub(crate) fn turn(&mut self, number: usize, registry: &Registry, read_closed: bool) -> Result<(), BenchError> {
         let stream = &mut self.streams[number];
         let Some(socket) = &mut stream.socket else { return Ok(()) };
+        stream.closing |= read_closed;
         if let State::Asking { request, written, .. } = &mut stream.state {
             write_rest(socket, request, written).map_err(BenchError::io(format!("ask for stream {number}")))?;
         }
-        loop {
+        for _ in 0..READS_A_TURN_MAX {
             if self.paused && number >= self.readers && matches!(stream.state, State::Open { .. }) {
                 // What it has read so far is the head and what came with it.
+                stream.queued = false;
                 return registry.deregister(socket).map_err(BenchError::io("leave a stream alone"));
             }
             match receive(socket, &mut self.buffer) {
@@ -143,7 +173,7 @@ impl Subscribers {
                         return Ok(());
                     }
                     // Less than there was room for is all there is, but for the end of the connection.
-                    if length < self.buffer.len() && !read_closed {
+                    if length < self.buffer.len() && !stream.closing {
                         return Ok(());
                     }
                 }
@@ -154,6 +184,10 @@ impl Subscribers {
                 Err(error) => return self.received.ended_early(number, stream, error.to_string()),
             }
         }
+        if !std::mem::replace(&mut stream.queued, true) {
+            self.unread.push_back(number);
+        }
+        Ok(())
     }
 
     /// Lets those read that did not.

@@ -68,11 +68,43 @@ fn what_is_refused_is_seen_and_not_counted_as_lost() {
     assert_eq!(problems(Fault::Refuse(7)), ["1 events not answered with success (the first: answered with 503)"]);
 }
 
+/// A server that never answered a publisher passed, even one that delivered nothing: what was sent and not answered was
+/// neither published nor failed, so nothing was due of it.
+#[test]
+fn what_is_never_answered_is_seen() {
+    let plan = Plan { patience_s: 0.3, publisher_connections: 60, ..plan() };
+    let none = run(&plan, Fault::NeverAnswer(0));
+    assert_eq!(none.problems(&plan), ["40 events never answered"]);
+    let plan = Plan { publisher_connections: 1, ..plan };
+    let last = run(&plan, Fault::NeverAnswer(39));
+    assert_eq!(last.problems(&plan), ["1 events never answered"]);
+    // Neither is one of the warm-up forgotten, nor what it kept from being sent.
+    let plan = Plan { warm_up_events: 2, ..plan };
+    let warm_up = run(&plan, Fault::NeverAnswer(0)).problems(&plan);
+    let unsent = "41 events never sent: their publishers got no answers";
+    assert_eq!(warm_up, ["1 events never answered", unsent]);
+}
+
 #[test]
 fn streams_that_end_are_seen() {
     let problems = problems(Fault::Hang(19)).join("; ");
     assert!(problems.contains("6 streams ended by the server"), "{problems}");
     assert!(problems.contains("60 deliveries lost"), "{problems}");
+}
+
+/// A stream that sends faster than it is read never comes to its end: the generator read on for as long as its buffer came
+/// full, and neither sent nor gave up meanwhile.
+#[test]
+fn a_server_that_floods_does_not_keep_the_run_from_its_end() {
+    let (ended, end) = std::sync::mpsc::sync_channel(1);
+    std::thread::spawn(move || {
+        let plan = Plan { connections: 2, topics: 1, events: 10, patience_s: 0.3, ..plan() };
+        let outcome = run(&plan, Fault::Flood(4));
+        // The test is over if nobody takes it.
+        _ = ended.send((outcome.sent, outcome.problems(&plan)));
+    });
+    let (sent, problems) = end.recv_timeout(Duration::from_secs(60)).expect("it comes to its end");
+    assert_eq!((sent, problems), (10, vec!["10 deliveries lost".to_owned()]));
 }
 
 #[test]
