@@ -440,3 +440,6 @@ impl<T> Shard<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,64 @@
+use std::sync::{Arc, mpsc};
+
+use tidewire_log::{Clock, Data, EventLog, MemoryLog, MemoryLogConfig, NewEvent, SimDisk, Types};
+use tidewire_topic::{Matcher, MatcherSet, Topic};
+
+use super::*;
+
+struct Standing;
+
+impl Clock for Standing {
+    fn now_ms(&self) -> u64 {
+        1_000
+    }
+}
+
+fn join(shard: &mut Shard<()>, topic: &str, place: HubId, tail: &Tail) -> SlotKey {
+    let topics = MatcherSet::new([Matcher::parse(topic).expect("a matcher")]).expect("a set");
+    let filter = Filter { topics, types: Types::All, grants: None };
+    let start = Start { place, gap: None };
+    let key = shard.join((), StreamStart { head: Vec::new(), retry_ms: 1, filter, start }, tail, 0);
+    let Owed::Write(bytes, ()) = shard.owed(key, tail) else { panic!("a stream begins with nothing") };
+    let written = bytes.len();
+    shard.wrote(key, written, 0);
+    key
+}
+
+fn publish(log: &dyn EventLog, topics: &[&str], data: &str) {
+    let topics = topics.iter().map(|topic| Topic::parse(topic).expect("a topic")).collect();
+    let event = NewEvent::new(topics, &Data::Text(data.into()), 1 << 20).expect("an event");
+    let (sender, receiver) = mpsc::sync_channel(1);
+    log.append(vec![event], Box::new(move |result| sender.send(result).expect("somebody waits")));
+    receiver.recv().expect("an answer").expect("it is appended");
+}
+
+/// Made anew for each of those who watch the same, everything would be delivered all the same, only later. So a mark is
+/// put behind what was made: who is given it was given what another had.
+#[test]
+fn what_is_written_is_made_once_a_group_and_used_again_while_it_stays_the_same() {
+    const MARK: &[u8] = b"made for another";
+    let log = MemoryLog::open(SimDisk::default(), &MemoryLogConfig::default(), Arc::new(Standing)).expect("opened");
+    let tail = Arc::new(Tail::new(1 << 20));
+    log.follow(tail.follower());
+    let mut shard = Shard::new(Limits { heartbeat_ms: 20_000, stall_ms: 120_000 });
+    let [first, second, third] = [(); 3].map(|()| join(&mut shard, "a", log.head(), &tail));
+    let other = join(&mut shard, "b", log.head(), &tail);
+    // Both groups stand at the same place, and only one of them is owed what comes then.
+    publish(&log, &["a", "b"], "one");
+    publish(&log, &["b"], "two");
+    let mut visit = |key, mark: &[u8]| {
+        let Owed::Write(bytes, ()) = shard.owed(key, &tail) else { panic!("nothing is owed") };
+        let text = String::from_utf8(bytes.to_vec()).expect("text");
+        shard.frames.push(Position(u64::MAX), HubId::ZERO, mark, 0);
+        text
+    };
+    let made = visit(first, MARK);
+    assert_eq!(made.matches("data: ").count(), 1, "{made:?}");
+    let again = visit(second, b"");
+    assert_eq!(again.into_bytes(), [made.as_bytes(), MARK].concat(), "it was made again");
+    assert_eq!(visit(other, MARK).matches("made for another").count(), 0, "it was made for another group");
+    assert_eq!(visit(third, MARK), made);
+    publish(&log, &["a"], "three");
+    let more = visit(second, MARK);
+    assert!(more.starts_with(&made) && more.contains("data: three\n") && !more.contains("made for"), "{more:?}");
+}
