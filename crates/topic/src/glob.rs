@@ -18,6 +18,9 @@ pub(crate) enum Piece {
     Reserved,
 }
 
+/// What each run of a glob weighs that may match a text in more than one way: all of them are followed.
+pub(crate) const UNCERTAIN_WEIGHT: u32 = 4;
+
 /// Pieces, one after the other; no two literals are neighbours.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Glob(Box<[Piece]>);
@@ -80,25 +83,98 @@ impl Glob {
         self.0.iter().filter(|piece| !matches!(piece, Piece::Literal(_))).count()
     }
 
-    /// Whether the whole text matches, in time of its length times the number of pieces.
+    /// What matching costs: 1 for each run, [`UNCERTAIN_WEIGHT`] where there is more than one way to match a text.
+    pub(crate) fn weight(&self) -> u32 {
+        let runs = u32::try_from(self.runs()).unwrap_or(u32::MAX);
+        if self.is_certain() { runs } else { runs.saturating_mul(UNCERTAIN_WEIGHT) }
+    }
+
+    /// Whether the whole text matches, in time of its length; times the number of pieces unless the glob
+    /// [is certain](Glob::is_certain).
     pub(crate) fn matches(&self, text: &str) -> bool {
         let mut pieces = &*self.0;
-        let mut text = text.as_bytes();
+        let mut text = text;
         if let [Piece::Literal(literal), rest @ ..] = pieces {
-            let Some(behind) = text.strip_prefix(literal.as_bytes()) else { return false };
+            let Some(behind) = text.strip_prefix(&**literal) else { return false };
             (pieces, text) = (rest, behind);
         }
         if let [rest @ .., Piece::Literal(literal)] = pieces {
-            let Some(before) = text.strip_suffix(literal.as_bytes()) else { return false };
+            let Some(before) = text.strip_suffix(&**literal) else { return false };
             (pieces, text) = (rest, before);
         }
         match pieces {
             [] => text.is_empty(),
             [Piece::Any] => true,
-            [Piece::Some { except }] => !text.is_empty() && except.is_none_or(|except| !text.contains(&except)),
-            _ => matches_piecewise(pieces, text),
+            _ if has_literals_between_any(pieces) => matches_in_turn(pieces, text),
+            _ if has_certain_ends(pieces) => matches_stepwise(pieces, text.as_bytes()),
+            _ => matches_piecewise(pieces, text.as_bytes()),
         }
     }
+
+    /// Whether there is one way only to match a text, as far as that matters: `*` alone beside literals, or no `*` and
+    /// runs whose end is known.
+    fn is_certain(&self) -> bool {
+        let pieces = match &*self.0 {
+            [Piece::Literal(_), rest @ ..] => rest,
+            all => all,
+        };
+        let pieces = match pieces {
+            [rest @ .., Piece::Literal(_)] => rest,
+            all => all,
+        };
+        has_literals_between_any(pieces) || has_certain_ends(pieces)
+    }
+}
+
+fn has_literals_between_any(pieces: &[Piece]) -> bool {
+    pieces.iter().all(|piece| matches!(piece, Piece::Literal(_) | Piece::Any))
+}
+
+/// Whether each run ends where its first foreign byte is, or with the text.
+fn has_certain_ends(pieces: &[Piece]) -> bool {
+    pieces.iter().enumerate().all(|(index, piece)| match (piece, pieces.get(index + 1)) {
+        (Piece::Literal(_), _) => true,
+        (Piece::Any, _) => false,
+        (_, None) => true,
+        (Piece::Some { except }, Some(Piece::Literal(next))) => next.bytes().next() == *except,
+        (Piece::Unreserved, Some(Piece::Literal(next))) => {
+            !next.starts_with('%') && unit(next.as_bytes(), piece).is_none()
+        }
+        _ => false,
+    })
+}
+
+/// Pieces that begin and end with [`Piece::Any`] and are else literals: each is taken where it is found first, which
+/// leaves the most to the others.
+fn matches_in_turn(pieces: &[Piece], mut text: &str) -> bool {
+    pieces.iter().all(|piece| {
+        let Piece::Literal(literal) = piece else { return true };
+        let behind = text.find(&**literal).map(|at| &text[at + literal.len()..]);
+        behind.map(|behind| text = behind).is_some()
+    })
+}
+
+/// Pieces with certain ends: each run is as long as it can be.
+fn matches_stepwise(pieces: &[Piece], mut text: &[u8]) -> bool {
+    let does_each_match = pieces.iter().all(|piece| {
+        let length = match piece {
+            Piece::Literal(literal) => text.starts_with(literal.as_bytes()).then_some(literal.len()),
+            Piece::Any => Some(text.len()),
+            Piece::Some { except } => {
+                let end = text.iter().position(|&byte| Some(byte) == *except).unwrap_or(text.len());
+                Some(end).filter(|&end| end > 0)
+            }
+            Piece::Unreserved | Piece::Reserved => {
+                let mut end = 0;
+                while let Some(length) = unit(&text[end..], piece) {
+                    end += length;
+                }
+                Some(end)
+            }
+        };
+        length.map(|length| text = &text[length..]).is_some()
+    });
+    does_each_match && text.is_empty()
 }
 
 /// Follows all ways at once: after each piece, every place that it may end at.
@@ -209,12 +285,64 @@ mod tests {
         ) {
             prop_assert_eq!(glob(&pieces).matches(&text), expression(&pieces).is_match(&text));
         }
+
+        /// Both quick ways, on the texts that they are for: what any pieces would seldom make.
+        #[test]
+        fn certain_pieces_match_as_a_regular_expression_does(
+            literals in prop::collection::vec("[ab]?/[ab/]{0,2}", 1..5),
+            run in prop::sample::select(vec![Piece::Any, Piece::Some { except: Some(b'/') }, Piece::Unreserved]),
+            (begins, ends) in (any::<bool>(), any::<bool>()),
+            text in prop_oneof!["[ab/]{0,10}", "(a|b|/|%2F|%a){0,10}"],
+        ) {
+            let mut pieces = vec![];
+            for (index, literal) in literals.iter().enumerate() {
+                if index > 0 || begins {
+                    pieces.push(run.clone());
+                }
+                let literal = if run == Piece::Any { literal } else { literal.trim_start_matches(['a', 'b']) };
+                pieces.push(Piece::Literal(literal.into()));
+            }
+            if ends {
+                pieces.push(run);
+            }
+            let glob = glob(&pieces);
+            prop_assert!(glob.is_certain(), "{:?}", glob);
+            prop_assert_eq!(glob.matches(&text), expression(&pieces).is_match(&text));
+        }
+    }
+
+    #[test]
+    fn a_glob_is_certain_where_its_runs_have_one_end_each() {
+        let literal = |text: &str| Piece::Literal(text.into());
+        let segment = || Piece::Some { except: Some(b'/') };
+        for certain in [
+            vec![],
+            vec![literal("a"), Piece::Any, literal("b"), Piece::Any],
+            vec![literal("/"), segment(), literal("/x/"), segment()],
+            vec![Piece::Unreserved, literal("/x"), Piece::Reserved],
+            vec![literal("/"), segment(), literal("-a")],
+        ] {
+            assert!(glob(&certain).is_certain(), "{certain:?}");
+        }
+        for uncertain in [
+            vec![Piece::Any, literal("/"), segment()],
+            vec![segment(), literal("-"), segment()],
+            vec![Piece::Unreserved, literal("%2F"), Piece::Unreserved],
+            vec![Piece::Unreserved, literal("-"), Piece::Unreserved],
+            vec![Piece::Reserved, literal("/"), Piece::Reserved],
+            vec![segment(), Piece::Any],
+            vec![Piece::Some { except: None }, literal("/"), segment()],
+        ] {
+            let glob = glob(&uncertain);
+            assert!(!glob.is_certain(), "{uncertain:?}");
+            assert_eq!(glob.weight(), u32::try_from(glob.runs()).expect("few") * UNCERTAIN_WEIGHT);
+        }
     }
 
     #[test]
     fn neighbours_become_one_piece() {
         let glob = glob(&[Piece::Literal("a".into()), Piece::Literal("b".into()), Piece::Any, Piece::Any]);
         assert_eq!(glob.pieces(), [Piece::Literal("ab".into()), Piece::Any]);
-        assert_eq!((glob.runs(), glob.literal(), Glob::default().literal()), (1, None, Some("")));
+        assert_eq!((glob.weight(), glob.literal(), Glob::default().literal()), (1, None, Some("")));
     }
 }

@@ -277,10 +277,27 @@ fn a_plain_pattern_keeps_little_beside_its_text() {
 #[test]
 fn only_what_segments_and_wildcards_cannot_say_takes_a_regular_expression() {
     for text in ["/a/*/b", "/:a/:b-:c", "/x.:ext", "https://*.a.example/*", "/{a}{b/:c}", "/a?x=*&y=*#:y", "/a/(.*)"] {
-        assert!(!pattern(text).has_expressions(), "{text}");
+        assert!(pattern(text).weight() < REGEX_WEIGHT, "{text}");
     }
     for text in ["/(a|b)", "/a{/:b}?", "/:a+", "{/a}*", "http{s}?://*/*"] {
-        assert!(pattern(text).has_expressions(), "{text}");
+        assert!(pattern(text).weight() >= REGEX_WEIGHT, "{text}");
+    }
+}
+
+#[test]
+fn a_weight_counts_wildcards_and_names_and_more_for_what_costs_more() {
+    for (text, weight) in [
+        ("/a", 1),
+        ("/a/*", 1),
+        ("/:a/b/:c", 2),
+        ("*/a/*", 2),
+        ("https://*.example/:a#x*", 3),
+        ("/*/:a", 8),
+        ("/:a-:b", 8),
+        ("/:a(x|y)", REGEX_WEIGHT),
+        ("/:a(x|y)/b#(c|d)", 2 * REGEX_WEIGHT),
+    ] {
+        assert_eq!(pattern(text).weight(), weight, "{text}");
     }
 }
 
