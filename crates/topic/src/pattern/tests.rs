@@ -37,7 +37,8 @@ fn a_topic_matches_the_patterns_that_a_url_pattern_says() {
         ("/orders/:id([0-9]+)", &["/orders/17"], &["/orders/x17", "/orders/17x", "/orders/"]),
         ("/chat{/:room}?", &["/chat", "/chat/a"], &["/chat/", "/chat/a/b"]),
         ("/(a|b)+", &["/a", "/a/b/b/a"], &["/", "/ab", "/a/c"]),
-        // What is not said after the last part may be anything.
+        // What is not said after the last part may be anything, and so may who is named before the host.
+        ("/users/alice/*", &["/users/alice/a?b#c", "https://someone@hub.example/users/alice/a"], &["/users/bob/a"]),
         ("/orders/17", &["/orders/17", "orders/17", "/orders/17?x#y"], &["/orders/17/", "/orders/170"]),
         ("/orders/17?", &["/orders/17", "/orders/17#y"], &["/orders/17?x"]),
         ("/orders/17?*", &["/orders/17?x"], &["/orders/x"]),
@@ -94,6 +95,7 @@ fn relative_means_to_the_base_url() {
     assert!(!pattern("http://127.0.0.1:7788").matches("http://127.0.0.1/chat/1"));
     assert!(pattern("https://a.example/hub/").matches("https://a.example/hub/chat/1"));
     assert!(pattern("https://a.example/hub/").matches("chat/1"));
+    assert!(!pattern("https://a.example/hub/").matches("/chat/1"));
 }
 
 #[test]
