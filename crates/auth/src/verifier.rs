@@ -204,8 +204,7 @@ impl Verifier {
                 Ok(Matcher::Template(template))
             }
         });
-        let matchers = matchers.collect::<Result<Vec<_>, _>>()?;
-        MatcherSet::new(matchers).map(Some).map_err(|source| TokenError::Topics { right, source })
+        MatcherSet::read(matchers)?.map(Some).map_err(|source| TokenError::Topics { right, source })
     }
 
     fn signed_payload(&self, token: &str) -> Result<Payload, TokenError> {

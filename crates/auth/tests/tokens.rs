@@ -7,7 +7,9 @@ use jsonwebtoken::{Algorithm, EncodingKey};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tidewire_auth::{Claims, Grants, KeyError, LEEWAY_S, MintError, TOKEN_BYTES_MAX, TokenError, Verifier, mint};
-use tidewire_topic::{BaseUrl, MATCHERS_MAX, Matcher, MatcherSet, Pattern, Template};
+use tidewire_topic::{
+    BaseUrl, MATCHER_WEIGHT_MAX, MATCHERS_MAX, Matcher, MatcherSet, MatcherSetError, Pattern, Template,
+};
 
 const SECRET: &[u8; 32] = b"0123456789abcdef0123456789abcdef";
 const NOW_S: u64 = 1_800_000_000;
@@ -104,6 +106,18 @@ fn what_is_no_pattern_or_template_refuses_the_token() {
         let token = signed(&json!({"tidewire": {"subscribe": [granted]}}));
         assert_eq!(verifier.verify(&token, NOW_S).expect_err("a refusal").reason(), "claims", "{granted}");
     }
+}
+
+#[test]
+fn one_more_than_the_weight_of_a_right_refuses_the_token() {
+    let base = BaseUrl::parse("https://hub.example.com").expect("a URL");
+    let verifier = verifier().relative_to(base);
+    let granting = |count| {
+        let granted: Vec<Value> = (0..count).map(|n| json!({"pattern": format!("/({n}|x)")})).collect();
+        verifier.verify(&signed(&json!({"tidewire": {"publish": granted}})), NOW_S)
+    };
+    assert_eq!(granting(5).expect("grants").publish.expect("a right").weight(), MATCHER_WEIGHT_MAX);
+    assert!(matches!(granting(6), Err(TokenError::Topics { source: MatcherSetError::TooHeavy { .. }, .. })));
 }
 
 #[test]

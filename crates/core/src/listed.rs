@@ -8,7 +8,7 @@ use crate::slot::{Progress, Slot};
 const LISTED_MAX: usize = 16 * 1024;
 
 /// How many records one visit looks at where nothing but looking tells what matches, as with a pattern: others wait
-/// meanwhile.
+/// meanwhile, and so do those who append. Where asking costs more, it is fewer.
 pub(crate) const LOOK_RECORDS_MAX: u64 = 2_048;
 
 /// The positions owed by one group, used again while a subscriber stands inside the range.
@@ -59,8 +59,9 @@ impl Listed {
             let _full = positions.iter().take_while(|position| **position <= to).all(|&position| add(position));
             return Filled::Frames;
         }
-        let is_cut = !filter.topics.is_exact() && to.0 - at.0.min(to.0) > LOOK_RECORDS_MAX;
-        let to = if is_cut { Position(at.0 + LOOK_RECORDS_MAX) } else { to };
+        let look_records = filter.look_records(LOOK_RECORDS_MAX);
+        let is_cut = !filter.topics.is_exact() && to.0 - at.0.min(to.0) > look_records;
+        let to = if is_cut { Position(at.0 + look_records) } else { to };
         if filter.topics.is_any() {
             let admitted = |p: &Position| reader.record(*p).is_some_and(|record| record.is_admitted_by(filter));
             let _full = (at.0 + 1..=to.0).map(Position).filter(admitted).all(&mut add);

@@ -31,6 +31,9 @@ impl Types {
     }
 }
 
+/// So many records are looked at without a pause, whatever asking costs.
+pub const LOOK_RECORDS_MIN: u64 = 16;
+
 /// What a subscriber asked for and what it may read. Subscribers with equal filters are owed
 /// the same events, and are served as one group.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -51,6 +54,15 @@ impl Filter {
         T: Iterator<Item = &'a str> + Clone,
     {
         self.types.admit(event_type) && self.topics.matches(topics.clone()) && self.may_read(topics, private)
+    }
+
+    /// How many records are looked at between two pauses, of `records_max` where asking costs least: fewer, the more the
+    /// topics and grants weigh ([`MatcherSet::weight`]), and at least [`LOOK_RECORDS_MIN`].
+    #[must_use]
+    pub fn look_records(&self, records_max: u64) -> u64 {
+        let grants = self.grants.as_ref().map_or(0, MatcherSet::weight);
+        let weight = u64::from(self.topics.weight()) + u64::from(grants);
+        (records_max / weight.max(1)).max(LOOK_RECORDS_MIN)
     }
 
     /// Whether an event may be read, asked for or not.

@@ -58,7 +58,7 @@ pub use file::{
 pub use file::{fuzz_index, fuzz_tombstones};
 #[cfg(test)]
 pub(crate) use file::{wire_line, wire_record};
-pub use filter::{Filter, Types};
+pub use filter::{Filter, LOOK_RECORDS_MIN, Types};
 pub use id::{HubId, ParseHubIdError};
 pub use memory::{MemoryLog, MemoryLogConfig};
 pub use record::{Attributes, BadRecord, RecordView, Topics};

@@ -399,7 +399,8 @@ impl TailReader<'_> {
     }
 
     /// The position after which the last `count` records that `filter` admits lie. `None` if the
-    /// tail holds fewer, or if more than [`LOOK_BACK_RECORDS_MAX`] would have to be looked at.
+    /// tail holds fewer, or if more than [`LOOK_BACK_RECORDS_MAX`] would have to be looked at, with patterns as many of
+    /// them as their weight allows ([`Filter::look_records`]).
     #[must_use]
     pub fn position_before_last(&self, count: u64, filter: &Filter) -> Option<Position> {
         let (head, _) = self.head();
@@ -408,6 +409,7 @@ impl TailReader<'_> {
         let mut budget = LOOK_BACK_RECORDS_MAX;
         let mut found = Vec::new();
         if !filter.topics.is_exact() {
+            let mut budget = filter.look_records(LOOK_BACK_RECORDS_MAX as u64);
             let mut next = head;
             while found.len() <= back {
                 budget = budget.checked_sub(1)?;

@@ -156,36 +156,35 @@ fn check_form(head: &RequestHead<'_>, parameters: &Query<'_>) -> Result<(), Prob
 }
 
 fn topics(parameters: &Query<'_>, access: &Access) -> Result<MatcherSet, Problem> {
-    let mut matchers = Vec::new();
-    for value in parameters.values("topic") {
-        let topic = utf8("topic", value)?;
-        let matcher = Matcher::parse(topic);
-        matchers.push(matcher.map_err(|error| Problem::new(Kind::Topic, format!("`topic={topic}`: {error}")))?);
-    }
-    // They take longer to read than topics do.
-    if ["pattern", "template"].iter().map(|name| parameters.values(name).count()).sum::<usize>() > MATCHERS_MAX {
-        let detail = format!("there are more than {MATCHERS_MAX} patterns and templates");
-        return Err(Problem::new(Kind::Matchers, detail));
-    }
-    for value in parameters.values("pattern") {
-        let text = utf8("pattern", value)?;
-        let pattern = Pattern::parse(text, access.base()?);
-        let refused = |error| Problem::new(Kind::Pattern, format!("`pattern={text}`: {error}"));
-        matchers.push(Matcher::Pattern(pattern.map_err(refused)?));
-    }
-    for value in parameters.values("template") {
-        let text = utf8("template", value)?;
-        let refused = |error| Problem::new(Kind::Pattern, format!("`template={text}`: {error}"));
-        matchers.push(Matcher::Template(Template::parse(text).map_err(refused)?));
-    }
-    if matchers.is_empty() {
+    if ["topic", "pattern", "template"].iter().all(|name| !parameters.has(name)) {
         return Err(Problem::new(
             Kind::TopicMissing,
             "name a topic with `topic=…`, several with `pattern=…` or `template=…`, each repeated as often as needed, \
              or all with `topic=*`",
         ));
     }
-    MatcherSet::new(matchers).map_err(|error| Problem::new(Kind::Matchers, error.to_string()))
+    // They take longer to read than topics do.
+    if ["pattern", "template"].iter().map(|name| parameters.values(name).count()).sum::<usize>() > MATCHERS_MAX {
+        let detail = format!("there are more than {MATCHERS_MAX} patterns and templates");
+        return Err(Problem::new(Kind::Matchers, detail));
+    }
+    let topics = parameters.values("topic").map(|value| {
+        let topic = utf8("topic", value)?;
+        Matcher::parse(topic).map_err(|error| Problem::new(Kind::Topic, format!("`topic={topic}`: {error}")))
+    });
+    let patterns = parameters.values("pattern").map(|value| {
+        let text = utf8("pattern", value)?;
+        let pattern = Pattern::parse(text, access.base()?);
+        let refused = |error| Problem::new(Kind::Pattern, format!("`pattern={text}`: {error}"));
+        pattern.map(Matcher::Pattern).map_err(refused)
+    });
+    let templates = parameters.values("template").map(|value| {
+        let text = utf8("template", value)?;
+        let refused = |error| Problem::new(Kind::Pattern, format!("`template={text}`: {error}"));
+        Template::parse(text).map(Matcher::Template).map_err(refused)
+    });
+    let set = MatcherSet::read(topics.chain(patterns).chain(templates))?;
+    set.map_err(|error| Problem::new(Kind::Matchers, error.to_string()))
 }
 
 fn types(parameters: &Query<'_>) -> Result<Types, Problem> {

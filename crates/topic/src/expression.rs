@@ -9,6 +9,9 @@ pub const REGEX_BYTES_MAX: usize = 8 * 1_024;
 /// The most bytes of a regular expression as text: reading and compiling costs what it has.
 pub const REGEX_TEXT_BYTES_MAX: usize = 4 * 1_024;
 
+/// What a regular expression weighs, where a wildcard weighs 1.
+pub(crate) const REGEX_WEIGHT: u32 = 200;
+
 /// A regular expression of a pattern or template.
 #[derive(Debug)]
 pub(crate) struct Expression(Regex);

@@ -18,6 +18,9 @@ pub(crate) enum Piece {
     Reserved,
 }
 
+/// What each run of a glob weighs that may match a text in more than one way: all of them are followed.
+pub(crate) const UNCERTAIN_WEIGHT: u32 = 4;
+
 /// Pieces, one after the other; no two literals are neighbours.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Glob(Box<[Piece]>);
@@ -80,6 +83,12 @@ impl Glob {
         self.0.iter().filter(|piece| !matches!(piece, Piece::Literal(_))).count()
     }
 
+    /// What matching costs: 1 for each run, [`UNCERTAIN_WEIGHT`] where there is more than one way to match a text.
+    pub(crate) fn weight(&self) -> u32 {
+        let runs = u32::try_from(self.runs()).unwrap_or(u32::MAX);
+        if self.is_certain() { runs } else { runs.saturating_mul(UNCERTAIN_WEIGHT) }
+    }
+
     /// Whether the whole text matches, in time of its length; times the number of pieces unless the glob
     /// [is certain](Glob::is_certain).
     pub(crate) fn matches(&self, text: &str) -> bool {
@@ -104,7 +113,7 @@ impl Glob {
 
     /// Whether there is one way only to match a text, as far as that matters: `*` alone beside literals, or no `*` and
     /// runs whose end is known.
-    pub(crate) fn is_certain(&self) -> bool {
+    fn is_certain(&self) -> bool {
         let pieces = match &*self.0 {
             [Piece::Literal(_), rest @ ..] => rest,
             all => all,
@@ -324,7 +333,9 @@ mod tests {
             vec![segment(), Piece::Any],
             vec![Piece::Some { except: None }, literal("/"), segment()],
         ] {
-            assert!(!glob(&uncertain).is_certain(), "{uncertain:?}");
+            let glob = glob(&uncertain);
+            assert!(!glob.is_certain(), "{uncertain:?}");
+            assert_eq!(glob.weight(), u32::try_from(glob.runs()).expect("few") * UNCERTAIN_WEIGHT);
         }
     }
 
@@ -332,6 +343,6 @@ mod tests {
     fn neighbours_become_one_piece() {
         let glob = glob(&[Piece::Literal("a".into()), Piece::Literal("b".into()), Piece::Any, Piece::Any]);
         assert_eq!(glob.pieces(), [Piece::Literal("ab".into()), Piece::Any]);
-        assert_eq!((glob.runs(), glob.literal(), Glob::default().literal()), (1, None, Some("")));
+        assert_eq!((glob.weight(), glob.literal(), Glob::default().literal()), (1, None, Some("")));
     }
 }

@@ -21,7 +21,7 @@ pub use base::{BaseUrl, BaseUrlError};
 pub use canonical::is_canonical_url;
 pub use expression::{REGEX_BYTES_MAX, REGEX_TEXT_BYTES_MAX};
 pub use index::TopicIndex;
-pub use matcher::{MATCHER_EXPRESSIONS_MAX, MATCHERS_MAX, Matcher, MatcherSet, MatcherSetError};
+pub use matcher::{MATCHER_WEIGHT_MAX, MATCHERS_MAX, Matcher, MatcherSet, MatcherSetError};
 pub use pattern::{PATTERN_BYTES_MAX, Pattern, PatternError, RUNS_MAX};
 pub use template::{TEMPLATE_BYTES_MAX, TEMPLATE_VARIABLES_MAX, Template, TemplateError};
 pub use topic::{TOPIC_BYTES_MAX, Topic, TopicError, is_control_or_format};

@@ -7,8 +7,10 @@ use crate::{BaseUrl, Pattern, Template, Topic, TopicError};
 /// The most different matchers a set may have.
 pub const MATCHERS_MAX: usize = 100;
 
-/// The most patterns and templates of a set that need regular expressions, which take most of the memory.
-pub const MATCHER_EXPRESSIONS_MAX: usize = 16;
+/// The most that the patterns and templates of a set may weigh together: what an event costs that is tested against all of
+/// them. A wildcard, name or plain expression weighs 1, or 4 beside others in a part where there is more than one way to
+/// match; a regular expression weighs 200; a pattern or template at least 1, and a topic nothing.
+pub const MATCHER_WEIGHT_MAX: u32 = 1_000;
 
 /// What a subscriber asks for or a token grants.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,14 +45,14 @@ pub enum MatcherSetError {
         /// How many there may be.
         matchers_max: usize,
     },
-    /// More than [`MATCHER_EXPRESSIONS_MAX`] of them need regular expressions.
+    /// They weigh more than [`MATCHER_WEIGHT_MAX`].
     #[error(
-        "more than {expressions_max} of the patterns and templates have groups of their own, or operators, that take a \
-         regular expression"
+        "the patterns and templates weigh more than {weight_max} together: each wildcard and name 1 to 4, and 200 each regular \
+         expression, as groups of their own and operators need one"
     )]
-    TooManyExpressions {
-        /// How many may.
-        expressions_max: usize,
+    TooHeavy {
+        /// How much they may weigh.
+        weight_max: u32,
     },
 }
 
@@ -83,11 +85,11 @@ impl Matcher {
         }
     }
 
-    fn has_expressions(&self) -> bool {
+    fn weight(&self) -> u32 {
         match self {
-            Matcher::Any | Matcher::Exact(_) => false,
-            Matcher::Pattern(pattern) => pattern.has_expressions(),
-            Matcher::Template(template) => template.has_expressions(),
+            Matcher::Any | Matcher::Exact(_) => 0,
+            Matcher::Pattern(pattern) => pattern.weight(),
+            Matcher::Template(template) => template.weight(),
         }
     }
 }
@@ -102,21 +104,21 @@ impl MatcherSet {
     /// A set of these matchers.
     ///
     /// # Errors
-    /// When there is none, more than [`MATCHERS_MAX`] different ones (`*` counts as one), or more than
-    /// [`MATCHER_EXPRESSIONS_MAX`] with regular expressions.
+    /// When there is none, more than [`MATCHERS_MAX`] different ones (`*` counts as one), or when they weigh more than
+    /// [`MATCHER_WEIGHT_MAX`].
     pub fn new(matchers: impl IntoIterator<Item = Matcher>) -> Result<MatcherSet, MatcherSetError> {
         let mut distinct: Vec<Matcher> = Vec::new();
-        let mut expressions = 0;
+        let mut weight = 0_u32;
         for matcher in matchers {
             let Err(at) = distinct.binary_search(&matcher) else { continue };
             if distinct.len() == MATCHERS_MAX {
                 return Err(MatcherSetError::TooMany { matchers_max: MATCHERS_MAX });
             }
-            expressions += usize::from(matcher.has_expressions());
-            distinct.insert(at, matcher);
-            if expressions > MATCHER_EXPRESSIONS_MAX {
-                return Err(MatcherSetError::TooManyExpressions { expressions_max: MATCHER_EXPRESSIONS_MAX });
+            weight = weight.saturating_add(matcher.weight());
+            if weight > MATCHER_WEIGHT_MAX {
+                return Err(MatcherSetError::TooHeavy { weight_max: MATCHER_WEIGHT_MAX });
             }
+            distinct.insert(at, matcher);
         }
         match distinct.first() {
             None => return Err(MatcherSetError::Empty),
@@ -131,6 +133,29 @@ impl MatcherSet {
             })
             .collect();
         Ok(MatcherSet(exact.map_or_else(|| Matchers::Mixed(distinct.into()), Matchers::Exact)))
+    }
+
+    /// A set of what is read one after the other, which ends at the first that is refused or too much: nothing behind it
+    /// is read.
+    ///
+    /// # Errors
+    /// The first of those in reading; inside, as [`MatcherSet::new`].
+    pub fn read<E>(
+        matchers: impl IntoIterator<Item = Result<Matcher, E>>,
+    ) -> Result<Result<MatcherSet, MatcherSetError>, E> {
+        let mut refused = None;
+        let set =
+            MatcherSet::new(matchers.into_iter().map_while(|read| read.map_err(|error| refused = Some(error)).ok()));
+        refused.map_or(Ok(set), Err)
+    }
+
+    /// What the patterns and templates weigh together, at most [`MATCHER_WEIGHT_MAX`].
+    #[must_use]
+    pub fn weight(&self) -> u32 {
+        match &self.0 {
+            Matchers::Any | Matchers::Exact(_) => 0,
+            Matchers::Mixed(matchers) => matchers.iter().map(Matcher::weight).sum(),
+        }
     }
 
     /// The set that matches every event.
@@ -312,16 +337,36 @@ mod tests {
     }
 
     #[test]
-    fn one_regular_expression_more_than_the_limit_is_refused() {
+    fn one_more_than_the_weight_is_refused() {
         let base = BaseUrl::parse("https://hub.example").expect("a URL");
-        let expressions = |count: usize| {
-            let patterns = (0..count / 2).map(|n| Pattern::parse(&format!("/({n})"), &base).expect("a pattern"));
-            let templates = (count / 2..count).map(|n| Template::parse(&format!("{n}{{?x}}")).expect("a template"));
-            let plain = (0..20).map(|n| Pattern::parse(&format!("/{n}/*"), &base).expect("a pattern"));
-            MatcherSet::new(patterns.chain(plain).map(Matcher::Pattern).chain(templates.map(Matcher::Template)))
+        let weighing = |plain: u32| {
+            let expressions = ["/(a)", "/(b)"].map(|text| Matcher::Pattern(Pattern::parse(text, &base).expect(text)));
+            let template = Matcher::Template(Template::parse("a{?x}").expect("a template"));
+            let many = (0..plain / 10).map(|n| format!("/{n}{}", "/*a".repeat(10)));
+            let few = (0..plain % 10).map(|n| format!("/{n}/:a"));
+            let plain = many.chain(few).map(|text| Matcher::Pattern(Pattern::parse(&text, &base).expect("a pattern")));
+            MatcherSet::new(expressions.into_iter().chain([template]).chain(plain))
         };
-        assert!(expressions(MATCHER_EXPRESSIONS_MAX).is_ok());
-        let expressions_max = MATCHER_EXPRESSIONS_MAX;
-        assert_eq!(expressions(expressions_max + 1), Err(MatcherSetError::TooManyExpressions { expressions_max }));
+        assert_eq!(weighing(400).map(|set| set.weight()), Ok(MATCHER_WEIGHT_MAX));
+        assert_eq!(weighing(401), Err(MatcherSetError::TooHeavy { weight_max: MATCHER_WEIGHT_MAX }));
+        assert_eq!((set(&["a", "b"]).weight(), MatcherSet::any().weight()), (0, 0));
+    }
+
+    /// The story: all patterns of a token and of a request were read, and compiled, before they were counted.
+    #[test]
+    fn nothing_is_read_behind_what_is_refused() {
+        let mut asked = 0;
+        let mut numbered = |refused_at: usize| {
+            asked = 0;
+            let read = MatcherSet::read((0..1_000).map(|n| {
+                asked += 1;
+                if n == refused_at { Err(n) } else { Ok(Matcher::parse(&format!("t{n}")).expect("a topic")) }
+            }));
+            (read, asked)
+        };
+        assert_eq!(numbered(7), (Err(7), 8));
+        let too_many = MatcherSetError::TooMany { matchers_max: MATCHERS_MAX };
+        assert_eq!(numbered(200), (Ok(Err(too_many)), MATCHERS_MAX + 1));
+        assert_eq!(MatcherSet::read([Matcher::parse("a")]), Ok(Ok(set(&["a"]))));
     }
 }

@@ -4,7 +4,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use crate::base::Location;
-use crate::expression::Expression;
+use crate::expression::{Expression, REGEX_WEIGHT};
 use crate::glob::{Glob, Piece};
 use crate::trie::Route;
 use crate::{BaseUrl, is_control_or_format};
@@ -158,9 +158,14 @@ impl Pattern {
         &self.0.base
     }
 
-    /// Whether regular expressions are needed to match it.
-    pub(crate) fn has_expressions(&self) -> bool {
-        self.0.parts.iter().any(|part| matches!(part.test, Test::Expression(_)))
+    /// What matching costs, at least 1: see [`MATCHER_WEIGHT_MAX`](crate::MATCHER_WEIGHT_MAX).
+    #[must_use]
+    pub fn weight(&self) -> u32 {
+        let weights = self.0.parts.iter().map(|part| match &part.test {
+            Test::Glob(glob) => glob.weight(),
+            Test::Expression(_) => REGEX_WEIGHT,
+        });
+        weights.fold(0, u32::saturating_add).max(1)
     }
 
     /// What every canonical URL begins with that it matches.

@@ -3,7 +3,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use crate::expression::{Expression, REGEX_BYTES_MAX};
+use crate::expression::{Expression, REGEX_BYTES_MAX, REGEX_WEIGHT};
 use crate::glob::Glob;
 use crate::is_control_or_format;
 use crate::pattern::RUNS_MAX;
@@ -122,9 +122,16 @@ impl Template {
         &self.0.text
     }
 
-    /// Whether regular expressions are needed to match it.
-    pub(crate) fn has_expressions(&self) -> bool {
-        matches!(self.0.form, Form::Expression(..))
+    /// What matching costs, at least 1: see [`MATCHER_WEIGHT_MAX`](crate::MATCHER_WEIGHT_MAX).
+    #[must_use]
+    pub fn weight(&self) -> u32 {
+        match &self.0.form {
+            Form::Globs(written, expanded) => {
+                let expanded = expanded.as_ref().map_or(0, Glob::weight);
+                written.weight().max(1).saturating_add(expanded)
+            }
+            Form::Expression(..) => REGEX_WEIGHT,
+        }
     }
 
     /// The ways to it along topics.

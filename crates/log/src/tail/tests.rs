@@ -1,6 +1,6 @@
 use super::*;
-use crate::Types;
-use tidewire_topic::{Matcher, MatcherSet};
+use crate::{LOOK_RECORDS_MIN, Types};
+use tidewire_topic::{BaseUrl, Matcher, MatcherSet, Pattern};
 
 fn filter(topics: &[&str]) -> Filter {
     let matchers = topics.iter().map(|topic| Matcher::parse(topic).expect("a matcher"));
@@ -68,6 +68,25 @@ fn the_last_few_are_found_without_looking_at_everything() {
     assert_eq!(before_last(3, &["often", "rare"]), Some(head - 3));
     assert_eq!(before_last(LOOK_BACK_RECORDS_MAX as u64, &["*"]), Some(1));
     assert_eq!(before_last(LOOK_BACK_RECORDS_MAX as u64 + 1, &["*"]), None, "one more than the limit");
+}
+
+/// The story: the last few that match a hundred patterns were sought for most of a second, with the tail locked.
+#[test]
+fn fewer_are_looked_at_for_the_last_few_of_patterns_that_weigh_more() {
+    let tail = Tail::new(1 << 26);
+    for seq in 0..=LOOK_RECORDS_MIN {
+        push(&tail, seq, &[["/other", "/a/1"][usize::from(seq <= 1)]], b"x");
+    }
+    let base = BaseUrl::parse("https://hub.example").expect("a URL");
+    let pattern = |text: &str| Matcher::Pattern(Pattern::parse(text, &base).expect(text));
+    let last = |texts: &[&str], count| {
+        let topics = MatcherSet::new(texts.iter().map(|text| pattern(text))).expect("a set");
+        let filter = Filter { topics, types: Types::All, grants: None };
+        tail.read().position_before_last(count, &filter).map(|position| position.0)
+    };
+    assert_eq!((last(&["/a/*"], 1), last(&["/a/*"], 2)), (Some(1), Some(0)));
+    let heavy = ["/a/*", "/(c)", "/(d)", "/(e)", "/(f)"];
+    assert_eq!((last(&heavy, 1), last(&heavy, 2)), (Some(1), None), "one more than the limit");
 }
 
 #[test]

@@ -37,7 +37,8 @@ fn a_topic_matches_the_patterns_that_a_url_pattern_says() {
         ("/orders/:id([0-9]+)", &["/orders/17"], &["/orders/x17", "/orders/17x", "/orders/"]),
         ("/chat{/:room}?", &["/chat", "/chat/a"], &["/chat/", "/chat/a/b"]),
         ("/(a|b)+", &["/a", "/a/b/b/a"], &["/", "/ab", "/a/c"]),
-        // What is not said after the last part may be anything.
+        // What is not said after the last part may be anything, and so may who is named before the host.
+        ("/users/alice/*", &["/users/alice/a?b#c", "https://someone@hub.example/users/alice/a"], &["/users/bob/a"]),
         ("/orders/17", &["/orders/17", "orders/17", "/orders/17?x#y"], &["/orders/17/", "/orders/170"]),
         ("/orders/17?", &["/orders/17", "/orders/17#y"], &["/orders/17?x"]),
         ("/orders/17?*", &["/orders/17?x"], &["/orders/x"]),
@@ -94,6 +95,7 @@ fn relative_means_to_the_base_url() {
     assert!(!pattern("http://127.0.0.1:7788").matches("http://127.0.0.1/chat/1"));
     assert!(pattern("https://a.example/hub/").matches("https://a.example/hub/chat/1"));
     assert!(pattern("https://a.example/hub/").matches("chat/1"));
+    assert!(!pattern("https://a.example/hub/").matches("/chat/1"));
 }
 
 #[test]
@@ -277,10 +279,27 @@ fn a_plain_pattern_keeps_little_beside_its_text() {
 #[test]
 fn only_what_segments_and_wildcards_cannot_say_takes_a_regular_expression() {
     for text in ["/a/*/b", "/:a/:b-:c", "/x.:ext", "https://*.a.example/*", "/{a}{b/:c}", "/a?x=*&y=*#:y", "/a/(.*)"] {
-        assert!(!pattern(text).has_expressions(), "{text}");
+        assert!(pattern(text).weight() < REGEX_WEIGHT, "{text}");
     }
     for text in ["/(a|b)", "/a{/:b}?", "/:a+", "{/a}*", "http{s}?://*/*"] {
-        assert!(pattern(text).has_expressions(), "{text}");
+        assert!(pattern(text).weight() >= REGEX_WEIGHT, "{text}");
+    }
+}
+
+#[test]
+fn a_weight_counts_wildcards_and_names_and_more_for_what_costs_more() {
+    for (text, weight) in [
+        ("/a", 1),
+        ("/a/*", 1),
+        ("/:a/b/:c", 2),
+        ("*/a/*", 2),
+        ("https://*.example/:a#x*", 3),
+        ("/*/:a", 8),
+        ("/:a-:b", 8),
+        ("/:a(x|y)", REGEX_WEIGHT),
+        ("/:a(x|y)/b#(c|d)", 2 * REGEX_WEIGHT),
+    ] {
+        assert_eq!(pattern(text).weight(), weight, "{text}");
     }
 }
 
