@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use crate::BenchError;
 use crate::cpus::Cpus;
+use crate::process;
 use crate::report::Report;
 
 pub(crate) use outcome::Outcome;
@@ -164,6 +165,9 @@ impl Amount {
 
 pub(crate) fn run(args: &Args) -> Result<Report, BenchError> {
     let plan = args.amount.apply(Plan::default());
+    if let Some(process) = args.pid.filter(|&process| !process::exists(process)) {
+        return Err(BenchError::Usage(format!("there is no process {process}")));
+    }
     let target = Target {
         subscribe: Request::subscribe(&args.subscribe, &args.subscribe_header)?,
         publish: Request::publish(&args.publish_method, &args.publish, &args.publish_header, &args.publish_body)?,

@@ -121,6 +121,9 @@ fn what_cannot_be_measured_is_told() {
     let (ended_well, report, told) = bench(&["run", "fan_out"]);
     assert!(!ended_well && report == Value::Null && told.contains("many-topics"), "{told}");
     let nobody = ["--subscribe", "http://127.0.0.1:1/", "--publish", "http://127.0.0.1:1/", "--connections", "1"];
+    // No process has the highest number.
+    let (ended_well, report, told) = bench(&[&["load", "--pid", "2147483647"], &nobody[..]].concat());
+    assert!(!ended_well && report == Value::Null && told.contains("no process 2147483647"), "{told}");
     let (ended_well, report, told) = bench(&[&["load"], &nobody[..]].concat());
     assert!(!ended_well && report == Value::Null && told.contains("refused"), "{told}");
 }
