@@ -21,6 +21,7 @@ use request::{Method, Request};
 use rustix::event::epoll;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// The token of the listener; connections have the number of their slot.
 const LISTENER: u64 = u64::MAX;
@@ -105,6 +106,7 @@ impl Floor {
     }
 
     fn run(mut self) -> io::Result<Never> {
+        raise_open_files()?;
         let address = TcpListener::from(self.listener.try_clone()?).local_addr()?;
         println!("listening on http://{address}");
         io::stdout().flush()?;
@@ -214,6 +216,12 @@ impl Floor {
     }
 }
 
+/// As many open files as the system lets it have: a shell often gives 1,024, which are fewer than there are subscribers.
+fn raise_open_files() -> io::Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?)
+}
+
 fn answer(body: &str) -> Vec<u8> {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
 }
@@ -231,4 +239,18 @@ fn send_all(socket: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
 
 fn wrong(what: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_of_open_files_is_raised_to_the_hard_one() {
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        let low = maximum.map_or(64, |maximum| maximum.min(64));
+        setrlimit(Resource::Nofile, Rlimit { current: Some(low), maximum }).expect("it may be lowered");
+        raise_open_files().expect("it may be raised");
+        assert_eq!(getrlimit(Resource::Nofile).current, maximum);
+    }
 }
