@@ -140,6 +140,11 @@ impl Args {
 }
 
 impl Amount {
+    /// Whether flags say how many events there are, and how many a second.
+    pub(crate) fn says_events(&self) -> bool {
+        self.rate.is_some() || self.events.is_some()
+    }
+
     /// The plan with what the flags say of it.
     pub(crate) fn apply(&self, mut plan: Plan) -> Plan {
         fn set<T: Copy>(place: &mut T, value: Option<T>) {

@@ -146,6 +146,8 @@ fn what_cannot_be_measured_is_told() {
     let (ended_well, report, told) = bench(&["run", "fan_out"]);
     assert!(!ended_well && report == Value::Null && told.contains("many-topics"), "{told}");
     let nobody = ["--subscribe", "http://127.0.0.1:1/", "--publish", "http://127.0.0.1:1/", "--connections", "1"];
+    let (ended_well, report, told) = bench(&["run", "saturate", "--rate", "5"]);
+    assert!(!ended_well && report == Value::Null && told.contains("takes no --rate"), "{told}");
     // No process has the highest number.
     let (ended_well, report, told) = bench(&[&["load", "--pid", "2147483647"], &nobody[..]].concat());
     assert!(!ended_well && report == Value::Null && told.contains("no process 2147483647"), "{told}");
