@@ -61,6 +61,8 @@ struct Floor {
     /// The last events as chunks.
     history: VecDeque<Vec<u8>>,
     history_max: usize,
+    /// What one that comes back gets, made once: head and history. None: an event has come since.
+    beginning: Option<Vec<u8>>,
     /// Calls of `sendto` for streams.
     sends: u64,
 }
@@ -101,6 +103,7 @@ impl Floor {
             head,
             history: VecDeque::new(),
             history_max,
+            beginning: None,
             sends: 0,
         })
     }
@@ -167,11 +170,8 @@ impl Floor {
             Method::Stream => {
                 epoll::delete(&self.poll, &connection.socket)?;
                 self.free.push(slot);
-                let mut beginning = self.head.clone();
-                if resumes {
-                    self.history.iter().for_each(|chunk| beginning.extend_from_slice(chunk));
-                }
-                if send_all(&connection.socket, &beginning).is_ok() {
+                let beginning = if resumes { self.beginning() } else { &self.head };
+                if send_all(&connection.socket, beginning).is_ok() {
                     self.streams.push(connection.socket);
                 }
                 return Ok(());
@@ -186,6 +186,7 @@ impl Floor {
                         self.history.pop_front();
                     }
                     self.history.push_back(chunk);
+                    self.beginning = None;
                 }
                 // A publisher that is gone is noticed by the next read.
                 let _ = send_all(&connection.socket, &answer("published"));
@@ -195,6 +196,15 @@ impl Floor {
         connection.received.clear();
         self.connections[slot] = Some(connection);
         Ok(())
+    }
+
+    /// What one that comes back gets.
+    fn beginning(&mut self) -> &[u8] {
+        self.beginning.get_or_insert_with(|| {
+            let mut bytes = self.head.clone();
+            self.history.iter().for_each(|chunk| bytes.extend_from_slice(chunk));
+            bytes
+        })
     }
 
     /// One call for each stream; those that are gone are left out from now on.
