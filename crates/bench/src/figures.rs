@@ -128,6 +128,6 @@ pub(crate) fn run(args: &Args) -> Result<Report, BenchError> {
     if wanted(Figure::Cpu) {
         rows.count_sends(&servers, &mut report)?;
     }
-    rows.targets(args.pairs, &mut report);
+    rows.targets(wanted, args.pairs, &mut report);
     Ok(report)
 }

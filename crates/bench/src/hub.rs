@@ -1,4 +1,4 @@
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -109,19 +109,28 @@ impl Hub {
     }
 }
 
-/// A program that is measured. Killed when it is dropped.
+/// A program that is measured. Killed when it is dropped, and when this process is no more, however it ended.
 #[derive(Debug)]
 pub(crate) struct Program {
     name: &'static str,
     child: Child,
+    /// Dropped before anyone else may have the child's number.
+    guard: Option<Guard>,
 }
+
+/// A shell that waits for the end of this process, which nobody can tell in time who is killed himself: its standard input
+/// ends then, and it kills what was started.
+#[derive(Debug)]
+struct Guard(Child);
 
 impl Program {
     /// Starts it on the server's core.
     pub(crate) fn start(name: &'static str, command: &mut Command, cpus: Cpus) -> Result<Program, BenchError> {
         let child = cpus.spawn_server(command.stdin(Stdio::null()));
         let what = || format!("start {}", command.get_program().display());
-        Ok(Program { name, child: child.map_err(|error| BenchError::io(what())(error))? })
+        let mut program = Program { name, child: child.map_err(|error| BenchError::io(what())(error))?, guard: None };
+        program.guard = Some(Guard::of(program.id()).map_err(BenchError::io("start sh, to watch over a server"))?);
+        Ok(program)
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -154,9 +163,28 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
+        self.guard = None;
         // One that has ended cannot be killed, and need not be.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+impl Guard {
+    fn of(process: u32) -> io::Result<Guard> {
+        // A signal from the terminal is for all: the guard stays for as long as it has something to do.
+        let script = format!("trap '' HUP INT TERM; read -r line; kill -KILL {process}");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().map(Guard)
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // Killed before its standard input ends: it kills nothing.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

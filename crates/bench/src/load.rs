@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use crate::BenchError;
 use crate::cpus::Cpus;
+use crate::process;
 use crate::report::Report;
 
 pub(crate) use outcome::Outcome;
@@ -139,6 +140,11 @@ impl Args {
 }
 
 impl Amount {
+    /// Whether flags say how many events there are, and how many a second.
+    pub(crate) fn says_events(&self) -> bool {
+        self.rate.is_some() || self.events.is_some()
+    }
+
     /// The plan with what the flags say of it.
     pub(crate) fn apply(&self, mut plan: Plan) -> Plan {
         fn set<T: Copy>(place: &mut T, value: Option<T>) {
@@ -164,6 +170,9 @@ impl Amount {
 
 pub(crate) fn run(args: &Args) -> Result<Report, BenchError> {
     let plan = args.amount.apply(Plan::default());
+    if let Some(process) = args.pid.filter(|&process| !process::exists(process)) {
+        return Err(BenchError::Usage(format!("there is no process {process}")));
+    }
     let target = Target {
         subscribe: Request::subscribe(&args.subscribe, &args.subscribe_header)?,
         publish: Request::publish(&args.publish_method, &args.publish, &args.publish_header, &args.publish_body)?,

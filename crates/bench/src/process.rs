@@ -4,6 +4,15 @@ use std::fs;
 use std::ops::Sub;
 use std::time::Duration;
 
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
+
+/// Whether there is such a process, whoever's it is.
+pub(crate) fn exists(process: u32) -> bool {
+    let id = i32::try_from(process).ok().and_then(Pid::from_raw);
+    id.is_some_and(|id| !matches!(test_kill_process(id), Err(Errno::SRCH)))
+}
+
 /// The CPU that a process has used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CpuTime {

@@ -42,7 +42,8 @@ struct Row {
 #[derive(Debug, Serialize)]
 struct Target {
     name: String,
-    value: f64,
+    /// None: it was not measured.
+    value: Option<f64>,
     unit: &'static str,
     bound: String,
     result: Verdict,
@@ -103,8 +104,13 @@ impl Report {
         Some(median)
     }
 
-    /// Compares with what is to be reached.
-    pub(crate) fn target(&mut self, name: &str, value: f64, unit: &'static str, bound: Bound) {
+    /// Compares with what is to be reached. What was to be measured and was not says so, and then nothing counts.
+    pub(crate) fn target(&mut self, name: &str, value: impl Into<Option<f64>>, unit: &'static str, bound: Bound) {
+        let measured = value.into();
+        if measured.is_none() {
+            self.does_not_count(format!("not measured: {name}"));
+        }
+        let value = measured.unwrap_or(f64::NAN);
         let (met, bound) = match bound {
             Bound::AtLeast(least) => (value >= least, format!(">= {least}")),
             Bound::AtMost(most) => (value <= most, format!("<= {most}")),
@@ -115,7 +121,7 @@ impl Report {
             (true, true) => Verdict::Pass,
             (true, false) => Verdict::Miss,
         };
-        self.targets.push(Target { name: name.to_owned(), value, unit, bound, result });
+        self.targets.push(Target { name: name.to_owned(), value: measured, unit, bound, result });
     }
 
     /// What a reader of the figures should know.
@@ -169,7 +175,8 @@ impl Report {
         }
         if !self.targets.is_empty() {
             let rows = self.targets.iter().map(|target| {
-                let (bound, value) = (target.bound.clone(), readable(target.value));
+                let value = target.value.map_or_else(|| "not measured".to_owned(), readable);
+                let bound = target.bound.clone();
                 [target.name.clone(), bound, value, target.unit.to_owned(), target.result.in_words().to_owned()]
             });
             let head = ["target", "bound", "measured", "unit", "result"].map(str::to_owned);
@@ -239,6 +246,18 @@ mod tests {
         assert_eq!(results(&report), [Verdict::DoesNotCount; 2]);
         assert!(report.is_honest());
         assert!(report.to_table().ends_with("note: the log is small\n"), "{}", report.to_table());
+    }
+
+    #[test]
+    fn what_was_not_measured_is_told_and_nothing_counts() {
+        let mut report = Report::new("x");
+        report.target("memory", 1.0, "B", Bound::AtLeast(0.0));
+        report.target("CPU", None, "ratio", Bound::AtMost(1.0));
+        assert_eq!(results(&report), [Verdict::DoesNotCount; 2]);
+        let table = report.to_table();
+        assert!(table.contains("not measured") && table.ends_with("note: not measured: CPU\n"), "{table}");
+        let json: Value = serde_json::from_str(&report.to_json()).expect("it is JSON");
+        assert_eq!((&json["targets"][1]["value"], &json["counts"]), (&Value::Null, &Value::Bool(false)));
     }
 
     #[test]

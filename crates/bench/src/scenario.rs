@@ -107,6 +107,10 @@ impl Scenario {
 
 pub(crate) fn run(args: &Args) -> Result<Report, BenchError> {
     let scenario = Scenario::find(&args.scenario)?;
+    if scenario.raise.is_some() && args.amount.says_events() {
+        let what = "this scenario raises the rate by itself: it takes no --rate and no --events";
+        return Err(BenchError::Usage(what.to_owned()));
+    }
     let plan = args.amount.apply(scenario.load);
     plan.check()?;
     let mut report = Report::new("run");
@@ -115,6 +119,10 @@ pub(crate) fn run(args: &Args) -> Result<Report, BenchError> {
     report.setting("about", scenario.about);
     describe(&mut report, &args.common, cpus)?;
     plan.describe(&mut report);
+    if let Some(raise) = &scenario.raise {
+        report.setting("rate", raise.rates.clone());
+        report.setting("events", format!("{} s of each rate", raise.seconds));
+    }
     if cpus == Cpus::default() {
         report.note("server and generator share their cores");
     }

@@ -34,6 +34,17 @@ fn hub_and_floor_are_measured_by_turns() {
     let report: Value = serde_json::from_slice(&output.stdout).expect("a report");
     assert!(output.status.success() && report["honest"] == true, "{report:#}");
     let targets = report["targets"].as_array().expect("targets");
+    let names: Vec<&str> = targets.iter().filter_map(|target| target["name"].as_str()).collect();
+    let expected = [
+        "memory an idle subscriber, shared topic",
+        "the same, with a topic and a subject of its own",
+        "CPU a delivery, hub to floor",
+        "sends a delivery",
+        "hub's user time to floor's total",
+        "floor's share of CPU in the kernel",
+        "storm: hub to floor",
+    ];
+    assert_eq!(names, expected);
     assert!(targets.iter().all(|target| target["result"] == "does-not-count"), "at a small scale none does");
     let target = |name: &str| {
         let target = targets.iter().find(|target| target["name"] == name);

@@ -5,9 +5,10 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
-use tidewire_harness::Hub;
+use tidewire_harness::{Hub, wait_until};
 
 /// Runs the command: whether it ended well, its report, and what it told beside.
 fn bench(arguments: &[&str]) -> (bool, Value, String) {
@@ -116,11 +117,40 @@ fn a_running_server_is_put_under_load() {
     assert!(told.contains("count for nothing"), "{told}");
 }
 
+/// Whoever ended a run by a signal found its hub still there, with a port and a folder of its own.
+#[test]
+fn a_run_that_is_killed_leaves_no_hub() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().to_str().expect("text");
+    let hubs = || {
+        let processes = fs::read_dir("/proc").expect("processes").flatten();
+        let lines = processes.filter_map(|process| fs::read_to_string(process.path().join("cmdline")).ok());
+        lines.filter(|line| line.contains("serve\0") && line.contains(path)).count()
+    };
+    for signal in ["TERM", "KILL"] {
+        let mut run = Command::new(env!("CARGO_BIN_EXE_tidewire"))
+            .args(["bench", "run", "idle", "--connections", "10", "--slope-from", "5", "--settle", "600"])
+            .args(["--no-pin", "--folder", path])
+            .spawn()
+            .expect("the binary runs");
+        wait_until("it starts a hub", Duration::from_secs(60), || hubs() == 1);
+        let killed = Command::new("kill").args(["-s", signal, &run.id().to_string()]).status();
+        assert!(killed.is_ok_and(|status| status.success()), "there is a kill");
+        assert!(!run.wait().expect("it ends").success());
+        wait_until("the hub is gone", Duration::from_secs(20), || hubs() == 0);
+    }
+}
+
 #[test]
 fn what_cannot_be_measured_is_told() {
     let (ended_well, report, told) = bench(&["run", "fan_out"]);
     assert!(!ended_well && report == Value::Null && told.contains("many-topics"), "{told}");
     let nobody = ["--subscribe", "http://127.0.0.1:1/", "--publish", "http://127.0.0.1:1/", "--connections", "1"];
+    let (ended_well, report, told) = bench(&["run", "saturate", "--rate", "5"]);
+    assert!(!ended_well && report == Value::Null && told.contains("takes no --rate"), "{told}");
+    // No process has the highest number.
+    let (ended_well, report, told) = bench(&[&["load", "--pid", "2147483647"], &nobody[..]].concat());
+    assert!(!ended_well && report == Value::Null && told.contains("no process 2147483647"), "{told}");
     let (ended_well, report, told) = bench(&[&["load"], &nobody[..]].concat());
     assert!(!ended_well && report == Value::Null && told.contains("refused"), "{told}");
 }

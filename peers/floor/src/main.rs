@@ -21,6 +21,7 @@ use request::{Method, Request};
 use rustix::event::epoll;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// The token of the listener; connections have the number of their slot.
 const LISTENER: u64 = u64::MAX;
@@ -60,6 +61,8 @@ struct Floor {
     /// The last events as chunks.
     history: VecDeque<Vec<u8>>,
     history_max: usize,
+    /// What one that comes back gets, made once: head and history. None: an event has come since.
+    beginning: Option<Vec<u8>>,
     /// Calls of `sendto` for streams.
     sends: u64,
 }
@@ -100,11 +103,13 @@ impl Floor {
             head,
             history: VecDeque::new(),
             history_max,
+            beginning: None,
             sends: 0,
         })
     }
 
     fn run(mut self) -> io::Result<Never> {
+        raise_open_files()?;
         let address = TcpListener::from(self.listener.try_clone()?).local_addr()?;
         println!("listening on http://{address}");
         io::stdout().flush()?;
@@ -165,11 +170,8 @@ impl Floor {
             Method::Stream => {
                 epoll::delete(&self.poll, &connection.socket)?;
                 self.free.push(slot);
-                let mut beginning = self.head.clone();
-                if resumes {
-                    self.history.iter().for_each(|chunk| beginning.extend_from_slice(chunk));
-                }
-                if send_all(&connection.socket, &beginning).is_ok() {
+                let beginning = if resumes { self.beginning() } else { &self.head };
+                if send_all(&connection.socket, beginning).is_ok() {
                     self.streams.push(connection.socket);
                 }
                 return Ok(());
@@ -184,6 +186,7 @@ impl Floor {
                         self.history.pop_front();
                     }
                     self.history.push_back(chunk);
+                    self.beginning = None;
                 }
                 // A publisher that is gone is noticed by the next read.
                 let _ = send_all(&connection.socket, &answer("published"));
@@ -193,6 +196,15 @@ impl Floor {
         connection.received.clear();
         self.connections[slot] = Some(connection);
         Ok(())
+    }
+
+    /// What one that comes back gets.
+    fn beginning(&mut self) -> &[u8] {
+        self.beginning.get_or_insert_with(|| {
+            let mut bytes = self.head.clone();
+            self.history.iter().for_each(|chunk| bytes.extend_from_slice(chunk));
+            bytes
+        })
     }
 
     /// One call for each stream; those that are gone are left out from now on.
@@ -214,6 +226,12 @@ impl Floor {
     }
 }
 
+/// As many open files as the system lets it have: a shell often gives 1,024, which are fewer than there are subscribers.
+fn raise_open_files() -> io::Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?)
+}
+
 fn answer(body: &str) -> Vec<u8> {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
 }
@@ -231,4 +249,18 @@ fn send_all(socket: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
 
 fn wrong(what: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_of_open_files_is_raised_to_the_hard_one() {
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        let low = maximum.map_or(64, |maximum| maximum.min(64));
+        setrlimit(Resource::Nofile, Rlimit { current: Some(low), maximum }).expect("it may be lowered");
+        raise_open_files().expect("it may be raised");
+        assert_eq!(getrlimit(Resource::Nofile).current, maximum);
+    }
 }

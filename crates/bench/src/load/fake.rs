@@ -20,6 +20,8 @@ pub(super) enum Fault {
     Swap(usize),
     /// Sends to every subscriber, whatever its topic.
     Stray,
+    /// Cuts each off behind its stamp.
+    Truncate,
     /// Waits before this one is delivered; its answer comes at once.
     Stall(usize, Duration),
     /// Waits so long before each answer; delivers at once.
@@ -157,6 +159,7 @@ impl Fake {
 
     fn deliver(&self, state: &mut State, topic: &str, data: &str) {
         assert!(data.len() >= Stamp::BYTES);
+        let data = if self.fault == Fault::Truncate { &data[..Stamp::BYTES] } else { data };
         let event = format!("id: 7\ndata: {{\"data\":\"{data}\"}}\n\n");
         for (watched, socket) in &mut state.streams {
             if watched == topic || self.fault == Fault::Stray {

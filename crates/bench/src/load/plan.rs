@@ -66,6 +66,8 @@ impl Plan {
     pub(crate) const RATE_MAX: f64 = 10_000_000.0;
     pub(crate) const EVENTS_MAX: u64 = 999_999_999;
     pub(crate) const PAYLOAD_MAX: u32 = 1 << 20;
+    /// Numbers that are kept: one for each topic, and for each subscriber, of each connection of a publisher. 1 GiB of them.
+    const NUMBERS_MAX: f64 = (1u32 << 28) as f64;
     const SECONDS_MAX: f64 = 3_600.0;
 
     /// Whether its numbers go together.
@@ -81,6 +83,9 @@ impl Plan {
         within("publisher_connections", self.publisher_connections.into(), 1.0, Stamp::LANES_MAX.into())?;
         let lanes = f64::from(self.publishers) * f64::from(self.publisher_connections);
         within("publishers times their connections", lanes, 1.0, Stamp::LANES_MAX.into())?;
+        within("topics times publishers' connections", f64::from(self.topics) * lanes, 1.0, Self::NUMBERS_MAX)?;
+        let of_subscribers = f64::from(self.connections) * lanes;
+        within("connections times publishers' connections", of_subscribers, 1.0, Self::NUMBERS_MAX)?;
         within("rate", self.rate, 0.001, Self::RATE_MAX)?;
         within("events", events as f64, 0.0, Self::EVENTS_MAX as f64)?;
         within("payload", self.payload.into(), Stamp::BYTES as f64, Self::PAYLOAD_MAX.into())?;
@@ -147,12 +152,14 @@ mod tests {
 
     #[test]
     fn limits() {
-        let wrong: [fn(&mut Plan); 12] = [
+        let wrong: [fn(&mut Plan); 14] = [
             |plan| plan.connections = 0,
             |plan| plan.connections = Plan::CONNECTIONS_MAX + 1,
             |plan| plan.topics = 0,
             |plan| plan.publishers = Plan::PUBLISHERS_MAX + 1,
             |plan| plan.publisher_connections = 1_251,
+            |plan| (plan.topics, plan.publishers, plan.publisher_connections) = (26_844, 100, 100),
+            |plan| (plan.connections, plan.publishers, plan.publisher_connections) = (26_844, 100, 100),
             |plan| plan.rate = f64::NAN,
             |plan| plan.rate = 0.0,
             |plan| plan.events = Plan::EVENTS_MAX + 1,

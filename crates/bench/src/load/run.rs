@@ -39,6 +39,9 @@ const LISTEN_ON: Duration = Duration::from_millis(300);
 /// How often conditions are looked at that nothing tells of.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
+/// How often it is looked whether a server's count of its writes stands: heartbeats may keep it going.
+const WRITES_LOOKS_MAX: u32 = 20;
+
 /// A run under way.
 struct Run<'a> {
     plan: &'a Plan,
@@ -101,13 +104,13 @@ impl<'a> Run<'a> {
 
         self.publish(self.plan.warm_up_events)?;
         self.wait_for_readers()?;
-        let writes_before = writes()?;
+        let writes_before = self.settled(writes)?;
         let before = self.sample();
         let from = self.begin_measuring();
         self.publish(self.plan.events)?;
         self.wait_for_readers()?;
         let after = self.sample();
-        let writes = writes()?.zip(writes_before).map(|(after, before)| after - before);
+        let writes = self.settled(writes)?.zip(writes_before).map(|(after, before)| after.saturating_sub(before));
         memory.extend(self.memory());
 
         if self.plan.slow_readers > 0 {
@@ -124,6 +127,22 @@ impl<'a> Run<'a> {
             (from, before, after),
             writes,
         ))
+    }
+
+    /// How many writes the server counts once the number stands, since it may count one after it was made.
+    fn settled(&mut self, writes: CountWrites<'_>) -> Result<Option<u64>, BenchError> {
+        let mut count = writes()?;
+        for _ in 0..WRITES_LOOKS_MAX {
+            if count.is_none() {
+                break;
+            }
+            self.wait_until(self.began.elapsed() + LOOK_EVERY)?;
+            let before = std::mem::replace(&mut count, writes()?);
+            if before == count {
+                break;
+            }
+        }
+        Ok(count)
     }
 
     fn storm(&mut self) -> Result<(Duration, Outcome), BenchError> {

@@ -58,6 +58,24 @@ fn what_is_out_of_order_is_seen() {
     assert_eq!(run(&plan, Fault::Swap(7)).problems(&plan), ["6 deliveries out of order"]);
 }
 
+/// The stamp was all that was looked at: a server that delivered nothing else of its payloads passed, and was fast.
+#[test]
+fn what_is_cut_off_is_seen() {
+    let plan = Plan { payload: 1_024, ..plan() };
+    let problems = run(&plan, Fault::Truncate).problems(&plan);
+    assert!(problems.len() == 1 && problems[0].ends_with("fewer than the 122880 of all payloads"), "{problems:?}");
+    assert_eq!(run(&plan, Fault::None).problems(&plan), Vec::<String>::new());
+}
+
+/// A server counts a write after it was made: what was read right after the last delivery came out too low.
+#[test]
+fn writes_are_counted_once_they_stand() {
+    let counts = std::cell::RefCell::new([9, 10, 10, 125, 130, 130].into_iter());
+    let plan = Plan { warm_up_events: 1, ..plan() };
+    let outcome = put(&plan, &target(Fault::None), &|| Ok(counts.borrow_mut().next())).expect("it is measured");
+    assert_eq!(outcome.writes, Some(120));
+}
+
 #[test]
 fn what_is_for_others_is_seen() {
     assert_eq!(problems(Fault::Stray), ["120 deliveries that were for others"]);
