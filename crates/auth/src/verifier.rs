@@ -6,7 +6,8 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use tidewire_topic::{
-    BaseUrl, Matcher, MatcherSet, MatcherSetError, Pattern, PatternError, Template, TemplateError, TopicError,
+    BaseUrl, MATCHERS_MAX, Matcher, MatcherSet, MatcherSetError, Pattern, PatternError, Template, TemplateError,
+    TopicError,
 };
 
 use crate::claims::{Form, Granted, Object, Payload};
@@ -191,6 +192,10 @@ impl Verifier {
     fn matchers(&self, right: &'static str, granted: &[Granted]) -> Result<Option<MatcherSet>, TokenError> {
         if granted.is_empty() {
             return Ok(None);
+        }
+        // They take longer to read than topics do, also those that are there twice.
+        if granted.iter().filter(|granted| matches!(granted, Granted::Form(_))).count() > MATCHERS_MAX {
+            return Err(TokenError::Topics { right, source: MatcherSetError::TooMany { matchers_max: MATCHERS_MAX } });
         }
         let matchers = granted.iter().map(|granted| match granted {
             Granted::Topic(text) => Matcher::parse(text).map_err(|source| TokenError::Topic { right, source }),

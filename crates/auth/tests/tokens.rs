@@ -118,6 +118,15 @@ fn one_more_than_the_weight_of_a_right_refuses_the_token() {
     };
     assert_eq!(granting(5).expect("grants").publish.expect("a right").weight(), MATCHER_WEIGHT_MAX);
     assert!(matches!(granting(6), Err(TokenError::Topics { source: MatcherSetError::TooHeavy { .. }, .. })));
+    let repeated = |count| {
+        let granted = vec![json!({"template": "/{a}"}); count];
+        verifier.verify(&signed(&json!({"tidewire": {"publish": granted}})), NOW_S)
+    };
+    assert!(repeated(MATCHERS_MAX).is_ok());
+    assert!(matches!(
+        repeated(MATCHERS_MAX + 1),
+        Err(TokenError::Topics { source: MatcherSetError::TooMany { .. }, .. })
+    ));
 }
 
 #[test]

@@ -328,6 +328,7 @@ mod tests {
             vec![Piece::Any, literal("/"), segment()],
             vec![segment(), literal("-"), segment()],
             vec![Piece::Unreserved, literal("%2F"), Piece::Unreserved],
+            vec![Piece::Unreserved, literal("%2"), Piece::Unreserved],
             vec![Piece::Unreserved, literal("-"), Piece::Unreserved],
             vec![Piece::Reserved, literal("/"), Piece::Reserved],
             vec![segment(), Piece::Any],
@@ -336,6 +337,15 @@ mod tests {
             let glob = glob(&uncertain);
             assert!(!glob.is_certain(), "{uncertain:?}");
             assert_eq!(glob.weight(), u32::try_from(glob.runs()).expect("few") * UNCERTAIN_WEIGHT);
+        }
+    }
+
+    #[test]
+    fn literals_between_wildcards_do_not_share_a_text() {
+        let twice =
+            glob(&[Piece::Any, Piece::Literal("ab".into()), Piece::Any, Piece::Literal("ab".into()), Piece::Any]);
+        for (text, expected) in [("ab", false), ("aab", false), ("abab", true), ("éabéabé", true)] {
+            assert_eq!(twice.matches(text), expected, "{text}");
         }
     }
 
