@@ -29,7 +29,7 @@ use crate::cpus::Cpus;
 use crate::process;
 use crate::report::Report;
 
-pub(crate) use outcome::Outcome;
+pub(crate) use outcome::{FULL_CORE, Outcome};
 pub(crate) use plan::Plan;
 pub(crate) use target::{Request, Target};
 

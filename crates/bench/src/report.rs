@@ -124,6 +124,13 @@ impl Report {
         self.targets.push(Target { name: name.to_owned(), value: measured, unit, bound, result });
     }
 
+    /// What was compared under this name says nothing; everything else in the report counts.
+    pub(crate) fn target_does_not_count(&mut self, name: &str, why: &str) {
+        self.notes.push(format!("{name}: {why}"));
+        let of_name = self.targets.iter_mut().filter(|target| target.name == name);
+        of_name.for_each(|target| target.result = Verdict::DoesNotCount);
+    }
+
     /// What a reader of the figures should know.
     pub(crate) fn note(&mut self, text: impl Into<String>) {
         self.notes.push(text.into());

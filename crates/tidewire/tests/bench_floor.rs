@@ -43,6 +43,7 @@ fn hub_and_floor_are_measured_by_turns() {
         "hub's user time to floor's total",
         "floor's share of CPU in the kernel",
         "storm: hub to floor",
+        "storm, server's CPU: hub to floor",
     ];
     assert_eq!(names, expected);
     assert!(targets.iter().all(|target| target["result"] == "does-not-count"), "at a small scale none does");

@@ -6,7 +6,7 @@ use super::servers::{AUTHORIZATION, MISSED, Servers};
 use super::{Figure, PAIRS_MIN};
 use crate::BenchError;
 use crate::fdatasync;
-use crate::load::{self, Outcome, Plan};
+use crate::load::{self, FULL_CORE, Outcome, Plan};
 use crate::progress::Progress;
 use crate::report::{Bound, Report};
 use crate::scenario::{Raise, once, once_with, raised};
@@ -49,7 +49,11 @@ pub(super) struct Rows {
     own_topic: Vec<f64>,
     fan_out: Vec<FanOut>,
     saturated: Vec<(f64, f64)>,
+    /// Seconds until everyone has everything, and CPU milliseconds of the server until then.
     storms: Vec<(f64, f64)>,
+    storms_cpu: Vec<(f64, f64)>,
+    /// In one of them the generator had no time left.
+    storm_is_the_generators: bool,
     latency_memory: Vec<f64>,
     latency_commit: Vec<f64>,
     fdatasync_ms: Vec<f64>,
@@ -82,6 +86,8 @@ impl Rows {
             fan_out: Vec::new(),
             saturated: Vec::new(),
             storms: Vec::new(),
+            storms_cpu: Vec::new(),
+            storm_is_the_generators: false,
             latency_memory: Vec::new(),
             latency_commit: Vec::new(),
             fdatasync_ms: Vec::new(),
@@ -235,6 +241,10 @@ impl Rows {
         Progress::figure("storm, hub", seconds(&hub), "s");
         Progress::figure("storm, floor", seconds(&floor), "s");
         self.storms.push((seconds(&hub), seconds(&floor)));
+        let cpu_ms = |(_, outcome): &(Duration, Outcome)| outcome.cpu.map(|cpu| cpu.total().as_secs_f64() * 1e3);
+        self.storms_cpu.extend(cpu_ms(&hub).zip(cpu_ms(&floor)));
+        let is_full = |(_, outcome): &(Duration, Outcome)| outcome.own_share().is_some_and(|share| share >= FULL_CORE);
+        self.storm_is_the_generators |= is_full(&hub) || is_full(&floor);
         Ok(())
     }
 
@@ -289,6 +299,11 @@ impl Rows {
         }
         if wanted(Figure::Storm) {
             beside_floor("storm", "s", &self.storms, Bound::AtMost(3.0), report);
+            beside_floor("storm, server's CPU", "ms", &self.storms_cpu, Bound::AtMost(3.0), report);
+            if self.storm_is_the_generators {
+                let why = "the generator's core was full, so the time is the generator's: see the servers' CPU";
+                report.target_does_not_count("storm: hub to floor", why);
+            }
         }
         if wanted(Figure::Latency) {
             let what = "one subscriber";
@@ -374,7 +389,9 @@ fn until_single(
 fn beside_floor(what: &str, unit: &'static str, pairs: &[(f64, f64)], bound: Bound, report: &mut Report) {
     report.values(what, "hub", unit, pairs.iter().map(|(hub, _)| *hub));
     report.values(what, "floor", unit, pairs.iter().map(|(_, floor)| *floor));
-    let ratio = Spread::of(pairs.iter().map(|(hub, floor)| hub / floor)).map(|ratios| ratios.median);
+    // What took the floor no time that the system tells is no ratio.
+    let ratios = pairs.iter().map(|(hub, floor)| hub / floor).filter(|ratio| ratio.is_finite());
+    let ratio = Spread::of(ratios).map(|ratios| ratios.median);
     report.target(&format!("{what}: hub to floor"), ratio, "ratio", bound);
 }
 
@@ -416,12 +433,29 @@ mod tests {
     /// A figure that could not be measured left no trace, and the report counted.
     #[test]
     fn each_figure_that_is_wanted_has_its_targets() {
-        for (figure, targets) in Figure::value_variants().iter().zip([2, 4, 2, 1, 1, 2]) {
+        for (figure, targets) in Figure::value_variants().iter().zip([2, 4, 2, 1, 2, 2]) {
             let mut report = Report::new("x");
             Rows::new(2, 2).targets(|wanted| wanted == *figure, PAIRS_MIN, &mut report);
             let table = report.to_table();
             assert_eq!(table.matches("note: not measured").count(), targets, "{figure:?}: {table}");
         }
+    }
+
+    /// Where the generator was busy all the time, both storms took as long as it did, whatever the servers.
+    #[test]
+    fn the_time_of_a_storm_does_not_count_where_it_is_the_generators() {
+        let results = |storm_is_the_generators| {
+            let mut rows = Rows::new(2, 2);
+            (rows.storms, rows.storms_cpu) = (vec![(1.0, 1.0)], vec![(290.0, 180.0)]);
+            rows.storm_is_the_generators = storm_is_the_generators;
+            let mut report = Report::new("x");
+            rows.targets(|wanted| wanted == Figure::Storm, PAIRS_MIN, &mut report);
+            let json: serde_json::Value = serde_json::from_str(&report.to_json()).expect("it is JSON");
+            [0, 1].map(|target| json["targets"][target]["result"].as_str().map(str::to_owned))
+        };
+        let texts = |texts: [&str; 2]| texts.map(|text| Some(text.to_owned()));
+        assert_eq!(results(false), texts(["pass", "pass"]));
+        assert_eq!(results(true), texts(["does-not-count", "pass"]));
     }
 
     /// Events that go together cost the hub less each, and the floor as much: such pairs made the hub look cheap.

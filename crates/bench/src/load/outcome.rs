@@ -9,7 +9,7 @@ use crate::report::Report;
 use crate::stats::Latency;
 
 /// A generator whose core is busy for so much of the time is what was measured.
-const FULL_CORE: f64 = 0.95;
+pub(crate) const FULL_CORE: f64 = 0.95;
 
 /// In less time than this the system's clock ticks are too coarse to say so.
 const FULL_SPAN_MIN: Duration = Duration::from_millis(500);
@@ -138,7 +138,7 @@ impl Outcome {
     }
 
     /// Which share of its core the generator used.
-    fn own_share(&self) -> Option<f64> {
+    pub(crate) fn own_share(&self) -> Option<f64> {
         Some(self.own_cpu?.total().as_secs_f64() / self.cpu_span.as_secs_f64().max(f64::MIN_POSITIVE))
     }
 
