@@ -59,34 +59,64 @@ fn a_disk_that_syncs_no_more_takes_nothing_and_loses_nothing() {
     verdict.assert_clean();
 }
 
+/// A hub, somebody who reads all the time, and publishers.
+struct Trial {
+    name: String,
+    clock: Clock,
+    hub: Hub,
+    always: RawReader,
+    workload: Workload,
+}
+
+impl Trial {
+    fn begin(name: String, settings: &[(&str, &str)]) -> Trial {
+        let (clock, seed) = (Clock::start(), Seed::new(&format!("failing_disk, {name}")));
+        let hub = Hub::start_with(BINARY, &["--dev"], settings);
+        let always = reader(&hub, clock, "always there");
+        let workload = Workload::start(hub.address(), clock, &seed, PUBLISHERS);
+        wait_for_acknowledgements(&workload);
+        Trial { name, clock, hub, always, workload }
+    }
+
+    /// Has system calls fail, and waits until a publisher is told, or left alone.
+    fn fail(&self, calls: &str) -> Tracer {
+        let tracer = Tracer::inject(self.hub.process(), calls);
+        wait_until("publishers are told", WITHIN, || self.workload.turned_away() + self.workload.lost() > 0);
+        tracer
+    }
+
+    fn goes_on(&self) {
+        wait_for_acknowledgements(&self.workload);
+        assert_eq!(ready(&self.hub), 200, "{}", self.name);
+    }
+
+    /// Kills the hub, lets the disk work again, and compares what was told with what is there after a restart.
+    fn end(mut self, tracer: Tracer) {
+        let mut history = History::default();
+        history.kills.push(self.hub.kill(self.clock));
+        drop(tracer);
+        self.hub.restart();
+        wait_for_acknowledgements(&self.workload);
+        history.publications = self.workload.finish();
+        let last = history.acknowledged_to();
+        history.subscribers.push(self.always.stop_at(last, WITHIN));
+        history.subscribers.push(reader(&self.hub, self.clock, "after a kill").stop_at(last, WITHIN));
+        let verdict = history.check();
+        println!("{}: {verdict}", self.name);
+        verdict.assert_clean();
+    }
+}
+
 /// What was in the failed group is answered with an error, once it is sure that it will never be shown; the log goes
 /// on in another segment.
 #[test]
 fn after_one_failed_sync_publishers_are_told_and_the_log_goes_on() {
     for nth in [1, 2, 3, 5, 9] {
-        let (clock, seed) = (Clock::start(), Seed::new(&format!("failing_disk, sync {nth}")));
-        let mut hub = Hub::start_with(BINARY, &["--dev"], &SETTINGS);
-        let always = reader(&hub, clock, "always there");
-        let workload = Workload::start(hub.address(), clock, &seed, PUBLISHERS);
-        wait_for_acknowledgements(&workload);
-        let tracer = Tracer::inject(hub.process(), &format!("fdatasync:error=EIO:when={nth}"));
-        wait_until("publishers are told", WITHIN, || workload.turned_away() + workload.lost() > 0);
-        wait_for_acknowledgements(&workload);
-        assert_eq!(workload.lost(), 0, "sync {nth}: what failed was sealed, and everybody was answered");
-        assert_eq!(ready(&hub), 200, "sync {nth}");
-        drop(tracer);
-
-        let mut history = History::default();
-        history.kills.push(hub.kill(clock));
-        hub.restart();
-        wait_for_acknowledgements(&workload);
-        history.publications = workload.finish();
-        let last = history.acknowledged_to();
-        history.subscribers.push(always.stop_at(last, WITHIN));
-        history.subscribers.push(reader(&hub, clock, "after a kill").stop_at(last, WITHIN));
-        let verdict = history.check();
-        println!("sync {nth}: {verdict}");
-        verdict.assert_clean();
+        let trial = Trial::begin(format!("sync {nth}"), &SETTINGS);
+        let tracer = trial.fail(&format!("fdatasync:error=EIO:when={nth}"));
+        trial.goes_on();
+        assert_eq!(trial.workload.lost(), 0, "sync {nth}: what failed was sealed, and everybody was answered");
+        trial.end(tracer);
     }
 }
 
@@ -94,27 +124,11 @@ fn after_one_failed_sync_publishers_are_told_and_the_log_goes_on() {
 #[test]
 fn a_seal_that_fails_tells_nobody_what_may_not_be_so() {
     for last in [2, 3, 4] {
-        let (clock, seed) = (Clock::start(), Seed::new(&format!("failing_disk, {last} syncs")));
-        let mut hub = Hub::start_with(BINARY, &["--dev"], &SETTINGS);
-        let always = reader(&hub, clock, "always there");
-        let workload = Workload::start(hub.address(), clock, &seed, PUBLISHERS);
-        wait_for_acknowledgements(&workload);
-        let tracer = Tracer::inject(hub.process(), &format!("fdatasync:error=EIO:when=1..{last}"));
-        wait_until("publishers notice", WITHIN, || workload.turned_away() + workload.lost() > 0);
-        let acknowledged = workload.acknowledged_to();
-        wait_until("who is connected reads on", WITHIN, || always.place() >= acknowledged);
-        let mut history = History::default();
-        history.kills.push(hub.kill(clock));
-        drop(tracer);
-        hub.restart();
-        wait_for_acknowledgements(&workload);
-        history.publications = workload.finish();
-        let place = history.acknowledged_to();
-        history.subscribers.push(always.stop_at(place, WITHIN));
-        history.subscribers.push(reader(&hub, clock, "after a kill").stop_at(place, WITHIN));
-        let verdict = history.check();
-        println!("{last} syncs: {verdict}");
-        verdict.assert_clean();
+        let trial = Trial::begin(format!("{last} syncs"), &SETTINGS);
+        let tracer = trial.fail(&format!("fdatasync:error=EIO:when=1..{last}"));
+        let acknowledged = trial.workload.acknowledged_to();
+        wait_until("who is connected reads on", WITHIN, || trial.always.place() >= acknowledged);
+        trial.end(tracer);
     }
 }
 
@@ -122,28 +136,11 @@ fn a_seal_that_fails_tells_nobody_what_may_not_be_so() {
 #[test]
 fn after_a_failed_write_without_syncs_publishers_are_told_and_the_log_goes_on() {
     for last in [2, 6] {
-        let (clock, seed) = (Clock::start(), Seed::new(&format!("failing_disk, {last} writes")));
         let settings = [&SETTINGS[..], &[("TIDEWIRE_DURABILITY", "os")]].concat();
-        let mut hub = Hub::start_with(BINARY, &["--dev"], &settings);
-        let always = reader(&hub, clock, "always there");
-        let workload = Workload::start(hub.address(), clock, &seed, PUBLISHERS);
-        wait_for_acknowledgements(&workload);
+        let trial = Trial::begin(format!("{last} writes"), &settings);
         // Every other write at most is that of the note in the lock, which may fail unseen.
-        let tracer = Tracer::inject(hub.process(), &format!("pwrite64:error=EIO:when=1..{last}"));
-        wait_until("publishers are told", WITHIN, || workload.turned_away() + workload.lost() > 0);
-        wait_for_acknowledgements(&workload);
-        assert_eq!(ready(&hub), 200, "{last} writes");
-        let mut history = History::default();
-        history.kills.push(hub.kill(clock));
-        drop(tracer);
-        hub.restart();
-        wait_for_acknowledgements(&workload);
-        history.publications = workload.finish();
-        let place = history.acknowledged_to();
-        history.subscribers.push(always.stop_at(place, WITHIN));
-        history.subscribers.push(reader(&hub, clock, "after a kill").stop_at(place, WITHIN));
-        let verdict = history.check();
-        println!("{last} writes: {verdict}");
-        verdict.assert_clean();
+        let tracer = trial.fail(&format!("pwrite64:error=EIO:when=1..{last}"));
+        trial.goes_on();
+        trial.end(tracer);
     }
 }
