@@ -1,4 +1,4 @@
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -126,10 +126,15 @@ struct Guard(Child);
 impl Program {
     /// Starts it on the server's core.
     pub(crate) fn start(name: &'static str, command: &mut Command, cpus: Cpus) -> Result<Program, BenchError> {
+        // There before it: whoever ends this process meanwhile leaves nothing behind.
+        let unguarded = || BenchError::io("have sh watch over a server");
+        let mut guard = Guard::start().map_err(unguarded())?;
         let child = cpus.spawn_server(command.stdin(Stdio::null()));
         let what = || format!("start {}", command.get_program().display());
-        let mut program = Program { name, child: child.map_err(|error| BenchError::io(what())(error))?, guard: None };
-        program.guard = Some(Guard::of(program.id()).map_err(BenchError::io("start sh, to watch over a server"))?);
+        let child = child.map_err(|error| BenchError::io(what())(error))?;
+        let watched = guard.watch(child.id());
+        let program = Program { name, child, guard: Some(guard) };
+        watched.map_err(unguarded())?;
         Ok(program)
     }
 
@@ -171,12 +176,17 @@ impl Drop for Program {
 }
 
 impl Guard {
-    fn of(process: u32) -> io::Result<Guard> {
+    fn start() -> io::Result<Guard> {
         // A signal from the terminal is for all: the guard stays for as long as it has something to do.
-        let script = format!("trap '' HUP INT TERM; read -r line; kill -KILL {process}");
+        let script = "trap '' HUP INT TERM; read -r process || exit 0; read -r line; kill -KILL \"$process\"";
         let mut command = Command::new("sh");
-        command.args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         command.spawn().map(Guard)
+    }
+
+    fn watch(&mut self, process: u32) -> io::Result<()> {
+        let mut input = self.0.stdin.as_ref().expect("it is piped");
+        writeln!(input, "{process}")
     }
 }
 
