@@ -97,7 +97,9 @@ fn where_the_system_refuses_connections_the_hub_tries_again_and_does_not_spin() 
     let cpu = cpu_of_three_heartbeats(&hub, &mut stream);
     let again = failures(&mut admin) - before;
     assert!(cpu < Duration::from_millis(500), "{cpu:?} of processors for waiting two or three seconds");
-    assert!((10..100).contains(&again), "it tried {again} times in two or three seconds");
+    // Some 50 on an idle machine, where three heartbeats come within three seconds; a shard that spins tries that often in
+    // a millisecond.
+    assert!((10..1_000).contains(&again), "it tried {again} times");
     hub.set_open_files(FILES as usize);
     for socket in &mut waiting {
         let mut begin = [0; 15];
