@@ -10,8 +10,8 @@ use crate::Filter;
 const WALK_ONE_IN: u32 = 4;
 /// The records of so many topics that match a pattern are put in order at most.
 const TOPICS_PICKED_MAX: usize = 256;
-/// To find a topic in an index and test it with one matcher takes as long as to walk over so many records, in memory:
-/// 2 to 3 µs to 0.2.
+/// To find a topic in an index and test it with one matcher takes about as long as to walk over so many records, in
+/// memory.
 const RECORDS_A_TEST: u64 = 12;
 /// So many of a topic's records are asked for at once.
 const AHEAD: u32 = 32;
