@@ -17,6 +17,9 @@ use crate::glob::{Builder, Glob, Piece};
 /// A part of a URL may have so many wildcards and names in a pattern.
 pub const RUNS_MAX: usize = 32;
 
+/// What is told of a text on which the parser panics.
+pub(super) const PANICKED: &str = "not a URL Pattern";
+
 /// What is wrong with a text.
 enum Refused {
     Parser(Error),
@@ -26,38 +29,9 @@ enum Refused {
 
 /// The parts that are not to be matched by everything, in the order of [`Of`].
 pub(super) fn parts(text: &str, base: &BaseUrl) -> Result<Vec<Part>, PatternError> {
-    if let Some(at) = stray_bracket(text) {
-        let problem = "brackets before the path are for IPv6 addresses only".to_owned();
-        return Err(PatternError::Syntax { problem, at: Some(at) });
-    }
     // The parser asserts where a malformed text should be an error.
     catch_unwind(|| parse(text, base))
-        .unwrap_or_else(|_| Err(PatternError::Syntax { problem: "not a URL Pattern".to_owned(), at: None }))
-}
-
-/// The first `]` between the scheme and the path that closes nothing. The parser counts brackets there, from 0 to below,
-/// which panics in some builds, and makes another pattern of it in others.
-fn stray_bracket(text: &str) -> Option<usize> {
-    let begin = if text.starts_with("//") { 0 } else { text.find(':')? + 1 };
-    let slashes = if text[begin..].starts_with("//") { 2 } else { 0 };
-    let (mut open, mut groups, mut is_escaped) = (0_u32, 0_u32, false);
-    for (at, c) in text.char_indices().skip_while(|&(at, _)| at < begin + slashes) {
-        if std::mem::take(&mut is_escaped) {
-            continue;
-        }
-        match c {
-            '\\' => is_escaped = true,
-            '(' => groups += 1,
-            ')' => groups = groups.saturating_sub(1),
-            _ if groups > 0 => {}
-            '[' => open += 1,
-            ']' if open == 0 => return Some(at),
-            ']' => open -= 1,
-            '/' | '?' | '#' => return None,
-            _ => {}
-        }
-    }
-    None
+        .unwrap_or_else(|_| Err(PatternError::Syntax { problem: PANICKED.to_owned(), at: None }))
 }
 
 fn parse(text: &str, base: &BaseUrl) -> Result<Vec<Part>, PatternError> {
