@@ -126,7 +126,7 @@ pub(crate) struct Amount {
     /// How long nothing may come before what is missing is lost. [default: 10]
     #[arg(long, value_name = "SECONDS")]
     patience: Option<f64>,
-    /// Addresses that connections to loopback come from: 127.0.0.1 and those above, one for each 10000 by default.
+    /// Addresses that connections to loopback come from: 127.0.0.1 and those above, one for each 2000 by default.
     #[arg(long, value_name = "NUMBER")]
     source_addresses: Option<u8>,
 }

@@ -1,16 +1,12 @@
-use std::collections::HashMap;
-
 use tidewire_log::Position;
 use tidewire_topic::MatcherSet;
+
+use crate::numbered::{Keyed, Numbered};
 
 /// The different sets of grants that groups have. A private event asks each of them once, however many groups have
 /// the same.
 #[derive(Default)]
-pub(crate) struct GrantSets {
-    sets: Vec<Option<GrantSet>>,
-    free: Vec<u32>,
-    by_set: HashMap<MatcherSet, u32>,
-}
+pub(crate) struct GrantSets(Numbered<GrantSet>);
 
 struct GrantSet {
     set: MatcherSet,
@@ -19,37 +15,36 @@ struct GrantSet {
     answer: Option<(Position, bool)>,
 }
 
+impl Keyed for GrantSet {
+    type Key = MatcherSet;
+
+    fn key(&self) -> &MatcherSet {
+        &self.set
+    }
+}
+
 impl GrantSets {
     /// The number of a set, for one more group.
     pub(crate) fn intern(&mut self, set: &MatcherSet) -> u32 {
-        if let Some(&number) = self.by_set.get(set) {
-            self.at(number).groups += 1;
+        if let Some(number) = self.0.find(set) {
+            self.0.at_mut(number).groups += 1;
             return number;
         }
-        let number = self.free.pop().unwrap_or_else(|| {
-            self.sets.push(None);
-            u32::try_from(self.sets.len() - 1).expect("there are no more sets than groups, whose numbers are u32")
-        });
-        self.sets[number as usize] = Some(GrantSet { set: set.clone(), groups: 1, answer: None });
-        self.by_set.insert(set.clone(), number);
-        number
+        self.0.insert(GrantSet { set: set.clone(), groups: 1, answer: None })
     }
 
     /// A group that has the set is gone.
     pub(crate) fn release(&mut self, number: u32) {
-        let set = self.at(number);
+        let set = self.0.at_mut(number);
         set.groups -= 1;
-        if set.groups == 0
-            && let Some(gone) = self.sets[number as usize].take()
-        {
-            self.by_set.remove(&gone.set);
-            self.free.push(number);
+        if set.groups == 0 {
+            self.0.remove(number);
         }
     }
 
     /// Whether the set grants reading the private record at a position.
     pub(crate) fn grant<'a>(&mut self, number: u32, position: Position, topics: impl Iterator<Item = &'a str>) -> bool {
-        let set = self.at(number);
+        let set = self.0.at_mut(number);
         if let Some((asked, answer)) = set.answer
             && asked == position
         {
@@ -58,10 +53,6 @@ impl GrantSets {
         let answer = set.set.matches(topics);
         set.answer = Some((position, answer));
         answer
-    }
-
-    fn at(&mut self, number: u32) -> &mut GrantSet {
-        self.sets[number as usize].as_mut().expect("a set lives while a group has it")
     }
 }
 
@@ -101,7 +92,7 @@ mod tests {
         assert_eq!(sets.intern(&set("a")), a);
         sets.release(a);
         sets.release(a);
-        assert!(sets.by_set.is_empty());
+        assert_eq!(sets.0.len(), 0);
         let b = sets.intern(&set("b"));
         assert_eq!(b, a, "its number is given out again");
         assert!(sets.grant(b, Position(1), std::iter::once("b")), "and nothing is left of its answers");

@@ -1,10 +1,11 @@
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tidewire_log::{Filter, Position, TailRecord};
 use tidewire_topic::{MatcherSet, TopicIndex};
 
 use crate::grants::GrantSets;
+use crate::numbered::{Keyed, Numbered};
 
 /// Of how many matching records a group with patterns remembers the positions.
 const NOTED_MAX: usize = 32;
@@ -23,12 +24,12 @@ pub(crate) struct Group {
     is_queued: bool,
     /// The number of its grants.
     grants: Option<u32>,
-    noted: Noted,
+    /// Where asking again costs more than a look at the topics.
+    noted: Option<Box<Noted>>,
 }
 
-/// The newest records that match, where asking again costs more than a look at the topics.
+/// The newest records that match.
 struct Noted {
-    is_kept: bool,
     /// Everything that matches after it is among the positions.
     from: Position,
     positions: Vec<Position>,
@@ -42,24 +43,29 @@ impl Group {
 
     /// The positions after one of everything that matches, as far as this was matched. `None` if they are not known.
     pub(crate) fn noted_after(&self, from: Position) -> Option<&[Position]> {
-        let noted = Some(&self.noted).filter(|noted| noted.is_kept && from >= noted.from)?;
+        let noted = self.noted.as_ref().filter(|noted| from >= noted.from)?;
         Some(&noted.positions[noted.positions.partition_point(|&position| position <= from)..])
     }
 }
 
+impl Keyed for Group {
+    type Key = Filter;
+
+    fn key(&self) -> &Filter {
+        &self.filter
+    }
+}
+
 impl Noted {
-    fn new(filter: &Filter, matched: Position) -> Noted {
+    fn new(filter: &Filter, matched: Position) -> Option<Box<Noted>> {
         let asks_patterns = |set: &MatcherSet| !set.is_exact() && !set.is_any();
         // Every record matches `*`: those who want all of them look at each anyway.
         let is_kept = asks_patterns(&filter.topics)
             || (filter.topics.is_exact() && filter.grants.as_ref().is_some_and(asks_patterns));
-        Noted { is_kept, from: matched, positions: Vec::new() }
+        is_kept.then(|| Box::new(Noted { from: matched, positions: Vec::new() }))
     }
 
     fn add(&mut self, position: Position) {
-        if !self.is_kept {
-            return;
-        }
         if self.positions.len() == NOTED_MAX {
             let dropped = self.positions.drain(..NOTED_MAX / 2).next_back();
             self.from = dropped.unwrap_or(self.from);
@@ -71,9 +77,7 @@ impl Noted {
 /// The groups of a shard, and which of them have news.
 #[derive(Default)]
 pub(crate) struct Groups {
-    groups: Vec<Option<Group>>,
-    free: Vec<u32>,
-    by_filter: HashMap<Arc<Filter>, u32>,
+    groups: Numbered<Group>,
     index: TopicIndex<u32>,
     queue: VecDeque<u32>,
     hits: Vec<u32>,
@@ -83,37 +87,30 @@ pub(crate) struct Groups {
 impl Groups {
     /// The group of a filter; a new one matches from `matched` on.
     pub(crate) fn intern(&mut self, filter: Filter, matched: Position) -> u32 {
-        if let Some(&number) = self.by_filter.get(&filter) {
+        if let Some(number) = self.groups.find(&filter) {
             return number;
         }
-        let number = self.free.pop().unwrap_or_else(|| {
-            self.groups.push(None);
-            u32::try_from(self.groups.len() - 1).expect("there are no more groups than slots, which are u32")
-        });
-        let grants = filter.grants.as_ref().map(|grants| self.grants.intern(grants));
-        let noted = Noted::new(&filter, matched);
         let filter = Arc::new(filter);
-        self.index.insert(&filter.topics, number);
-        self.by_filter.insert(Arc::clone(&filter), number);
-        self.groups[number as usize] = Some(Group {
-            filter,
+        let number = self.groups.insert(Group {
+            filter: Arc::clone(&filter),
             first: None,
             len: 0,
             last_match: matched,
             quiet: (matched, matched),
             is_queued: false,
-            grants,
-            noted,
+            grants: filter.grants.as_ref().map(|grants| self.grants.intern(grants)),
+            noted: Noted::new(&filter, matched),
         });
+        self.index.insert(&filter.topics, number);
         number
     }
 
     pub(crate) fn at(&self, number: u32) -> &Group {
-        self.groups[number as usize].as_ref().expect("a group lives while a slot names it")
+        self.groups.at(number)
     }
 
     pub(crate) fn at_mut(&mut self, number: u32) -> &mut Group {
-        self.groups[number as usize].as_mut().expect("a group lives while a slot names it")
+        self.groups.at_mut(number)
     }
 
     /// Drops a group that has no members; says whether it did.
@@ -121,13 +118,11 @@ impl Groups {
         if self.at(number).len > 0 {
             return false;
         }
-        if let Some(group) = self.groups[number as usize].take() {
+        if let Some(group) = self.groups.remove(number) {
             self.index.remove(&group.filter.topics, number);
-            self.by_filter.remove(&group.filter);
             if let Some(grants) = group.grants {
                 self.grants.release(grants);
             }
-            self.free.push(number);
         }
         true
     }
@@ -137,7 +132,7 @@ impl Groups {
         let mut hits = std::mem::take(&mut self.hits);
         self.index.for_each(record.topics(), |number| hits.push(number));
         for number in hits.drain(..) {
-            let group = self.groups[number as usize].as_ref().expect("a group in the index is there");
+            let group = self.groups.at(number);
             let grants = group.grants;
             let is_admitted = group.filter.types.admit(record.event_type())
                 && (!record.is_private()
@@ -151,14 +146,13 @@ impl Groups {
 
     /// Has every group look for itself: records between `matched` and `head` went by unseen.
     pub(crate) fn mark_all(&mut self, head: Position) {
-        for number in 0..self.groups.len() {
-            if self.groups[number].is_some() {
-                let number = u32::try_from(number).expect("numbers are given out as u32");
-                let group = self.at_mut(number);
+        for number in 0..self.groups.numbers() {
+            if let Some(group) = self.groups.get_mut(number) {
                 group.last_match = head;
                 group.quiet = (head, head);
-                group.noted.from = head;
-                group.noted.positions = Vec::new();
+                if let Some(noted) = &mut group.noted {
+                    **noted = Noted { from: head, positions: Vec::new() };
+                }
                 self.enqueue(number);
             }
         }
@@ -170,7 +164,9 @@ impl Groups {
             group.quiet = (group.last_match, matched);
         }
         group.last_match = position;
-        group.noted.add(position);
+        if let Some(noted) = &mut group.noted {
+            noted.add(position);
+        }
         self.enqueue(number);
     }
 
@@ -192,12 +188,12 @@ impl Groups {
     /// from here on queue the group again.
     pub(crate) fn take_queued(&mut self) -> Option<u32> {
         let number = self.queue.pop_front()?;
-        let group = self.groups[number as usize].as_mut().filter(|group| group.is_queued)?;
+        let group = self.groups.get_mut(number).filter(|group| group.is_queued)?;
         group.is_queued = false;
         Some(number)
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.by_filter.len()
+        self.groups.len()
     }
 }

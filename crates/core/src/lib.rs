@@ -11,6 +11,7 @@ mod frames;
 mod grants;
 mod group;
 mod listed;
+mod numbered;
 mod own_events;
 mod shard;
 mod silence;

@@ -5,14 +5,15 @@ use std::collections::BTreeSet;
 pub(crate) enum Keys<K> {
     One(K),
     /// Two or more when made; removals leave at least one.
-    Many(BTreeSet<K>),
+    #[expect(clippy::box_collection, reason = "few need one, and unboxed it would widen each entry of the index")]
+    Many(Box<BTreeSet<K>>),
 }
 
 impl<K: Copy + Ord> Keys<K> {
     pub(crate) fn insert(&mut self, key: K) {
         match self {
             Keys::One(one) if *one == key => {}
-            Keys::One(one) => *self = Keys::Many(BTreeSet::from([*one, key])),
+            Keys::One(one) => *self = Keys::Many(Box::new(BTreeSet::from([*one, key]))),
             Keys::Many(many) => {
                 many.insert(key);
             }
