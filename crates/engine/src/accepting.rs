@@ -5,8 +5,12 @@ use std::sync::atomic::Ordering;
 use mio::net::TcpListener;
 
 use crate::mailbox::{Mailbox, Message};
-use crate::reactor::{Reactor, Shared};
+use crate::reactor::{Reactor, Shared, millis};
 use crate::stats::add;
+
+/// How long a request head may take while the shards hold as many sockets as they may, in milliseconds: whoever says
+/// nothing would else keep all others waiting for the whole of `head_timeout`.
+const FULL_HEAD_TIMEOUT_MS: u64 = 1_000;
 
 /// What a shard knows of connections that wait to be accepted.
 pub(crate) struct Accepting {
@@ -117,8 +121,17 @@ impl Reactor {
     }
 
     fn has_room(&self) -> bool {
-        let held = || self.shared.held.load(Ordering::Relaxed);
-        self.accepting.wait == Some(Wait::Room) && held() < self.shared.config.max_sockets
+        self.accepting.wait == Some(Wait::Room) && !self.is_full()
+    }
+
+    fn is_full(&self) -> bool {
+        self.shared.held.load(Ordering::Relaxed) >= self.shared.config.max_sockets
+    }
+
+    /// How long a request head may take now, in milliseconds.
+    pub(crate) fn head_timeout_ms(&self) -> u64 {
+        let timeout_ms = millis(self.shared.config.head_timeout);
+        if self.is_full() { timeout_ms.min(FULL_HEAD_TIMEOUT_MS) } else { timeout_ms }
     }
 
     /// Has this shard's sockets counted among those held by all.

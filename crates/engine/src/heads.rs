@@ -17,7 +17,7 @@ const LEADING_BYTES_MAX: usize = 4;
 /// A head that is longer, in bytes, holds a buffer as an unfinished one does while its admission is decided.
 const SMALL_BYTES_MAX: usize = 4 * 1024;
 
-/// How many keys of heads that have gone may stand in the queue of the undecided beside as many as there are.
+/// How many keys of heads that have gone may stand in a queue beside as many as there are.
 const GONE_KEYS_MAX: usize = 64;
 
 /// What decides on an admission that had to be put off.
@@ -178,13 +178,8 @@ impl Heads {
         connection.decide = Some(decide);
         self.waiting += 1;
         self.undecided.push_back(key);
-        if self.undecided.len() > 2 * self.waiting + GONE_KEYS_MAX {
-            let Heads { connections, undecided, .. } = self;
-            undecided.retain(|key| {
-                let connection = connections.get(key.index);
-                connection.is_some_and(|connection| connection.serial == key.serial && connection.decide.is_some())
-            });
-        }
+        let Heads { connections, undecided, waiting, .. } = self;
+        forget_gone(undecided, *waiting, connections, |connection| connection.decide.is_some());
         let connection = self.get_mut(key)?;
         if connection.bytes.len() > SMALL_BYTES_MAX {
             return self.note_unfinished(key, buffers_max);
@@ -235,6 +230,8 @@ impl Heads {
         }
         connection.is_unfinished = true;
         self.buffers += 1;
+        let Heads { connections, unfinished, buffers, .. } = self;
+        forget_gone(unfinished, *buffers, connections, |connection| connection.is_unfinished);
         while let Some(&oldest) = self.unfinished.front() {
             let is_holding = self.get_mut(oldest).is_some_and(|connection| connection.is_unfinished);
             if is_holding && self.buffers <= buffers_max {
@@ -255,6 +252,21 @@ impl Heads {
             connection.is_unfinished = false;
             self.buffers -= 1;
         }
+    }
+}
+
+/// Takes the keys of those that have gone from a queue, once they are more than the `here` that have not.
+fn forget_gone(
+    queue: &mut VecDeque<HeadKey>,
+    here: usize,
+    connections: &Slab<Connection>,
+    is_here: impl Fn(&Connection) -> bool,
+) {
+    if queue.len() > 2 * here + GONE_KEYS_MAX {
+        queue.retain(|key| {
+            let connection = connections.get(key.index).filter(|connection| connection.serial == key.serial);
+            connection.is_some_and(&is_here)
+        });
     }
 }
 
@@ -420,6 +432,16 @@ mod tests {
             heads.remove(key);
         }
         assert_eq!(heads.buffers, 0);
+        // One that stays holds up no others' keys.
+        let stays = insert(&mut heads, Stage::Reading);
+        assert!(heads.note_unfinished(stays, 2).is_none());
+        for _ in 0..2 * GONE_KEYS_MAX {
+            let goes = insert(&mut heads, Stage::Reading);
+            assert!(heads.note_unfinished(goes, 2).is_none());
+            drop(heads.remove(goes));
+            assert!(heads.unfinished.len() <= GONE_KEYS_MAX + 5);
+        }
+        assert_eq!(heads.buffers, 1);
     }
 
     /// The story: an unfinished head held one of so many buffers, and a whole one that waited for the disk none. As

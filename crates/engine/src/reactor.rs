@@ -211,7 +211,7 @@ impl Reactor {
         self.accept_again();
         self.look_at_slice(self.next_slice, self.slices);
         self.next_slice = (self.next_slice + 1) % self.slices;
-        let late_ms = self.now_ms.checked_sub(millis(self.shared.config.head_timeout));
+        let late_ms = self.now_ms.checked_sub(self.head_timeout_ms());
         while let Some(connection) = late_ms.and_then(|then_ms| self.heads.take_late(then_ms)) {
             if connection.stage == Stage::Reading && !connection.bytes.is_empty() {
                 self.refuse(connection.socket, connection.peer, Refusal::HeadTimeout);

@@ -68,6 +68,23 @@ fn clients_that_leave_while_their_admission_is_decided_leave_nothing_behind() {
     wait_for(&hub, |stats| stats.accepted >= 201 && stats.streams == 1);
 }
 
+/// The story: whoever connected and said nothing had the whole of `head_timeout`, and as many as there may be sockets kept
+/// everybody else waiting for so long, again and again.
+#[test]
+fn those_who_say_nothing_soon_make_room_where_there_is_none() {
+    for shards in [1, 2] {
+        let head_timeout = Duration::from_secs(3_600);
+        let hub = Hub::start(EngineConfig { shards, max_sockets: 4, head_timeout, ..quick() });
+        let silent: Vec<TcpStream> = (0..3).map(|_| hub.connect()).collect();
+        let mut slow = hub.connect();
+        slow.write_all(b"GET /streams/a HTTP/1.1\r\n").expect("the hub reads");
+        let mut socket = hub.ask("/streams/a");
+        read_until(&mut socket, "data: \n\n\r\n");
+        assert_eq!(read_to_end(slow), b"HeadTimeout");
+        silent.into_iter().for_each(|socket| assert_eq!(read_to_end(socket), b""));
+    }
+}
+
 #[test]
 fn stopping_does_not_wait_for_those_who_do_not_read_or_have_said_nothing() {
     let hub = Hub::start(quick());

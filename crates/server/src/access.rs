@@ -45,6 +45,11 @@ impl<'a> Presented<'a> {
         };
     }
 
+    /// How long what is presented is, in bytes.
+    pub(crate) fn bytes(self) -> usize {
+        if let Presented::Value(value) = self { value.len() } else { 0 }
+    }
+
     fn token(self) -> Result<Option<&'a str>, Problem> {
         let value = match self {
             Presented::Nothing => return Ok(None),

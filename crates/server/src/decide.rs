@@ -95,14 +95,19 @@ impl<'a> RequestHead<'a> {
 /// So many patterns and templates are read at once on a shard.
 const QUICK_PATTERNS_MAX: usize = 4;
 
-/// Whether [`decide`] takes a shard's time only: that is not so for many patterns, or for those that take regular
-/// expressions.
+/// A token up to this length, in bytes, is verified and read on a shard. A longer one has room for patterns that take
+/// milliseconds to read.
+const QUICK_AUTHORIZATION_BYTES_MAX: usize = 1_024;
+
+/// Whether [`decide`] takes a shard's time only: that is not so for many patterns, for those that take regular
+/// expressions, or for a long token.
 pub(crate) fn is_quick(head: &RequestHead<'_>) -> bool {
     let Ok(parameters) = Query::parse(head.query) else { return true };
     let is_plain = |name, is_quick: fn(&str) -> bool| {
         parameters.values(name).all(|value| matches!(value, Text::Utf8(text) if is_quick(text)))
     };
-    parameters.values("pattern").count() + parameters.values("template").count() <= QUICK_PATTERNS_MAX
+    head.authorization.bytes() <= QUICK_AUTHORIZATION_BYTES_MAX
+        && parameters.values("pattern").count() + parameters.values("template").count() <= QUICK_PATTERNS_MAX
         && is_plain("pattern", Pattern::is_quick)
         && is_plain("template", Template::is_quick)
 }
@@ -294,6 +299,17 @@ mod tests {
         {
             assert!(!quick(query), "{query}");
         }
+    }
+
+    #[test]
+    fn only_a_token_of_ordinary_length_is_read_on_a_shard() {
+        let quick = |length: usize| {
+            let token = "x".repeat(length);
+            let headers = [("Authorization", token.as_bytes())];
+            is_quick(&RequestHead::new("GET", "/api/v1/events?topic=a", 1, headers.into_iter()))
+        };
+        assert!(quick(QUICK_AUTHORIZATION_BYTES_MAX));
+        assert!(!quick(QUICK_AUTHORIZATION_BYTES_MAX + 1));
     }
 
     #[test]
