@@ -4,16 +4,19 @@
 //! wrongly. Those of `tidewire log` say more, see [`log`].
 
 mod bench;
+mod config;
 mod hub;
 mod log;
+mod manual;
 mod publish;
 mod serve;
+mod settings;
 mod subscribe;
 mod token;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 #[derive(Debug, Parser)]
 #[command(name = "tidewire", version, about = "A push server: publish an event, and everyone watching gets it")]
@@ -28,6 +31,12 @@ enum Command {
     /// Run the hub.
     #[command(after_help = serve::EXAMPLES)]
     Serve(serve::Args),
+    /// Say whether the hub would start with this configuration.
+    #[command(after_help = config::CHECK_EXAMPLES)]
+    Check(config::CheckArgs),
+    /// Print the configuration's keys.
+    #[command(after_help = config::CONFIG_EXAMPLES)]
+    Config(config::ConfigArgs),
     /// Publish events.
     #[command(after_help = publish::EXAMPLES)]
     Publish(publish::Args),
@@ -41,16 +50,26 @@ enum Command {
     Token(token::Args),
     /// Measure a hub that is started for it, and check what it did.
     Bench(tidewire_bench::Args),
+    /// Print what a shell needs to complete these commands.
+    #[command(after_help = manual::COMPLETIONS_EXAMPLES)]
+    Completions(manual::CompletionsArgs),
+    /// Write the manual's pages, one for each command.
+    #[command(after_help = manual::PAGES_EXAMPLES)]
+    Man(manual::PagesArgs),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(args) => serve::run(args),
+        Command::Check(args) => config::check(args),
+        Command::Config(args) => config::print(&args),
         Command::Publish(args) => publish::run(args),
         Command::Subscribe(args) => subscribe::run(args),
         Command::Log(args) => return log::run(args),
         Command::Token(args) => token::run(args),
         Command::Bench(args) => bench::run(&args),
+        Command::Completions(args) => manual::completions(&args, Cli::command()),
+        Command::Man(args) => manual::pages(&args, Cli::command()),
     };
     let Err(error) = result else { return ExitCode::SUCCESS };
     match error.downcast::<clap::Error>() {
@@ -77,7 +96,7 @@ mod tests {
 
     #[test]
     fn the_arguments_are_well_formed() {
-        <Cli as clap::CommandFactory>::command().debug_assert();
+        Cli::command().debug_assert();
     }
 
     #[test]

@@ -28,6 +28,14 @@ impl Key {
         KEYS.iter().find(|key| key.name == name)
     }
 
+    /// What it does, in which unit and between which bounds, and what it costs: as the documentation says it.
+    #[must_use]
+    pub fn about(&self) -> String {
+        let row = documented().find(|[name, ..]| *name == self.name);
+        let [.., about] = row.expect("a test looks for each key in the documentation");
+        without_links(about)
+    }
+
     /// The flag, without the two hyphens before it.
     #[must_use]
     pub fn flag(&self) -> String {
@@ -86,6 +94,29 @@ macro_rules! key {
             set: |settings, text| put(&mut settings.$field, text),
         }
     };
+}
+
+/// The rows of the tables of keys in the documentation: name, value, default, and what it does.
+fn documented() -> impl Iterator<Item = [&'static str; 4]> {
+    include_str!("../../../../docs/configuration.md").lines().filter_map(|line| {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let ["", name, value, default, about, ""] = cells[..] else { return None };
+        Some([name.strip_prefix('`')?.strip_suffix('`')?, value, default.trim_matches('`'), about])
+    })
+}
+
+/// Markdown whose links are their texts.
+fn without_links(text: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = text;
+    while let Some((before, (label, behind))) =
+        rest.split_once('[').and_then(|(before, link)| Some((before, link.split_once("](")?)))
+    {
+        plain.push_str(before);
+        plain.push_str(label);
+        rest = behind.split_once(')').map_or("", |(_, rest)| rest);
+    }
+    plain + rest
 }
 
 /// Every key.
@@ -205,18 +236,20 @@ mod tests {
 
     #[test]
     fn the_documentation_lists_the_same_keys() {
-        let documented: Vec<(&str, String, &str)> = include_str!("../../../../docs/configuration.md")
-            .lines()
-            .filter_map(|line| {
-                let cells: Vec<&str> = line.split('|').map(str::trim).collect();
-                let [_, name, value, default, _, _] = cells[..] else { return None };
-                Some((name.strip_prefix('`')?.strip_suffix('`')?, value.replace(", ", "|"), default.trim_matches('`')))
-            })
-            .collect();
+        let documented: Vec<(&str, String, &str)> =
+            documented().map(|[name, value, default, _]| (name, value.replace(", ", "|"), default)).collect();
         for key in KEYS {
             let row = (key.name, key.value.to_owned(), key.default.unwrap_or("none"));
             assert!(documented.contains(&row), "{row:?} is not in docs/configuration.md");
         }
         assert_eq!(documented.len(), KEYS.len());
+    }
+
+    #[test]
+    fn a_link_is_told_by_its_text() {
+        assert_eq!(without_links("See [below](#rules), and [this](a.md)."), "See below, and this.");
+        assert_eq!(without_links("none, [no link"), "none, [no link");
+        let about = Key::named("durability").expect("a key").about();
+        assert!(about.contains("synced to disk") && !about.contains("]("), "{about}");
     }
 }

@@ -1,5 +1,6 @@
 //! The commands, as the binary does them.
 
+mod config;
 mod publish;
 mod subscribe;
 mod support;
