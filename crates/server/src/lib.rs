@@ -20,10 +20,13 @@ mod serve;
 mod shutdown;
 mod stream;
 mod system;
+mod telemetry;
 #[cfg(test)]
 mod testing;
 mod time;
 
-pub use config::{Config, ConfigError, Durability, ENVIRONMENT_PREFIX, KEYS, Key, LogLevel, PublicUrl, Sources};
+pub use config::{
+    Config, ConfigError, Durability, ENVIRONMENT_PREFIX, KEYS, Key, LogFormat, LogLevel, PublicUrl, Sources,
+};
 pub use serve::{ServeError, serve};
 pub use tidewire_log::OnDamage;

@@ -15,15 +15,14 @@ use tidewire_topic::{BaseUrl, BaseUrlError};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::level_filters::LevelFilter;
 
-use crate::config::{Config, Durability, LogLevel, PublicUrl};
+use crate::config::{Config, Durability, PublicUrl};
 use crate::connection::{self, HEAD_BYTES_MAX};
 use crate::hub::{Hub, Phase};
 use crate::shutdown::{Shutdown, Stopper, shutdown};
 use crate::stream::Admissions;
 use crate::system::Wanted;
-use crate::{admin, system};
+use crate::{admin, system, telemetry};
 
 /// Files of the log that may be open beside those that it holds: those that are written, and two for each read
 /// that is under way.
@@ -91,7 +90,7 @@ fn system_error(what: &'static str) -> impl FnOnce(io::Error) -> ServeError {
 /// When the log cannot be opened, an address cannot be listened on, or the hub is stopped by a
 /// second signal before it is done.
 pub fn serve(config: &Config, on_damage: OnDamage, out: &mut dyn Write) -> Result<(), ServeError> {
-    start_tracing(config.log_level);
+    telemetry::start(config.log_level, config.log_format);
     let open_files = system::raise_open_files();
     system::check_backlog();
     let runtime = Runtime::new().map_err(system_error("start the threads that serve requests"))?;
@@ -328,17 +327,6 @@ impl Told<'_> {
         self.line(&format!("admin on http://{admin}"));
         self.line(&format!("listening on http://{address}"));
     }
-}
-
-fn start_tracing(level: LogLevel) {
-    let level = match level {
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-    };
-    // A subscriber that is there already, as in a test, stays.
-    let _ = tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(level).try_init();
 }
 
 /// The standard library's own source of randomness, which seeds its hash maps.

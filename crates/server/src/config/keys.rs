@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::rules::RuleTexts;
 use super::value::{Size, Value};
-use super::{Durability, LogLevel, PublicUrl};
+use super::{Durability, LogFormat, LogLevel, PublicUrl};
 
 /// A key of the configuration. The same key is `name` in the file, `TIDEWIRE_<NAME>` in the
 /// environment, and `--<name>` with hyphens as a flag.
@@ -76,6 +76,7 @@ pub(super) struct Settings {
     pub(super) idempotence_window: Option<Duration>,
     pub(super) idempotence_entries: Option<usize>,
     pub(super) log_level: Option<LogLevel>,
+    pub(super) log_format: Option<LogFormat>,
 }
 
 fn put<V: Value>(slot: &mut Option<V>, text: &str) -> Result<(), String> {
@@ -206,6 +207,7 @@ pub const KEYS: &[Key] = &[
         "Publishers' ids that a log in memory holds for that window, at most, of about 100 bytes each"
     ),
     key!(log_level, "error|warn|info|debug", Some("info"), "What is told on standard error"),
+    key!(log_format, "text|json", Some("text"), "How it is told: lines of text, or of JSON"),
 ];
 
 impl Settings {

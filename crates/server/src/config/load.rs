@@ -237,6 +237,7 @@ impl Loader {
             idempotence_window: set.idempotence_window.expect(given),
             idempotence_entries: set.idempotence_entries.expect(given),
             log_level: set.log_level.expect(given),
+            log_format: set.log_format.expect(given),
         };
         self.check_ranges(&config)?;
         self.check_exposure(&config)?;

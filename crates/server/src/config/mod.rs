@@ -84,6 +84,8 @@ pub struct Config {
     pub idempotence_entries: usize,
     /// What is told on standard error.
     pub log_level: LogLevel,
+    /// How it is told.
+    pub log_format: LogFormat,
 }
 
 /// What an event is before subscribers see it and its publisher is answered.
@@ -108,6 +110,15 @@ pub enum LogLevel {
     Info,
     /// And what is of use to the hub's developers.
     Debug,
+}
+
+/// How the hub tells what it tells on standard error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// A line of text each.
+    Text,
+    /// A line of JSON each.
+    Json,
 }
 
 /// An absolute `http` or `https` URL, without a slash at the end.

@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Durability, LogLevel, PublicUrl};
+use super::{Durability, LogFormat, LogLevel, PublicUrl};
 
 /// A value of a key, as it stands in a file, a variable or a flag. The error says what was
 /// expected.
@@ -57,6 +57,16 @@ impl Value for LogLevel {
             "info" => Ok(LogLevel::Info),
             "debug" => Ok(LogLevel::Debug),
             _ => Err("expected error, warn, info or debug".to_owned()),
+        }
+    }
+}
+
+impl Value for LogFormat {
+    fn parse(text: &str) -> Result<LogFormat, String> {
+        match text {
+            "text" => Ok(LogFormat::Text),
+            "json" => Ok(LogFormat::Json),
+            _ => Err("expected text or json".to_owned()),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `tidewire check`, `config`, `completions` and `man`, as the binary does them.
 
-use std::process::{Command, Output};
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Command, Output, Stdio};
 
 fn tidewire(args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidewire"));
@@ -55,6 +56,27 @@ fn what_serve_would_refuse_check_refuses_in_the_same_words() {
     let suggested = tidewire(&["check", "--hartbeat", "3s"]);
     assert_eq!(suggested.status.code(), Some(2));
     assert!(text(&suggested.stderr).contains("--heartbeat"), "{}", text(&suggested.stderr));
+}
+
+#[test]
+fn what_the_hub_tells_is_json_where_that_is_asked() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().to_str().expect("a path in UTF-8");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidewire"));
+    command.args(["serve", "--dev", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir", data]);
+    // More streams than there can be files: it warns.
+    command.args(["--log-format", "json", "--max-streams", "4000000000"]);
+    let mut hub = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
+    let told = BufReader::new(hub.stdout.take().expect("it is piped")).lines();
+    assert!(told.map(|line| line.expect("text")).any(|line| line.starts_with("listening on ")));
+    hub.kill().expect("it runs");
+    let mut said = String::new();
+    hub.stderr.take().expect("it is piped").read_to_string(&mut said).expect("text");
+    hub.wait().expect("it ends");
+    let lines: Vec<serde_json::Value> =
+        said.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect();
+    let warns = |line: &serde_json::Value| line["level"] == "WARN" && line["fields"]["asked"] == 4_000_000_000_u64;
+    assert!(lines.iter().any(warns), "{said}");
 }
 
 #[test]
