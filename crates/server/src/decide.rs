@@ -25,6 +25,7 @@ pub(crate) struct RequestHead<'a> {
     accept: Option<Cow<'a, str>>,
     authorization: Presented<'a>,
     last_event_id: &'a [u8],
+    origin: Option<&'a [u8]>,
     upgrades_to_websocket: bool,
     has_body: bool,
 }
@@ -53,6 +54,7 @@ impl<'a> RequestHead<'a> {
             accept: None,
             authorization: Presented::default(),
             last_event_id: &[],
+            origin: None,
             upgrades_to_websocket: false,
             has_body: false,
         };
@@ -72,6 +74,7 @@ impl<'a> RequestHead<'a> {
                     Some(before) => Cow::Owned(format!("{before},{value}")),
                 });
             }
+            6 if name.eq_ignore_ascii_case("origin") => self.origin = Some(value),
             7 if name.eq_ignore_ascii_case("upgrade") => {
                 let protocols = value.split(|&b| b == b',').map(<[u8]>::trim_ascii);
                 self.upgrades_to_websocket |= protocols.into_iter().any(|p| p.eq_ignore_ascii_case(b"websocket"));
@@ -84,6 +87,11 @@ impl<'a> RequestHead<'a> {
             17 if name.eq_ignore_ascii_case("transfer-encoding") => self.has_body = true,
             _ => {}
         }
+    }
+
+    /// The origin of the page that asks.
+    pub(crate) fn origin(&self) -> Option<&'a [u8]> {
+        self.origin
     }
 
     /// Whether the request is for the events and [`decide`] is to be asked.

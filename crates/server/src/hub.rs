@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use crate::access::Access;
 use crate::api::publish;
 use crate::config::Config;
+use crate::cors::AllowedOrigins;
 use crate::metrics::Metrics;
 use crate::stream::StreamHeads;
 
@@ -27,6 +28,7 @@ pub(crate) struct Hub {
     pub(crate) stall_timeout: Duration,
     pub(crate) log: Arc<dyn EventLog>,
     pub(crate) tail: Arc<Tail>,
+    pub(crate) origins: AllowedOrigins,
     pub(crate) streams: StreamHeads,
     pub(crate) metrics: Metrics,
     pub(crate) reads: Arc<Semaphore>,
@@ -67,6 +69,7 @@ impl Hub {
             stall_timeout: config.stall_timeout,
             log,
             tail,
+            origins: config.cors_origins.clone(),
             streams: StreamHeads::new(config.heartbeat, config.retry, jitter_seed),
             metrics: Metrics::default(),
             reads: Arc::new(Semaphore::new(READS_MAX)),

@@ -11,6 +11,7 @@ mod admin;
 mod api;
 mod config;
 mod connection;
+mod cors;
 mod decide;
 mod hub;
 mod metrics;
@@ -28,5 +29,6 @@ mod time;
 pub use config::{
     Config, ConfigError, Durability, ENVIRONMENT_PREFIX, KEYS, Key, LogFormat, LogLevel, PublicUrl, Sources,
 };
+pub use cors::AllowedOrigins;
 pub use serve::{ServeError, serve};
 pub use tidewire_log::OnDamage;

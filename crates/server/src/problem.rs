@@ -99,6 +99,8 @@ problems! {
     TokenInvalid => "token-invalid", 401, "The token is not valid";
     /// The token does not grant this.
     InsufficientScope => "insufficient-scope", 403, "The token does not grant this";
+    /// A browser asks for a page of an origin that is not among `cors_origins`.
+    Origin => "origin", 403, "Pages of this origin may not use the hub";
     /// Nothing is at this path.
     NotFound => "not-found", 404, "Nothing is here";
     /// No such event, or none the caller may read.

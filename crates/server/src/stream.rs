@@ -38,12 +38,15 @@ impl StreamHeads {
         StreamHeads { fixed: fixed.into_bytes(), retry_ms, jitter: AtomicU64::new(jitter_seed) }
     }
 
-    /// Status line, headers and the empty line.
-    fn head(&self, now_s: u64) -> Vec<u8> {
-        let mut head = Vec::with_capacity(self.fixed.len() + 40);
+    /// Status line, headers, `more` of them in lines, and the empty line.
+    fn head(&self, now_s: u64, more: Option<&str>) -> Vec<u8> {
+        let more = more.unwrap_or_default();
+        let mut head = Vec::with_capacity(self.fixed.len() + more.len() + 40);
         head.extend_from_slice(&self.fixed);
         head.extend_from_slice(time::http_date(now_s).as_bytes());
-        head.extend_from_slice(b"\r\n\r\n");
+        head.extend_from_slice(b"\r\n");
+        head.extend_from_slice(more.as_bytes());
+        head.extend_from_slice(b"\r\n");
         head
     }
 
@@ -69,12 +72,17 @@ fn mix(counter: u64) -> u64 {
 }
 
 impl Hub {
-    fn begin(&self, plan: Plan, now_s: u64) -> StreamStart {
+    fn begin(&self, plan: Plan, more: Option<&str>, now_s: u64) -> StreamStart {
         let start = plan.cursor.resolve(&*self.log, &self.tail, &plan.filter).unwrap_or_else(|error| {
             tracing::error!(%error, "the log could not be read to find where a stream begins");
             from_the_beginning(&plan.cursor, self.log.low_water())
         });
-        StreamStart { head: self.streams.head(now_s), retry_ms: self.streams.retry_ms(), filter: plan.filter, start }
+        StreamStart {
+            head: self.streams.head(now_s, more),
+            retry_ms: self.streams.retry_ms(),
+            filter: plan.filter,
+            start,
+        }
     }
 }
 
@@ -114,7 +122,10 @@ impl OwnHead {
         let request = RequestHead::new(&self.method, &self.target, self.version_minor, headers);
         let now_s = time::now_ms() / 1_000;
         match decide(&request, &hub.access, now_s) {
-            Ok(plan) => Admission::Stream(hub.begin(plan, now_s)),
+            Ok(plan) => {
+                let more = hub.origins.lines(request.origin());
+                Admission::Stream(hub.begin(plan, more.as_deref(), now_s))
+            }
             Err(_) => Admission::HandOver,
         }
     }
@@ -136,11 +147,12 @@ impl Admit for Admissions {
         }
         let now_s = time::now_ms() / 1_000;
         let Ok(plan) = decide(&request, &self.0.access, now_s) else { return Admission::HandOver };
+        let more = self.0.origins.lines(request.origin());
         if plan.cursor.is_quick(&self.0.tail, &plan.filter) {
-            return Admission::Stream(self.0.begin(plan, now_s));
+            return Admission::Stream(self.0.begin(plan, more.as_deref(), now_s));
         }
         let hub = Arc::clone(&self.0);
-        Admission::Later(Box::new(move || Admission::Stream(hub.begin(plan, now_s))))
+        Admission::Later(Box::new(move || Admission::Stream(hub.begin(plan, more.as_deref(), now_s))))
     }
 
     fn refuse(&self, refusal: Refusal) -> Vec<u8> {
@@ -176,7 +188,7 @@ mod tests {
     #[test]
     fn a_head_says_how_to_read_the_stream() {
         let heads = StreamHeads::new(Duration::from_millis(19_500), Duration::from_secs(2), 1);
-        let head = String::from_utf8(heads.head(0)).expect("text");
+        let head = String::from_utf8(heads.head(0, None)).expect("text");
         assert!(head.starts_with("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"), "{head}");
         assert!(head.contains("\r\nCache-Control: no-cache, no-transform\r\n"), "{head}");
         assert!(head.contains("\r\nX-Accel-Buffering: no\r\n"), "{head}");

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::rules::RuleTexts;
 use super::value::{Size, Value};
 use super::{Durability, LogFormat, LogLevel, PublicUrl};
+use crate::AllowedOrigins;
 
 /// A key of the configuration. The same key is `name` in the file, `TIDEWIRE_<NAME>` in the
 /// environment, and `--<name>` with hyphens as a flag.
@@ -52,6 +53,7 @@ pub(super) struct Settings {
     pub(super) public_url: Option<PublicUrl>,
     pub(super) key_file: Option<PathBuf>,
     pub(super) anonymous: Option<bool>,
+    pub(super) cors_origins: Option<AllowedOrigins>,
     pub(super) durability: Option<Durability>,
     pub(super) memory_bytes: Option<Size>,
     pub(super) shards: Option<usize>,
@@ -138,6 +140,12 @@ pub const KEYS: &[Key] = &[
         "The secret that tokens are signed with (HS256), as `tidewire token new-key FILE` makes it; required without --dev"
     ),
     key!(anonymous, "BOOL", None, "Whether public events may be read without a token; false, and true with --dev"),
+    key!(
+        cors_origins,
+        "ORIGINS",
+        None,
+        "Whose pages may use the hub from elsewhere, as 'https://app.example, http://localhost:5173', or * for all, without cookies"
+    ),
     key!(
         durability,
         "commit|os|memory",

@@ -148,6 +148,10 @@ impl Loader {
                 toml::Value::String(text) => text,
                 toml::Value::Integer(number) => number.to_string(),
                 toml::Value::Boolean(switch) => switch.to_string(),
+                toml::Value::Array(items) if name != RULES && items.iter().all(toml::Value::is_str) => {
+                    let items: Vec<&str> = items.iter().filter_map(toml::Value::as_str).collect();
+                    items.join(", ")
+                }
                 rules @ (toml::Value::Array(_) | toml::Value::Table(_)) if name == RULES => {
                     self.rule_tables(rules, &origin)?;
                     continue;
@@ -213,6 +217,7 @@ impl Loader {
             public_url: set.public_url.clone(),
             key,
             anonymous: set.anonymous.unwrap_or(dev),
+            cors_origins: set.cors_origins.clone().unwrap_or_default(),
             durability: set.durability.expect(given),
             memory_bytes: self.memory_size("memory_bytes", set.memory_bytes.expect(given).0)?,
             shards: set.shards.unwrap_or_else(system::cores),

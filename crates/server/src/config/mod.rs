@@ -14,6 +14,8 @@ use std::time::Duration;
 use tidewire_auth::Secret;
 use tidewire_log::RetentionRules;
 
+use crate::AllowedOrigins;
+
 pub use keys::{KEYS, Key};
 pub use load::{ConfigError, ENVIRONMENT_PREFIX, Sources};
 pub(crate) use suggest::nearest;
@@ -36,6 +38,8 @@ pub struct Config {
     pub key: Option<Secret>,
     /// Whether public events may be read without a token.
     pub anonymous: bool,
+    /// The other origins whose pages may use the hub.
+    pub cors_origins: AllowedOrigins,
     /// What an event is before it is shown.
     pub durability: Durability,
     /// What the log keeps with [`Durability::Memory`], in bytes.

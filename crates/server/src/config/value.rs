@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Durability, LogFormat, LogLevel, PublicUrl};
+use crate::AllowedOrigins;
 
 /// A value of a key, as it stands in a file, a variable or a flag. The error says what was
 /// expected.
@@ -35,6 +36,12 @@ impl Value for SocketAddr {
 impl Value for PathBuf {
     fn parse(text: &str) -> Result<PathBuf, String> {
         if text.is_empty() { Err("expected a path".to_owned()) } else { Ok(PathBuf::from(text)) }
+    }
+}
+
+impl Value for AllowedOrigins {
+    fn parse(text: &str) -> Result<AllowedOrigins, String> {
+        AllowedOrigins::parse(text)
     }
 }
 

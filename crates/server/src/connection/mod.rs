@@ -13,6 +13,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use http::Request;
+use http::header::ORIGIN;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -22,6 +23,7 @@ use tokio::net::TcpStream;
 use crate::api::{self, Answer, Unanswered};
 use crate::decide::decide;
 use crate::hub::Hub;
+use crate::problem::Problem;
 use crate::shutdown::Shutdown;
 use crate::time;
 use way_back::{WayBack, head_bytes};
@@ -145,7 +147,25 @@ fn handle(hub: &Arc<Hub>, way_back: &WayBack, request: Request<Incoming>) -> Han
         // The driver takes the connection apart and drops this.
         return Box::pin(pending());
     }
-    Box::pin(api::answer(Arc::clone(hub), Request::from_parts(parts, body)))
+    let origin = parts.headers.get(ORIGIN).cloned();
+    let hub = Arc::clone(hub);
+    Box::pin(async move {
+        let mut answer = match hub.origins.preflight(&parts) {
+            Some(leave) => counted(&hub, leave),
+            None => api::answer(Arc::clone(&hub), Request::from_parts(parts, body)).await?,
+        };
+        hub.origins.mark(origin.as_ref(), answer.headers_mut());
+        Ok(answer)
+    })
+}
+
+fn counted(hub: &Hub, leave: Result<Answer, Problem>) -> Answer {
+    let answer = leave.unwrap_or_else(|problem| {
+        hub.metrics.count_problem(&problem);
+        problem.to_response()
+    });
+    hub.metrics.count_answer(answer.status());
+    answer
 }
 
 /// Serves a connection whose every request has an ordinary answer.
