@@ -94,8 +94,8 @@ fn a_last_id_that_is_no_place_is_a_gap_and_then_everything_retained() {
     }
     // Control characters cannot stand in a header.
     for id in ["a\nb", "a\0b", "\u{7f}"] {
-        for at in 1..SPELLINGS.len() {
-            assert_eq!(open(&hub, only(at, id), "").shows(1)[0].0, "unknown", "{id:?}, {:?}", SPELLINGS[at]);
+        for (at, spelling) in SPELLINGS.into_iter().enumerate().skip(1) {
+            assert_eq!(open(&hub, only(at, id), "").shows(1)[0].0, "unknown", "{id:?}, {spelling:?}");
         }
     }
     // Between two ids there is a place, whoever made it up.
