@@ -3,6 +3,7 @@
 mod rows;
 mod sends;
 mod servers;
+mod targets;
 
 use std::path::PathBuf;
 

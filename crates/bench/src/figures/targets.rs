@@ -1,0 +1,199 @@
+//! What the rounds are compared with, and which of it counts.
+
+use super::rows::{FanOut, Pair, Rows};
+use super::{Figure, PAIRS_MIN};
+use crate::report::{Bound, Report};
+use crate::stats::{Spread, median_interval};
+
+/// Of what is offered, how much must be delivered in time for it to be all: the last events are still under way when the
+/// last one is due.
+const ALL: f64 = 0.98;
+
+/// Targets that may not count while the others of the report do.
+const CPU_RATIO: &str = "CPU a delivery, hub to floor";
+const FAN_OUT_SHARE: &str = "deliveries, 400 events/s: share of what is offered";
+const FAN_OUT_P99: &str = "the same: latency p99";
+
+impl Rows {
+    /// Compares with what is to be reached, as far as it was wanted.
+    pub(super) fn targets(&self, wanted: impl Fn(Figure) -> bool, pairs: u16, report: &mut Report) {
+        let values =
+            |report: &mut Report, what, figure, unit, values: Vec<f64>| report.values(what, figure, unit, values);
+        if wanted(Figure::Memory) {
+            let what = "idle subscriber";
+            let shared = values(report, what, "anonymous memory, shared topic", "B", self.shared_topic.clone());
+            report.target("memory an idle subscriber, shared topic", shared, "B", Bound::AtMost(256.0));
+            let own = values(report, what, "anonymous memory, own topic and subject", "B", self.own_topic.clone());
+            report.target("the same, with a topic and a subject of its own", own, "B", Bound::AtMost(512.0));
+        }
+        if wanted(Figure::Cpu) {
+            self.cpu_targets(pairs, report);
+        }
+        if wanted(Figure::FanOut) {
+            let what = "fan-out at 400 events/s";
+            let of = |value: fn(&FanOut) -> f64| self.fan_out.iter().map(value).collect::<Vec<_>>();
+            values(report, what, "deliveries", "1/s", of(|row| row.deliveries));
+            let share = values(report, what, "of what was offered", "ratio", of(|row| row.share));
+            report.target(FAN_OUT_SHARE, share, "ratio", Bound::AtLeast(ALL));
+            let p99 = values(report, what, "latency p99", "ms", of(|row| row.p99_ms));
+            report.target(FAN_OUT_P99, p99, "ms", Bound::AtMost(150.0));
+            if self.full.contains(&Figure::FanOut) {
+                // A generator that lags makes both worse, and neither better.
+                for name in [FAN_OUT_SHARE, FAN_OUT_P99] {
+                    report
+                        .miss_does_not_count(name, "the generator's core was full, so the miss may be the generator's");
+                }
+            }
+        }
+        if wanted(Figure::Saturate) {
+            beside_floor("saturated", "deliveries/s", &self.saturated, Bound::AtLeast(20.0), report);
+            if self.full.contains(&Figure::Saturate) {
+                let why = "the generator's core was full with the floor, which may do more";
+                report.target_does_not_count("saturated: hub to floor", why);
+            }
+        }
+        if wanted(Figure::Storm) {
+            beside_floor("storm", "s", &self.storms, Bound::AtMost(3.0), report);
+            beside_floor("storm, server's CPU", "ms", &self.storms_cpu, Bound::AtMost(3.0), report);
+            if self.full.contains(&Figure::Storm) {
+                let why = "the generator's core was full, so the time is the generator's: see the servers' CPU";
+                report.target_does_not_count("storm: hub to floor", why);
+            }
+        }
+        if wanted(Figure::Latency) {
+            let what = "one subscriber";
+            let memory = values(report, what, "latency p99, memory", "ms", self.latency_memory.clone());
+            report.target("latency of one subscriber, memory: p99", memory, "ms", Bound::AtMost(1.0));
+            let commit = values(report, what, "latency p99, commit", "ms", self.latency_commit.clone());
+            let sync = values(report, "disk", "4 KiB append, fdatasync", "ms", self.fdatasync_ms.clone());
+            let bound = Bound::AtMost((1_000.0 * (1.0 + sync.unwrap_or_default())).round() / 1_000.0);
+            report.target("the same, commit, with one fdatasync more", commit.filter(|_| sync.is_some()), "ms", bound);
+        }
+    }
+
+    fn cpu_targets(&self, pairs: u16, report: &mut Report) {
+        let of = |value: fn(&Pair) -> f64| self.cpu.iter().map(value).collect::<Vec<_>>();
+        let what = "one event at a time";
+        report.value(what, "pairs again, since events went together", "", f64::from(self.repeated));
+        report.values(what, "hub's user CPU a delivery", "µs", of(|pair| pair.hub.0));
+        report.values(what, "hub's CPU a delivery", "µs", of(|pair| pair.hub.0 + pair.hub.1));
+        report.values(what, "floor's CPU a delivery", "µs", of(|pair| pair.floor.0 + pair.floor.1));
+        if let Some((from, to)) = median_interval(of(Pair::ratio)) {
+            report.value(what, "the ratio's median with 95 %, from", "ratio", from);
+            report.value(what, "the ratio's median with 95 %, to", "ratio", to);
+        }
+        let targets = [
+            (CPU_RATIO, of(Pair::ratio), Bound::AtMost(1.15)),
+            ("sends a delivery", of(|pair| pair.writes), Bound::AtMost(1.01)),
+            (
+                "hub's user time to floor's total",
+                of(|pair| pair.hub.0 / (pair.floor.0 + pair.floor.1)),
+                Bound::AtMost(0.15),
+            ),
+            (
+                "floor's share of CPU in the kernel",
+                of(|pair| pair.floor.1 / (pair.floor.0 + pair.floor.1)),
+                Bound::AtLeast(0.95),
+            ),
+        ];
+        let went_together = !self.cpu.iter().all(Pair::is_single);
+        let is_full = self.full.contains(&Figure::Cpu);
+        for (name, values, bound) in targets {
+            let value = report.values(what, name, "ratio", values);
+            report.target(name, value, "ratio", bound);
+            if went_together {
+                report.target_does_not_count(name, "in some pair, however often measured, events went together");
+            }
+            if is_full {
+                report.target_does_not_count(name, "the generator's core was full");
+            }
+        }
+        if pairs < PAIRS_MIN {
+            report.target_does_not_count(CPU_RATIO, &format!("it takes {PAIRS_MIN} pairs"));
+        }
+    }
+}
+
+/// Hub and floor by turns, and what their ratio is to be.
+fn beside_floor(what: &str, unit: &'static str, pairs: &[(f64, f64)], bound: Bound, report: &mut Report) {
+    report.values(what, "hub", unit, pairs.iter().map(|(hub, _)| *hub));
+    report.values(what, "floor", unit, pairs.iter().map(|(_, floor)| *floor));
+    // What took the floor no time that the system tells is no ratio.
+    let ratios = pairs.iter().map(|(hub, floor)| hub / floor).filter(|ratio| ratio.is_finite());
+    let ratio = Spread::of(ratios).map(|ratios| ratios.median);
+    report.target(&format!("{what}: hub to floor"), ratio, "ratio", bound);
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::ValueEnum;
+
+    use super::*;
+
+    /// A figure that could not be measured left no trace, and the report counted.
+    #[test]
+    fn each_figure_that_is_wanted_has_its_targets() {
+        for (figure, targets) in Figure::value_variants().iter().zip([2, 4, 2, 1, 2, 2]) {
+            let mut report = Report::new("x");
+            Rows::new(2, 2).targets(|wanted| wanted == *figure, PAIRS_MIN, &mut report);
+            let table = report.to_table();
+            assert_eq!(table.matches("note: not measured").count(), targets, "{figure:?}: {table}");
+        }
+    }
+
+    /// How each target of a figure is judged.
+    fn results(figure: Figure, rows: &Rows) -> Vec<String> {
+        let mut report = Report::new("x");
+        rows.targets(|wanted| wanted == figure, PAIRS_MIN, &mut report);
+        let json: serde_json::Value = serde_json::from_str(&report.to_json()).expect("it is JSON");
+        let targets = json["targets"].as_array().expect("targets").iter();
+        targets.map(|target| target["result"].as_str().expect("a text").to_owned()).collect()
+    }
+
+    /// Where the generator was busy all the time, both storms took as long as it did, whatever the servers.
+    #[test]
+    fn the_time_of_a_storm_does_not_count_where_it_is_the_generators() {
+        let mut rows = Rows::new(2, 2);
+        (rows.storms, rows.storms_cpu) = (vec![(1.0, 1.0)], vec![(290.0, 180.0)]);
+        assert_eq!(results(Figure::Storm, &rows), ["pass", "pass"]);
+        rows.full = vec![Figure::Storm];
+        assert_eq!(results(Figure::Storm, &rows), ["does-not-count", "pass"]);
+    }
+
+    /// One run at fan-out in which the generator's core was full made nothing in the whole report count, though it can only
+    /// have made the hub look slower.
+    #[test]
+    fn with_a_full_generator_a_fan_out_counts_where_it_passes() {
+        let mut rows = Rows::new(2, 2);
+        rows.fan_out = vec![FanOut { share: 0.99, deliveries: 4e6, p99_ms: 151.0 }];
+        assert_eq!(results(Figure::FanOut, &rows), ["pass", "miss"]);
+        rows.full = vec![Figure::Saturate, Figure::FanOut];
+        assert_eq!(results(Figure::FanOut, &rows), ["pass", "does-not-count"]);
+    }
+
+    /// The hub may do more than such a generator takes; but so may the floor, which the hub is to be a multiple of.
+    #[test]
+    fn at_saturation_the_ratio_does_not_count_where_the_floor_met_a_full_generator() {
+        let mut rows = Rows::new(2, 2);
+        rows.saturated = vec![(2_000.0, 100.0)];
+        rows.full = vec![Figure::FanOut];
+        assert_eq!(results(Figure::Saturate, &rows), ["pass"]);
+        rows.full = vec![Figure::Saturate];
+        assert_eq!(results(Figure::Saturate, &rows), ["does-not-count"]);
+    }
+
+    #[test]
+    fn a_generator_that_was_full_elsewhere_touches_neither_memory_nor_cpu() {
+        let mut rows = Rows::new(2, 2);
+        (rows.shared_topic, rows.own_topic) = (vec![257.0], vec![500.0]);
+        rows.cpu = vec![Pair { hub: (0.1, 1.0), floor: (0.0, 1.0), writes: 1.0 }; PAIRS_MIN.into()];
+        rows.full = vec![Figure::FanOut, Figure::Saturate, Figure::Storm];
+        assert_eq!(results(Figure::Memory, &rows), ["miss", "pass"]);
+        assert_eq!(results(Figure::Cpu, &rows), ["pass"; 4]);
+        rows.full = vec![Figure::Cpu];
+        assert_eq!(results(Figure::Cpu, &rows), ["does-not-count"; 4]);
+        rows.full.clear();
+        rows.cpu[3].writes = 0.9;
+        assert_eq!(results(Figure::Cpu, &rows), ["does-not-count"; 4], "events went together");
+    }
+}
