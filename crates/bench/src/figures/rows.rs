@@ -1,16 +1,16 @@
-use std::path::Path;
 use std::time::Duration;
 
 use super::Figure;
 use super::sends::SendCounter;
 use super::servers::{AUTHORIZATION, MISSED, Servers};
 use crate::BenchError;
-use crate::fdatasync;
+use crate::fdatasync::Paced;
 use crate::load::{self, FULL_CORE, Outcome, Plan};
 use crate::progress::Progress;
 use crate::report::Report;
 use crate::scenario::{Raise, once, once_with, raised};
 use crate::server::ServerCommand;
+use crate::stats::Latency;
 
 /// Events of a row on CPU: one at a time.
 const SINGLE_EVENTS: u64 = 20;
@@ -28,6 +28,10 @@ const RATES: [f64; 6] = [400.0, 800.0, 1_600.0, 3_200.0, 6_400.0, 12_800.0];
 /// What the floor is offered: more than it takes.
 const FLOOR_RATE: f64 = 400.0;
 const FLOOR_EVENTS: u64 = 50;
+
+/// What one subscriber gets: enough that the p99 is not that of a few.
+const LATENCY_RATE: f64 = 500.0;
+const LATENCY_EVENTS: u32 = 2_000;
 
 /// How far a server's own count of its sends may be from the kernel's.
 const SENDS_OFF_MAX: f64 = 0.01;
@@ -47,9 +51,7 @@ pub(super) struct Rows {
     /// Seconds until everyone has everything, and CPU milliseconds of the server until then.
     pub(super) storms: Vec<(f64, f64)>,
     pub(super) storms_cpu: Vec<(f64, f64)>,
-    pub(super) latency_memory: Vec<f64>,
-    pub(super) latency_commit: Vec<f64>,
-    pub(super) fdatasync_ms: Vec<f64>,
+    pub(super) latency: Latencies,
     /// Figures in one of whose runs the generator had no time left. At saturation: in one of the floor's.
     pub(super) full: Vec<Figure>,
 }
@@ -67,6 +69,15 @@ pub(super) struct FanOut {
     pub(super) share: f64,
     pub(super) deliveries: f64,
     pub(super) p99_ms: f64,
+}
+
+/// Of one subscriber, and what a sync took beside it: p50 and p99 of each run, in milliseconds.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Latencies {
+    pub(super) memory: Vec<(f64, f64)>,
+    pub(super) commit: Vec<(f64, f64)>,
+    pub(super) floor: Vec<(f64, f64)>,
+    pub(super) fdatasync: Vec<(f64, f64)>,
 }
 
 impl Rows {
@@ -223,27 +234,43 @@ impl Rows {
         Ok(())
     }
 
-    pub(super) fn latency(&mut self, servers: &Servers, folder: &Path, report: &mut Report) -> Result<(), BenchError> {
+    /// Hub and floor by turns, and then the hub that commits with the disk right behind it.
+    pub(super) fn latency(
+        &mut self,
+        servers: &Servers,
+        round: u16,
+        disk: impl FnOnce(Paced) -> Result<Vec<Duration>, BenchError>,
+        report: &mut Report,
+    ) -> Result<(), BenchError> {
         let plan = Plan {
             connections: 1,
             publishers: 1,
             // A stall is to be seen as late events, and not as events held back.
             publisher_connections: 1_000,
-            rate: 500.0,
-            events: 2_000,
+            rate: LATENCY_RATE,
+            events: LATENCY_EVENTS.into(),
             warm_up_events: 100,
             // A disk that stalls for longer still makes this figure a miss, and nothing of the others.
             saturate: true,
             ..Plan::default()
         };
-        for (command, all) in
-            [(&servers.hub, &mut self.latency_memory), (&servers.durable_hub, &mut self.latency_commit)]
+        let (memory, floor) = by_turns(round, || once(&servers.hub, &plan), || once(&servers.floor, &plan))?;
+        let commit = once(&servers.durable_hub, &plan)?;
+        let every = Duration::from_secs_f64(1.0 / LATENCY_RATE);
+        let syncs = disk(Paced { syncs: LATENCY_EVENTS, every })?;
+        let Latencies { memory: in_memory, commit: in_commit, floor: of_floor, fdatasync } = &mut self.latency;
+        let mut is_full = false;
+        for (name, outcome, all) in
+            [("memory", memory, in_memory), ("floor", floor, of_floor), ("commit", commit, in_commit)]
         {
-            let outcome = once(command, &plan)?;
-            check(&outcome, &plan, "latency", report);
-            all.push(outcome.latency.quantile_ms(0.99));
+            check(&outcome, &plan, &format!("latency, {name}"), report);
+            is_full |= outcome.is_full();
+            all.push(p50_and_p99_ms(&outcome.latency));
         }
-        self.fdatasync_ms.extend(fdatasync::measure(folder)?.iter().map(|time| time.as_secs_f64() * 1e3));
+        let mut all = Latency::new();
+        syncs.into_iter().for_each(|time| all.record(time));
+        fdatasync.push(p50_and_p99_ms(&all));
+        self.note_full(Figure::Latency, is_full);
         Ok(())
     }
 
@@ -290,6 +317,10 @@ fn until_single(
 /// What was not as it should be.
 fn check(outcome: &Outcome, plan: &Plan, what: &str, report: &mut Report) {
     outcome.problems(plan).into_iter().for_each(|problem| report.problem(format!("{what}: {problem}")));
+}
+
+fn p50_and_p99_ms(latency: &Latency) -> (f64, f64) {
+    (latency.quantile_ms(0.5), latency.quantile_ms(0.99))
 }
 
 /// One after the other, each first every other time.
