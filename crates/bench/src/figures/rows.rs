@@ -29,6 +29,9 @@ const RATES: [f64; 6] = [400.0, 800.0, 1_600.0, 3_200.0, 6_400.0, 12_800.0];
 const FLOOR_RATE: f64 = 400.0;
 const FLOOR_EVENTS: u64 = 50;
 
+/// How far the floor's bytes for an event may be from the hub's. A heartbeat may fall among them.
+const BYTES_OFF_MAX: f64 = 0.01;
+
 /// What one subscriber gets: enough that the p99 is not that of a few.
 const LATENCY_RATE: f64 = 500.0;
 const LATENCY_EVENTS: u32 = 2_000;
@@ -56,11 +59,13 @@ pub(super) struct Rows {
     pub(super) full: Vec<Figure>,
 }
 
-/// Hub and floor with one event at a time: CPU a delivery in microseconds, user and system.
-#[derive(Clone, Copy, Debug)]
+/// Hub and floor with one event at a time: CPU a delivery in microseconds, user and system; and bytes a delivery.
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Pair {
     pub(super) hub: (f64, f64),
     pub(super) floor: (f64, f64),
+    pub(super) hub_bytes: f64,
+    pub(super) floor_bytes: f64,
     pub(super) writes: f64,
 }
 
@@ -134,7 +139,8 @@ impl Rows {
             report.does_not_count("the system does not tell what CPU a process has used");
             return Ok(None);
         };
-        Ok(Some(Pair { hub: hub_cpu, floor: floor_cpu, writes }))
+        let (hub_bytes, floor_bytes) = (hub.bytes_a_delivery(), floor.bytes_a_delivery());
+        Ok(Some(Pair { hub: hub_cpu, floor: floor_cpu, hub_bytes, floor_bytes, writes }))
     }
 
     /// Whether the hub counts its sends as the kernel does.
@@ -297,6 +303,11 @@ impl Pair {
         self.writes >= SINGLE_SENDS_MIN
     }
 
+    /// Whether both sent as much for an event: else they did not do the same.
+    pub(super) fn is_alike(&self) -> bool {
+        (self.hub_bytes / self.floor_bytes - 1.0).abs() <= BYTES_OFF_MAX
+    }
+
     pub(super) fn ratio(&self) -> f64 {
         (self.hub.0 + self.hub.1) / (self.floor.0 + self.floor.1)
     }
@@ -347,7 +358,7 @@ mod tests {
     fn a_pair_whose_events_went_together_is_measured_again() {
         let attempts = |writes: &[f64]| {
             let mut writes = writes.iter();
-            let pair = || Ok(writes.next().map(|&writes| Pair { hub: (0.1, 1.0), floor: (0.0, 1.0), writes }));
+            let pair = || Ok(writes.next().map(|&writes| Pair { writes, ..Pair::default() }));
             let (pair, repeated) = until_single(pair).expect("nothing fails");
             (pair.map(|pair| pair.writes), repeated)
         };

@@ -106,6 +106,11 @@ impl Rows {
         report.values(what, "hub's user CPU a delivery", "µs", of(|pair| pair.hub.0));
         report.values(what, "hub's CPU a delivery", "µs", of(|pair| pair.hub.0 + pair.hub.1));
         report.values(what, "floor's CPU a delivery", "µs", of(|pair| pair.floor.0 + pair.floor.1));
+        let hub_bytes = report.values(what, "hub's bytes a delivery", "B", of(|pair| pair.hub_bytes));
+        let floor_bytes = report.values(what, "floor's bytes a delivery", "B", of(|pair| pair.floor_bytes));
+        if let Some((hub, floor)) = hub_bytes.zip(floor_bytes).filter(|_| !self.cpu.iter().all(Pair::is_alike)) {
+            report.problem(format!("hub and floor do not send the same: {hub} and {floor} bytes for an event"));
+        }
         if let Some((from, to)) = median_interval(of(Pair::ratio)) {
             report.value(what, "the ratio's median with 95 %, from", "ratio", from);
             report.value(what, "the ratio's median with 95 %, to", "ratio", to);
@@ -178,6 +183,24 @@ mod tests {
         targets.map(|target| target["result"].as_str().expect("a text").to_owned()).collect()
     }
 
+    /// Hub and floor as they are to be.
+    fn pair() -> Pair {
+        Pair { hub: (0.1, 1.0), floor: (0.0, 1.0), hub_bytes: 110.0, floor_bytes: 110.0, writes: 1.0 }
+    }
+
+    /// A floor that sent less than the hub would have been a lower floor: nothing compared the two.
+    #[test]
+    fn a_floor_that_does_not_send_what_the_hub_sends_is_none() {
+        let is_honest = |floor_bytes| {
+            let mut rows = Rows::new(2, 2);
+            rows.cpu = vec![pair(), Pair { floor_bytes, ..pair() }, pair()];
+            let mut report = Report::new("x");
+            rows.targets(|wanted| wanted == Figure::Cpu, PAIRS_MIN, &mut report);
+            report.is_honest()
+        };
+        assert_eq!([110.0, 111.0, 108.0, 112.0, 0.0].map(is_honest), [true, true, false, false, false]);
+    }
+
     /// Where the generator was busy all the time, both storms took as long as it did, whatever the servers.
     #[test]
     fn the_time_of_a_storm_does_not_count_where_it_is_the_generators() {
@@ -235,7 +258,7 @@ mod tests {
     fn a_generator_that_was_full_elsewhere_touches_neither_memory_nor_cpu() {
         let mut rows = Rows::new(2, 2);
         (rows.shared_topic, rows.own_topic) = (vec![257.0], vec![500.0]);
-        rows.cpu = vec![Pair { hub: (0.1, 1.0), floor: (0.0, 1.0), writes: 1.0 }; PAIRS_MIN.into()];
+        rows.cpu = vec![pair(); PAIRS_MIN.into()];
         rows.full = vec![Figure::FanOut, Figure::Saturate, Figure::Storm];
         assert_eq!(results(Figure::Memory, &rows), ["miss", "pass"]);
         assert_eq!(results(Figure::Cpu, &rows), ["pass"; 4]);

@@ -137,6 +137,11 @@ impl Outcome {
         Some(self.writes? as f64 / self.delivered.max(1) as f64)
     }
 
+    /// What came to subscribers for a delivery.
+    pub(crate) fn bytes_a_delivery(&self) -> f64 {
+        self.bytes as f64 / self.delivered.max(1) as f64
+    }
+
     /// Which share of its core the generator used.
     pub(crate) fn own_share(&self) -> Option<f64> {
         Some(self.own_cpu?.total().as_secs_f64() / self.cpu_span.as_secs_f64().max(f64::MIN_POSITIVE))
