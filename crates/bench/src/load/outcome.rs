@@ -49,6 +49,8 @@ pub(crate) struct Outcome {
     pub(crate) cpu_span: Duration,
     /// By the number of connections: with none, with those of the slope, with all, and with all at the end.
     pub(crate) memory: Vec<(usize, Memory)>,
+    /// The most that the server had resident until everyone had everything, in bytes.
+    pub(crate) resident_bytes_max: Option<u64>,
     pub(crate) connected_within: Duration,
     pub(crate) ended: u64,
     pub(crate) first_end: Option<String>,
@@ -109,6 +111,7 @@ impl Outcome {
             cpu_span: after.at - before.at,
             writes,
             memory,
+            resident_bytes_max: None,
             connected_within,
             ended: received.ended,
             first_end: received.first_end.clone(),
@@ -223,6 +226,9 @@ impl Outcome {
             let place = format!("{what}, {connections} connections");
             report.value(&place, "memory resident", "MiB", mib(memory.resident));
             report.value(&place, "memory anonymous", "MiB", mib(memory.anonymous));
+        }
+        if let Some(bytes) = self.resident_bytes_max {
+            report.value(what, "memory resident, peak", "MiB", bytes as f64 / f64::from(1 << 20));
         }
         if let Some((resident, anonymous)) = self.slope(plan) {
             report.value(what, "resident a connection", "B", resident);
