@@ -22,3 +22,9 @@ pub(crate) fn wait_until(within: Duration, mut condition: impl FnMut() -> bool) 
     }
     true
 }
+
+/// Waits for a time, if it is not over.
+#[expect(clippy::disallowed_methods, reason = "a schedule is kept by waiting for its times")]
+pub(crate) fn sleep_until(time: Instant) {
+    std::thread::sleep(time.saturating_duration_since(now()));
+}

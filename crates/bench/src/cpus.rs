@@ -23,14 +23,19 @@ impl Cpus {
     }
 
     /// Starts a program on the server's core. It and all its threads stay there: what is started takes the cores of the
-    /// thread that starts it, so a thread of its own is pinned for that.
+    /// thread that starts it.
     pub(crate) fn spawn_server(self, command: &mut Command) -> io::Result<Child> {
+        self.on_servers_core(|| command.spawn())
+    }
+
+    /// Does something on the server's core, in a thread of its own.
+    pub(crate) fn on_servers_core<T: Send>(self, work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
         std::thread::scope(|scope| {
-            let spawned = scope.spawn(|| {
+            let done = scope.spawn(|| {
                 self.server.map_or(Ok(()), system::pin)?;
-                command.spawn()
+                work()
             });
-            spawned.join().unwrap_or_else(|_| Err(io::Error::other("the thread that starts it panicked")))
+            done.join().unwrap_or_else(|_| Err(io::Error::other("the thread on the server's core panicked")))
         })
     }
 }

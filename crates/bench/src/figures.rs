@@ -3,6 +3,7 @@
 mod rows;
 mod sends;
 mod servers;
+mod targets;
 
 use std::path::PathBuf;
 
@@ -11,7 +12,7 @@ use clap::ValueEnum;
 use crate::cpus::Cpus;
 use crate::progress::Progress;
 use crate::report::Report;
-use crate::{BenchError, Common, describe};
+use crate::{BenchError, Common, describe, fdatasync};
 
 use rows::Rows;
 use servers::Servers;
@@ -122,7 +123,8 @@ pub(crate) fn run(args: &Args) -> Result<Report, BenchError> {
             rows.storm(&servers, round, &mut report)?;
         }
         if wanted(Figure::Latency) {
-            rows.latency(&servers, folder.path(), &mut report)?;
+            let disk = |paced| fdatasync::measure_paced(folder.path(), paced, cpus);
+            rows.latency(&servers, round, disk, &mut report)?;
         }
     }
     if wanted(Figure::Cpu) {

@@ -5,6 +5,7 @@ mod body;
 mod events;
 mod files;
 mod outcome;
+mod payload;
 mod plan;
 mod publishers;
 mod run;
@@ -108,7 +109,7 @@ pub(crate) struct Amount {
     /// Events before those that are measured. [default: 0]
     #[arg(long, value_name = "NUMBER")]
     warm_up_events: Option<u64>,
-    /// The data of an event, in bytes; at least 47. [default: 64]
+    /// The data of an event, in bytes; at least 48. [default: 64]
     #[arg(long, value_name = "BYTES")]
     payload: Option<u32>,
     /// Take memory at so many connections as well, and tell what each further one costs.

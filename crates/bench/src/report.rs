@@ -126,23 +126,29 @@ impl Report {
 
     /// What was compared under this name says nothing; everything else in the report counts.
     pub(crate) fn target_does_not_count(&mut self, name: &str, why: &str) {
-        self.notes.push(format!("{name}: {why}"));
+        self.note(format!("{name}: {why}"));
         let of_name = self.targets.iter_mut().filter(|target| target.name == name);
         of_name.for_each(|target| target.result = Verdict::DoesNotCount);
     }
 
-    /// What a reader of the figures should know.
+    /// What was compared under this name can only have come out worse than it is: a miss says nothing, and a pass counts.
+    pub(crate) fn miss_does_not_count(&mut self, name: &str, why: &str) {
+        if self.targets.iter().any(|target| target.name == name && target.result == Verdict::Miss) {
+            self.target_does_not_count(name, why);
+        }
+    }
+
+    /// What a reader of the figures should know: said once, however often it is found.
     pub(crate) fn note(&mut self, text: impl Into<String>) {
-        self.notes.push(text.into());
+        let text = text.into();
+        if !self.notes.contains(&text) {
+            self.notes.push(text);
+        }
     }
 
     /// The conditions are not those for which the targets were set.
     pub(crate) fn does_not_count(&mut self, why: impl Into<String>) {
-        let why = why.into();
-        // Said once, however often it is found.
-        if !self.notes.contains(&why) {
-            self.notes.push(why);
-        }
+        self.note(why);
         self.counts = false;
         self.targets.iter_mut().for_each(|target| target.result = Verdict::DoesNotCount);
     }
@@ -253,6 +259,24 @@ mod tests {
         assert_eq!(results(&report), [Verdict::DoesNotCount; 2]);
         assert!(report.is_honest());
         assert!(report.to_table().ends_with("note: the log is small\n"), "{}", report.to_table());
+    }
+
+    #[test]
+    fn what_can_only_be_worse_counts_where_it_passes() {
+        let mut report = Report::new("x");
+        report.target("share", 0.99, "", Bound::AtLeast(0.98));
+        report.target("p99", 170.0, "ms", Bound::AtMost(150.0));
+        report.target("of another row", 170.0, "ms", Bound::AtMost(150.0));
+        ["share", "p99"].iter().for_each(|name| report.miss_does_not_count(name, "the core was full"));
+        assert_eq!(results(&report), [Verdict::Pass, Verdict::DoesNotCount, Verdict::Miss]);
+        assert!(report.counts && report.to_table().ends_with("\nnote: p99: the core was full\n"));
+    }
+
+    #[test]
+    fn notes_are_told_once() {
+        let mut report = Report::new("x");
+        ["it may do more", "it may do more", "another"].iter().for_each(|&note| report.note(note));
+        assert_eq!(report.notes, ["it may do more", "another"]);
     }
 
     #[test]

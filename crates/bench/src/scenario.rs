@@ -133,6 +133,7 @@ pub(crate) fn run(args: &Args) -> Result<Report, BenchError> {
         None => ServerCommand::hub(&args.common.hub()?, &folder.path().join("data"), &scenario.hub.flags, cpus),
     };
     match scenario.raise {
+        None if plan.slow_readers > 0 => beside_none_slow(&command, &plan, &args.scenario, &mut report)?,
         None => once(&command, &plan)?.report(&plan, &args.scenario, &mut report),
         Some(raise) => {
             for (plan, outcome) in raised(&command, &plan, &raise)? {
@@ -141,6 +142,24 @@ pub(crate) fn run(args: &Args) -> Result<Report, BenchError> {
         }
     }
     Ok(report)
+}
+
+/// The same load without those who read slowly, and then with them: what the server has in memory more at its peak.
+fn beside_none_slow(
+    command: &ServerCommand,
+    plan: &Plan,
+    scenario: &str,
+    report: &mut Report,
+) -> Result<(), BenchError> {
+    let without = Plan { connections: plan.readers(), slow_readers: 0, slope_from: None, ..plan.clone() };
+    let (beside, outcome) = (once(command, &without)?, once(command, plan)?);
+    beside.report(&without, &format!("{scenario}, without slow readers"), report);
+    outcome.report(plan, scenario, report);
+    if let Some((with, without)) = outcome.resident_bytes_max.zip(beside.resident_bytes_max) {
+        let more = (with as f64 - without as f64) / f64::from(plan.slow_readers);
+        report.value(scenario, "resident a slow reader, at the peak", "B", more);
+    }
+    Ok(())
 }
 
 /// Starts a server, puts the load on it, stops it.

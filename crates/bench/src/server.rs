@@ -1,3 +1,5 @@
+use std::fs;
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -37,14 +39,19 @@ pub(crate) struct Floor {
 }
 
 impl ServerCommand {
+    /// A hub with a folder of its own, which each start empties.
     pub(crate) fn hub(binary: &Path, folder: &Path, flags: &[String], cpus: Cpus) -> ServerCommand {
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
         ServerCommand::Hub(HubCommand::new(binary.to_owned(), folder, &flags, cpus))
     }
 
+    /// Starts it, a hub in an empty folder: what an earlier one left would have its ids begin ahead of the clock, and be longer.
     pub(crate) fn start(&self) -> Result<Server, BenchError> {
         match self {
-            ServerCommand::Hub(command) => command.start(None).map(Server::Hub),
+            ServerCommand::Hub(command) => {
+                empty(&command.data_dir)?;
+                command.start(None).map(Server::Hub)
+            }
             ServerCommand::Floor { binary, arguments, cpus } => {
                 Floor::start(binary, arguments, *cpus).map(Server::Floor)
             }
@@ -104,6 +111,15 @@ impl Server {
             // It ends when it is dropped, and has nothing to put away.
             Server::Floor(_) => Ok(()),
         }
+    }
+}
+
+fn empty(folder: &Path) -> Result<(), BenchError> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(BenchError::io(format!("empty {}", folder.display()))(error))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -54,6 +54,12 @@ fn hub_and_floor_are_measured_by_turns() {
     assert!(target("storm: hub to floor") > 0.0);
     let sends = target("sends a delivery");
     assert!(sends > 0.0 && sends <= 1.1, "{sends}");
+    let rows = report["rows"].as_array().expect("rows");
+    let bytes = ["hub's bytes a delivery", "floor's bytes a delivery"].map(|figure| {
+        let row = rows.iter().find(|row| row["figure"] == figure);
+        row.and_then(|row| row["value"].as_f64()).unwrap_or_else(|| panic!("no {figure} in {report:#}"))
+    });
+    assert_eq!(bytes, [99.0; 2], "both send the same frames, and no heartbeat is due in so short a time");
     assert!(target("memory an idle subscriber, shared topic").abs() < 100_000.0);
     assert!(std::fs::read_dir(folder.path()).expect("the folder is there").next().is_none());
 }

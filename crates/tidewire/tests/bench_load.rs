@@ -73,7 +73,11 @@ fn slow_readers_get_everything_in_the_end() {
     let folder = tempfile::tempdir().expect("a folder");
     // More than sockets take: 8 MiB for each.
     let small = ["--connections", "6", "--slow-readers", "3", "--payload", "65536", "--events", "128", "--rate", "200"];
-    scenario(folder.path(), &[&["slow-readers"], &small[..]].concat());
+    let report = scenario(folder.path(), &[&["slow-readers"], &small[..]].concat());
+    // Both were there at the same load, and what one more costs is told.
+    let peak = |what| value(&report, what, "memory resident, peak");
+    assert!(peak("slow-readers") > 1.0 && peak("slow-readers, without slow readers") > 1.0);
+    assert!(value(&report, "slow-readers", "resident a slow reader, at the peak").is_finite());
 }
 
 #[test]

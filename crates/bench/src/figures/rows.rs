@@ -1,17 +1,16 @@
-use std::path::Path;
 use std::time::Duration;
 
+use super::Figure;
 use super::sends::SendCounter;
 use super::servers::{AUTHORIZATION, MISSED, Servers};
-use super::{Figure, PAIRS_MIN};
 use crate::BenchError;
-use crate::fdatasync;
+use crate::fdatasync::Paced;
 use crate::load::{self, FULL_CORE, Outcome, Plan};
 use crate::progress::Progress;
-use crate::report::{Bound, Report};
+use crate::report::Report;
 use crate::scenario::{Raise, once, once_with, raised};
 use crate::server::ServerCommand;
-use crate::stats::{Spread, median_interval};
+use crate::stats::Latency;
 
 /// Events of a row on CPU: one at a time.
 const SINGLE_EVENTS: u64 = 20;
@@ -23,10 +22,6 @@ const SINGLE_SENDS_MIN: f64 = 0.99;
 /// How often a pair is measured until its events went one at a time.
 const SINGLE_ATTEMPTS_MAX: u32 = 3;
 
-/// Of what is offered, how much must be delivered in time for it to be all: the last events are still under way when the
-/// last one is due.
-const ALL: f64 = 0.98;
-
 /// The rates at which the hub may saturate.
 const RATES: [f64; 6] = [400.0, 800.0, 1_600.0, 3_200.0, 6_400.0, 12_800.0];
 
@@ -34,64 +29,65 @@ const RATES: [f64; 6] = [400.0, 800.0, 1_600.0, 3_200.0, 6_400.0, 12_800.0];
 const FLOOR_RATE: f64 = 400.0;
 const FLOOR_EVENTS: u64 = 50;
 
+/// How far the floor's bytes for an event may be from the hub's. A heartbeat may fall among them.
+const BYTES_OFF_MAX: f64 = 0.01;
+
+/// What one subscriber gets: enough that the p99 is not that of a few.
+const LATENCY_RATE: f64 = 500.0;
+const LATENCY_EVENTS: u32 = 2_000;
+
 /// How far a server's own count of its sends may be from the kernel's.
 const SENDS_OFF_MAX: f64 = 0.01;
 
 /// What the rounds gave.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Rows {
     connections: u32,
     idle_connections: u32,
-    cpu: Vec<Pair>,
+    pub(super) cpu: Vec<Pair>,
     /// Pairs that were measured again, since events went together.
-    repeated: u32,
-    shared_topic: Vec<f64>,
-    own_topic: Vec<f64>,
-    fan_out: Vec<FanOut>,
-    saturated: Vec<(f64, f64)>,
+    pub(super) repeated: u32,
+    pub(super) shared_topic: Vec<f64>,
+    pub(super) own_topic: Vec<f64>,
+    pub(super) fan_out: Vec<FanOut>,
+    pub(super) saturated: Vec<(f64, f64)>,
     /// Seconds until everyone has everything, and CPU milliseconds of the server until then.
-    storms: Vec<(f64, f64)>,
-    storms_cpu: Vec<(f64, f64)>,
-    /// In one of them the generator had no time left.
-    storm_is_the_generators: bool,
-    latency_memory: Vec<f64>,
-    latency_commit: Vec<f64>,
-    fdatasync_ms: Vec<f64>,
+    pub(super) storms: Vec<(f64, f64)>,
+    pub(super) storms_cpu: Vec<(f64, f64)>,
+    pub(super) latency: Latencies,
+    /// Figures in one of whose runs the generator had no time left. At saturation: in one of the floor's.
+    pub(super) full: Vec<Figure>,
 }
 
-/// Hub and floor with one event at a time: CPU a delivery in microseconds, user and system.
-#[derive(Clone, Copy, Debug)]
-struct Pair {
-    hub: (f64, f64),
-    floor: (f64, f64),
-    writes: f64,
+/// Hub and floor with one event at a time: CPU a delivery in microseconds, user and system; and bytes a delivery.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Pair {
+    pub(super) hub: (f64, f64),
+    pub(super) floor: (f64, f64),
+    pub(super) hub_bytes: f64,
+    pub(super) floor_bytes: f64,
+    pub(super) writes: f64,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct FanOut {
-    share: f64,
-    deliveries: f64,
-    p99_ms: f64,
+pub(super) struct FanOut {
+    pub(super) share: f64,
+    pub(super) deliveries: f64,
+    pub(super) p99_ms: f64,
+}
+
+/// Of one subscriber, and what a sync took beside it: p50 and p99 of each run, in milliseconds.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Latencies {
+    pub(super) memory: Vec<(f64, f64)>,
+    pub(super) commit: Vec<(f64, f64)>,
+    pub(super) floor: Vec<(f64, f64)>,
+    pub(super) fdatasync: Vec<(f64, f64)>,
 }
 
 impl Rows {
     pub(super) fn new(connections: u32, idle_connections: u32) -> Rows {
-        Rows {
-            connections,
-            idle_connections,
-            cpu: Vec::new(),
-            repeated: 0,
-            shared_topic: Vec::new(),
-            own_topic: Vec::new(),
-            fan_out: Vec::new(),
-            saturated: Vec::new(),
-            storms: Vec::new(),
-            storms_cpu: Vec::new(),
-            storm_is_the_generators: false,
-            latency_memory: Vec::new(),
-            latency_commit: Vec::new(),
-            fdatasync_ms: Vec::new(),
-        }
+        Rows { connections, idle_connections, ..Rows::default() }
     }
 
     pub(super) fn memory(&mut self, servers: &Servers, report: &mut Report) -> Result<(), BenchError> {
@@ -110,7 +106,7 @@ impl Rows {
             } else {
                 once(&servers.hub, &plan)
             }?;
-            judge(&outcome, &plan, "memory", report);
+            check(&outcome, &plan, "memory", report);
             let Some((_, anonymous)) = outcome.slope(&plan) else { continue };
             let (name, all) = if own_topic {
                 ("own topic and subject", &mut self.own_topic)
@@ -128,26 +124,23 @@ impl Rows {
         let (pair, repeated) = until_single(|| self.pair(servers, round, report))?;
         self.repeated += repeated;
         let Some(pair) = pair else { return Ok(()) };
-        if !pair.is_single() {
-            report.does_not_count(format!("in {SINGLE_ATTEMPTS_MAX} pairs on end, events did not go one at a time"));
-        }
         Progress::figure("CPU a delivery, hub to floor", pair.ratio(), "");
         self.cpu.push(pair);
         Ok(())
     }
 
-    fn pair(&self, servers: &Servers, round: u16, report: &mut Report) -> Result<Option<Pair>, BenchError> {
+    fn pair(&mut self, servers: &Servers, round: u16, report: &mut Report) -> Result<Option<Pair>, BenchError> {
         let plan = self.single();
-        let (hub, floor) =
-            by_turns(round, || checked(&servers.hub, &plan, "CPU, hub", &mut *report), || once(&servers.floor, &plan))?;
-        for problem in floor.problems(&plan) {
-            report.problem(format!("CPU, floor: {problem}"));
-        }
+        let (hub, floor) = by_turns(round, || once(&servers.hub, &plan), || once(&servers.floor, &plan))?;
+        check(&hub, &plan, "CPU, hub", report);
+        check(&floor, &plan, "CPU, floor", report);
+        self.note_full(Figure::Cpu, hub.is_full() || floor.is_full());
         let Some(((hub_cpu, floor_cpu), writes)) = hub.cpu_us().zip(floor.cpu_us()).zip(hub.writes_a_delivery()) else {
             report.does_not_count("the system does not tell what CPU a process has used");
             return Ok(None);
         };
-        Ok(Some(Pair { hub: hub_cpu, floor: floor_cpu, writes }))
+        let (hub_bytes, floor_bytes) = (hub.bytes_a_delivery(), floor.bytes_a_delivery());
+        Ok(Some(Pair { hub: hub_cpu, floor: floor_cpu, hub_bytes, floor_bytes, writes }))
     }
 
     /// Whether the hub counts its sends as the kernel does.
@@ -160,7 +153,7 @@ impl Rows {
             return server.stop();
         };
         let outcome = load::put(&plan, &server.target(&[], &[])?, &|| Ok(None))?;
-        judge(&outcome, &plan, "sends", report);
+        check(&outcome, &plan, "sends", report);
         let counted = counter.stop();
         let own = (server.writes()? - before) as f64;
         server.stop()?;
@@ -187,7 +180,9 @@ impl Rows {
             saturate: true,
             ..Plan::default()
         };
-        let outcome = checked(&servers.hub, &plan, "fan-out", report)?;
+        let outcome = once(&servers.hub, &plan)?;
+        check(&outcome, &plan, "fan-out", report);
+        self.note_full(Figure::FanOut, outcome.is_full());
         let deliveries = outcome.deliveries_per_s();
         Progress::figure("fan-out", deliveries, "deliveries/s");
         let (share, p99_ms) = (deliveries / outcome.offered_per_s, outcome.latency.quantile_ms(0.99));
@@ -202,13 +197,13 @@ impl Rows {
         let (steps, floor) =
             by_turns(round, || raised(&servers.hub, &plan, &raise), || once(&servers.floor, &floor_plan))?;
         for (plan, outcome) in &steps {
-            let what = format!("saturation at {} events/s", plan.rate);
-            outcome.problems(plan).into_iter().for_each(|problem| report.problem(format!("{what}: {problem}")));
+            check(outcome, plan, &format!("saturation at {} events/s", plan.rate), report);
             if outcome.is_full() {
-                report.note(format!("{what}: the generator's core was full, so the hub may do more"));
+                report.note("saturated: the generator's core was full, so the hub may do more");
             }
         }
-        judge(&floor, &floor_plan, "saturation of the floor", report);
+        check(&floor, &floor_plan, "saturation of the floor", report);
+        self.note_full(Figure::Saturate, floor.is_full());
         let best = steps.iter().map(|(_, outcome)| outcome.deliveries_per_s()).fold(0.0, f64::max);
         self.saturated.push((best, floor.deliveries_per_s()));
         Ok(())
@@ -232,11 +227,8 @@ impl Rows {
             Ok((within, outcome))
         };
         let (hub, floor) = by_turns(round, || storm(&servers.hub), || storm(&servers.floor))?;
-        for (name, (_, outcome)) in [("hub", &hub), ("floor", &floor)] {
-            for problem in outcome.problems(&plan) {
-                report.problem(format!("storm, {name}: {problem}"));
-            }
-        }
+        check(&hub.1, &plan, "storm, hub", report);
+        check(&floor.1, &plan, "storm, floor", report);
         let seconds = |(within, _): &(Duration, Outcome)| within.as_secs_f64();
         Progress::figure("storm, hub", seconds(&hub), "s");
         Progress::figure("storm, floor", seconds(&floor), "s");
@@ -244,110 +236,53 @@ impl Rows {
         let cpu_ms = |(_, outcome): &(Duration, Outcome)| outcome.cpu.map(|cpu| cpu.total().as_secs_f64() * 1e3);
         self.storms_cpu.extend(cpu_ms(&hub).zip(cpu_ms(&floor)));
         let is_full = |(_, outcome): &(Duration, Outcome)| outcome.own_share().is_some_and(|share| share >= FULL_CORE);
-        self.storm_is_the_generators |= is_full(&hub) || is_full(&floor);
+        self.note_full(Figure::Storm, is_full(&hub) || is_full(&floor));
         Ok(())
     }
 
-    pub(super) fn latency(&mut self, servers: &Servers, folder: &Path, report: &mut Report) -> Result<(), BenchError> {
+    /// Hub and floor by turns, and then the hub that commits with the disk right behind it.
+    pub(super) fn latency(
+        &mut self,
+        servers: &Servers,
+        round: u16,
+        disk: impl FnOnce(Paced) -> Result<Vec<Duration>, BenchError>,
+        report: &mut Report,
+    ) -> Result<(), BenchError> {
         let plan = Plan {
             connections: 1,
             publishers: 1,
             // A stall is to be seen as late events, and not as events held back.
             publisher_connections: 1_000,
-            rate: 500.0,
-            events: 2_000,
+            rate: LATENCY_RATE,
+            events: LATENCY_EVENTS.into(),
             warm_up_events: 100,
             // A disk that stalls for longer still makes this figure a miss, and nothing of the others.
             saturate: true,
             ..Plan::default()
         };
-        for (command, all) in
-            [(&servers.hub, &mut self.latency_memory), (&servers.durable_hub, &mut self.latency_commit)]
+        let (memory, floor) = by_turns(round, || once(&servers.hub, &plan), || once(&servers.floor, &plan))?;
+        let commit = once(&servers.durable_hub, &plan)?;
+        let every = Duration::from_secs_f64(1.0 / LATENCY_RATE);
+        let syncs = disk(Paced { syncs: LATENCY_EVENTS, every })?;
+        let Latencies { memory: in_memory, commit: in_commit, floor: of_floor, fdatasync } = &mut self.latency;
+        let mut is_full = false;
+        for (name, outcome, all) in
+            [("memory", memory, in_memory), ("floor", floor, of_floor), ("commit", commit, in_commit)]
         {
-            let outcome = checked(command, &plan, "latency", report)?;
-            all.push(outcome.latency.quantile_ms(0.99));
+            check(&outcome, &plan, &format!("latency, {name}"), report);
+            is_full |= outcome.is_full();
+            all.push(p50_and_p99_ms(&outcome.latency));
         }
-        self.fdatasync_ms.extend(fdatasync::measure(folder)?.iter().map(|time| time.as_secs_f64() * 1e3));
+        let mut all = Latency::new();
+        syncs.into_iter().for_each(|time| all.record(time));
+        fdatasync.push(p50_and_p99_ms(&all));
+        self.note_full(Figure::Latency, is_full);
         Ok(())
     }
 
-    /// Compares with what is to be reached, as far as it was wanted.
-    pub(super) fn targets(&self, wanted: impl Fn(Figure) -> bool, pairs: u16, report: &mut Report) {
-        let values =
-            |report: &mut Report, what, figure, unit, values: Vec<f64>| report.values(what, figure, unit, values);
-        if wanted(Figure::Memory) {
-            let what = "idle subscriber";
-            let shared = values(report, what, "anonymous memory, shared topic", "B", self.shared_topic.clone());
-            report.target("memory an idle subscriber, shared topic", shared, "B", Bound::AtMost(256.0));
-            let own = values(report, what, "anonymous memory, own topic and subject", "B", self.own_topic.clone());
-            report.target("the same, with a topic and a subject of its own", own, "B", Bound::AtMost(512.0));
-        }
-        if wanted(Figure::Cpu) {
-            self.cpu_targets(pairs, report);
-        }
-        if wanted(Figure::FanOut) {
-            let what = "fan-out at 400 events/s";
-            let of = |value: fn(&FanOut) -> f64| self.fan_out.iter().map(value).collect::<Vec<_>>();
-            values(report, what, "deliveries", "1/s", of(|row| row.deliveries));
-            let share = values(report, what, "of what was offered", "ratio", of(|row| row.share));
-            report.target("deliveries, 400 events/s: share of what is offered", share, "ratio", Bound::AtLeast(ALL));
-            let p99 = values(report, what, "latency p99", "ms", of(|row| row.p99_ms));
-            report.target("the same: latency p99", p99, "ms", Bound::AtMost(150.0));
-        }
-        if wanted(Figure::Saturate) {
-            beside_floor("saturated", "deliveries/s", &self.saturated, Bound::AtLeast(20.0), report);
-        }
-        if wanted(Figure::Storm) {
-            beside_floor("storm", "s", &self.storms, Bound::AtMost(3.0), report);
-            beside_floor("storm, server's CPU", "ms", &self.storms_cpu, Bound::AtMost(3.0), report);
-            if self.storm_is_the_generators {
-                let why = "the generator's core was full, so the time is the generator's: see the servers' CPU";
-                report.target_does_not_count("storm: hub to floor", why);
-            }
-        }
-        if wanted(Figure::Latency) {
-            let what = "one subscriber";
-            let memory = values(report, what, "latency p99, memory", "ms", self.latency_memory.clone());
-            report.target("latency of one subscriber, memory: p99", memory, "ms", Bound::AtMost(1.0));
-            let commit = values(report, what, "latency p99, commit", "ms", self.latency_commit.clone());
-            let sync = values(report, "disk", "4 KiB append, fdatasync", "ms", self.fdatasync_ms.clone());
-            let bound = Bound::AtMost((1_000.0 * (1.0 + sync.unwrap_or_default())).round() / 1_000.0);
-            report.target("the same, commit, with one fdatasync more", commit.filter(|_| sync.is_some()), "ms", bound);
-        }
-    }
-
-    fn cpu_targets(&self, pairs: u16, report: &mut Report) {
-        let of = |value: fn(&Pair) -> f64| self.cpu.iter().map(value).collect::<Vec<_>>();
-        let what = "one event at a time";
-        report.value(what, "pairs again, since events went together", "", f64::from(self.repeated));
-        report.values(what, "hub's user CPU a delivery", "µs", of(|pair| pair.hub.0));
-        report.values(what, "hub's CPU a delivery", "µs", of(|pair| pair.hub.0 + pair.hub.1));
-        report.values(what, "floor's CPU a delivery", "µs", of(|pair| pair.floor.0 + pair.floor.1));
-        let ratio = report.values(what, "CPU, hub to floor", "ratio", of(Pair::ratio));
-        if let Some((from, to)) = median_interval(of(Pair::ratio)) {
-            report.value(what, "its median with 95 %, from", "ratio", from);
-            report.value(what, "its median with 95 %, to", "ratio", to);
-        }
-        if pairs < PAIRS_MIN {
-            report.does_not_count(format!("the ratio to the floor takes {PAIRS_MIN} pairs"));
-        }
-        report.target("CPU a delivery, hub to floor", ratio, "ratio", Bound::AtMost(1.15));
-        let targets = [
-            ("sends a delivery", of(|pair| pair.writes), Bound::AtMost(1.01)),
-            (
-                "hub's user time to floor's total",
-                of(|pair| pair.hub.0 / (pair.floor.0 + pair.floor.1)),
-                Bound::AtMost(0.15),
-            ),
-            (
-                "floor's share of CPU in the kernel",
-                of(|pair| pair.floor.1 / (pair.floor.0 + pair.floor.1)),
-                Bound::AtLeast(0.95),
-            ),
-        ];
-        for (name, values, bound) in targets {
-            let value = report.values(what, name, "ratio", values);
-            report.target(name, value, "ratio", bound);
+    fn note_full(&mut self, figure: Figure, is_full: bool) {
+        if is_full && !self.full.contains(&figure) {
+            self.full.push(figure);
         }
     }
 
@@ -364,11 +299,16 @@ impl Rows {
 
 impl Pair {
     /// Whether its events went one at a time.
-    fn is_single(&self) -> bool {
+    pub(super) fn is_single(&self) -> bool {
         self.writes >= SINGLE_SENDS_MIN
     }
 
-    fn ratio(&self) -> f64 {
+    /// Whether both sent as much for an event: else they did not do the same.
+    pub(super) fn is_alike(&self) -> bool {
+        (self.hub_bytes / self.floor_bytes - 1.0).abs() <= BYTES_OFF_MAX
+    }
+
+    pub(super) fn ratio(&self) -> f64 {
         (self.hub.0 + self.hub.1) / (self.floor.0 + self.floor.1)
     }
 }
@@ -385,28 +325,13 @@ fn until_single(
     Ok((pair, repeated))
 }
 
-/// Hub and floor by turns, and what their ratio is to be.
-fn beside_floor(what: &str, unit: &'static str, pairs: &[(f64, f64)], bound: Bound, report: &mut Report) {
-    report.values(what, "hub", unit, pairs.iter().map(|(hub, _)| *hub));
-    report.values(what, "floor", unit, pairs.iter().map(|(_, floor)| *floor));
-    // What took the floor no time that the system tells is no ratio.
-    let ratios = pairs.iter().map(|(hub, floor)| hub / floor).filter(|ratio| ratio.is_finite());
-    let ratio = Spread::of(ratios).map(|ratios| ratios.median);
-    report.target(&format!("{what}: hub to floor"), ratio, "ratio", bound);
-}
-
-/// One run, and whether it is honest.
-fn checked(command: &ServerCommand, plan: &Plan, what: &str, report: &mut Report) -> Result<Outcome, BenchError> {
-    let outcome = once(command, plan)?;
-    judge(&outcome, plan, what, report);
-    Ok(outcome)
-}
-
-fn judge(outcome: &Outcome, plan: &Plan, what: &str, report: &mut Report) {
+/// What was not as it should be.
+fn check(outcome: &Outcome, plan: &Plan, what: &str, report: &mut Report) {
     outcome.problems(plan).into_iter().for_each(|problem| report.problem(format!("{what}: {problem}")));
-    if outcome.is_full() {
-        report.does_not_count(format!("{what}: the generator's core was full, so it is what was measured"));
-    }
+}
+
+fn p50_and_p99_ms(latency: &Latency) -> (f64, f64) {
+    (latency.quantile_ms(0.5), latency.quantile_ms(0.99))
 }
 
 /// One after the other, each first every other time.
@@ -426,44 +351,14 @@ fn by_turns<A, B>(
 
 #[cfg(test)]
 mod tests {
-    use clap::ValueEnum;
-
     use super::*;
-
-    /// A figure that could not be measured left no trace, and the report counted.
-    #[test]
-    fn each_figure_that_is_wanted_has_its_targets() {
-        for (figure, targets) in Figure::value_variants().iter().zip([2, 4, 2, 1, 2, 2]) {
-            let mut report = Report::new("x");
-            Rows::new(2, 2).targets(|wanted| wanted == *figure, PAIRS_MIN, &mut report);
-            let table = report.to_table();
-            assert_eq!(table.matches("note: not measured").count(), targets, "{figure:?}: {table}");
-        }
-    }
-
-    /// Where the generator was busy all the time, both storms took as long as it did, whatever the servers.
-    #[test]
-    fn the_time_of_a_storm_does_not_count_where_it_is_the_generators() {
-        let results = |storm_is_the_generators| {
-            let mut rows = Rows::new(2, 2);
-            (rows.storms, rows.storms_cpu) = (vec![(1.0, 1.0)], vec![(290.0, 180.0)]);
-            rows.storm_is_the_generators = storm_is_the_generators;
-            let mut report = Report::new("x");
-            rows.targets(|wanted| wanted == Figure::Storm, PAIRS_MIN, &mut report);
-            let json: serde_json::Value = serde_json::from_str(&report.to_json()).expect("it is JSON");
-            [0, 1].map(|target| json["targets"][target]["result"].as_str().map(str::to_owned))
-        };
-        let texts = |texts: [&str; 2]| texts.map(|text| Some(text.to_owned()));
-        assert_eq!(results(false), texts(["pass", "pass"]));
-        assert_eq!(results(true), texts(["does-not-count", "pass"]));
-    }
 
     /// Events that go together cost the hub less each, and the floor as much: such pairs made the hub look cheap.
     #[test]
     fn a_pair_whose_events_went_together_is_measured_again() {
         let attempts = |writes: &[f64]| {
             let mut writes = writes.iter();
-            let pair = || Ok(writes.next().map(|&writes| Pair { hub: (0.1, 1.0), floor: (0.0, 1.0), writes }));
+            let pair = || Ok(writes.next().map(|&writes| Pair { writes, ..Pair::default() }));
             let (pair, repeated) = until_single(pair).expect("nothing fails");
             (pair.map(|pair| pair.writes), repeated)
         };

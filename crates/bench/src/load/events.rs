@@ -1,11 +1,12 @@
 use memchr::{memchr_iter, memchr2};
 
+use super::payload::Payload;
 use super::stamp::Stamp;
 
 /// The field whose value counts.
 const FIELD: &[u8] = b"data:";
 
-/// Reads `text/event-stream` as far as it takes to find the stamps: in place, with nothing allocated, and with so little
+/// Reads `text/event-stream` as far as it takes to find the payloads, and compares them with what was published: in place, with nothing allocated, and with so little
 /// kept between two reads that there may be many of these.
 #[derive(Clone, Debug)]
 pub(crate) struct EventReader {
@@ -28,7 +29,9 @@ enum Line {
     /// So many bytes of [`FIELD`] were there.
     Begun(u8),
     Data,
-    /// Of another field, a comment, or data behind the stamp.
+    /// Behind a stamp: so many bytes of its filling were there.
+    Filling(u32),
+    /// Of another field, a comment, or data behind the payload.
     Other,
 }
 
@@ -37,7 +40,15 @@ enum Event {
     /// No `data` line: nobody is told of it.
     Empty,
     Unstamped,
-    Stamped(Stamp),
+    Stamped(Found),
+}
+
+/// The payload of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) stamp: Stamp,
+    /// It is what was published with this stamp, to its end.
+    pub(crate) is_whole: bool,
 }
 
 impl EventReader {
@@ -45,8 +56,8 @@ impl EventReader {
         EventReader { line: Line::Begun(0), behind_cr: false, event: Event::Empty, kept: [0; KEPT_MAX], kept_bytes: 0 }
     }
 
-    /// Reads on, and calls `deliver` for each event that is whole: with its stamp, if it has one.
-    pub(crate) fn read(&mut self, mut bytes: &[u8], mut deliver: impl FnMut(Option<Stamp>)) {
+    /// Reads on, and calls `deliver` for each event that is whole: with its payload, if it has one.
+    pub(crate) fn read(&mut self, mut bytes: &[u8], payload: &Payload, mut deliver: impl FnMut(Option<Found>)) {
         while let Some(&first) = bytes.first() {
             if self.behind_cr {
                 self.behind_cr = false;
@@ -67,7 +78,7 @@ impl EventReader {
                     match std::mem::replace(&mut self.event, Event::Empty) {
                         Event::Empty => {}
                         Event::Unstamped => deliver(None),
-                        Event::Stamped(stamp) => deliver(Some(stamp)),
+                        Event::Stamped(found) => deliver(Some(found)),
                     }
                 }
                 Line::Begun(matched) if FIELD.get(usize::from(matched)) == Some(&first) => {
@@ -86,12 +97,11 @@ impl EventReader {
                     }
                     self.line = Line::Other;
                 }
-                Line::Data | Line::Other => {
+                Line::Data | Line::Filling(_) | Line::Other => {
                     let end = memchr2(b'\n', b'\r', bytes);
                     let value = &bytes[..end.unwrap_or(bytes.len())];
-                    if matches!(self.line, Line::Data) {
-                        self.look_for_stamp(value);
-                    }
+                    let behind_stamp = if matches!(self.line, Line::Data) { self.look_for_stamp(value) } else { value };
+                    self.compare(behind_stamp, end.is_some(), payload);
                     bytes = &bytes[value.len()..];
                     if end.is_some() {
                         self.behind_cr = bytes[0] == b'\r';
@@ -110,11 +120,11 @@ impl EventReader {
         }
     }
 
-    /// Looks at more of a `data` line, which may go on.
-    fn look_for_stamp(&mut self, value: &[u8]) {
+    /// Looks at more of a `data` line, which may go on. What is behind its stamp, if that ends here.
+    fn look_for_stamp<'a>(&mut self, value: &'a [u8]) -> &'a [u8] {
         if matches!(self.event, Event::Stamped(_)) {
             self.line = Line::Other;
-            return;
+            return &[];
         }
         let kept = usize::from(self.kept_bytes);
         if kept > 0 {
@@ -123,32 +133,53 @@ impl EventReader {
             let more = value.len().min(KEPT_MAX);
             joined[..kept].copy_from_slice(&self.kept[..kept]);
             joined[kept..kept + more].copy_from_slice(&value[..more]);
-            if self.find(&joined[..kept + more]) {
-                return;
+            if let Some(end) = self.find(&joined[..kept + more]) {
+                // A whole one was not kept, so it ends in the new bytes.
+                return &value[end - kept..];
             }
             if more == value.len() {
                 self.keep(&joined[..kept + more]);
-                return;
+                return &[];
             }
         }
-        if !self.find(value) {
-            self.keep(value);
+        match self.find(value) {
+            Some(end) => &value[end..],
+            None => {
+                self.keep(value);
+                &[]
+            }
         }
     }
 
-    /// Looks for a whole stamp. Whether it was there.
-    fn find(&mut self, bytes: &[u8]) -> bool {
+    /// Looks for a whole stamp: where it ends.
+    fn find(&mut self, bytes: &[u8]) -> Option<usize> {
         // Its prefix ends with a byte that is rare otherwise.
         for last in memchr_iter(Stamp::PREFIX[Stamp::PREFIX.len() - 1], bytes) {
-            let place = bytes.get((last + 1).saturating_sub(Stamp::PREFIX.len())..);
-            if let Some(stamp) = place.and_then(<[u8]>::first_chunk).and_then(Stamp::read) {
-                self.event = Event::Stamped(stamp);
-                self.line = Line::Other;
+            let begin = (last + 1).saturating_sub(Stamp::PREFIX.len());
+            if let Some(stamp) = bytes.get(begin..).and_then(<[u8]>::first_chunk).and_then(Stamp::read) {
+                self.event = Event::Stamped(Found { stamp, is_whole: false });
+                self.line = Line::Filling(0);
                 self.kept_bytes = 0;
-                return true;
+                return Some(begin + Stamp::BYTES);
             }
         }
-        false
+        None
+    }
+
+    /// Compares more of what is behind a stamp, up to the end of the line if it has one, with what is to be there.
+    fn compare(&mut self, value: &[u8], ends: bool, payload: &Payload) {
+        let (Line::Filling(matched), Event::Stamped(found)) = (&mut self.line, &mut self.event) else { return };
+        let rest = &payload.filling(&found.stamp)[*matched as usize..];
+        let (here, behind) = value.split_at(rest.len().min(value.len()));
+        if !rest.starts_with(here) {
+            self.line = Line::Other;
+        } else if let Some(&byte) = behind.first() {
+            found.is_whole = !Payload::may_hold(byte);
+            self.line = Line::Other;
+        } else {
+            found.is_whole = ends && here.len() == rest.len();
+            *matched += here.len() as u32;
+        }
     }
 
     fn keep(&mut self, bytes: &[u8]) {
@@ -166,30 +197,36 @@ mod tests {
 
     use super::*;
 
+    const BYTES: u32 = 64;
+
     fn stamp(number: u32) -> Stamp {
         Stamp { run: 7, topic: 1, lane: 2, number, due: Duration::from_micros(u64::from(number)) }
     }
 
-    fn text(number: u32) -> String {
-        let mut place = [0; Stamp::BYTES];
-        stamp(number).write(&mut place);
-        String::from_utf8(place.to_vec()).expect("digits")
+    fn whole(number: u32) -> Option<Found> {
+        Some(Found { stamp: stamp(number), is_whole: true })
     }
 
-    fn read(pieces: &[&[u8]]) -> Vec<Option<Stamp>> {
-        let (mut reader, mut events) = (EventReader::new(), Vec::new());
-        pieces.iter().for_each(|piece| reader.read(piece, |stamp| events.push(stamp)));
+    fn text(number: u32) -> String {
+        let mut text = Vec::new();
+        Payload::new(BYTES).write(stamp(number), &mut text);
+        String::from_utf8(text).expect("digits and letters")
+    }
+
+    fn read(pieces: &[&[u8]]) -> Vec<Option<Found>> {
+        let (mut reader, payload, mut events) = (EventReader::new(), Payload::new(BYTES), Vec::new());
+        pieces.iter().for_each(|piece| reader.read(piece, &payload, |found| events.push(found)));
         events
     }
 
     #[test]
     fn events_with_and_without_a_stamp() {
         let stream = format!(
-            ": hello\n\nretry: 3\n\nid: 1\ndata: {}xxx\n\ndata: none\n\nevent: x\n\ndata\n\ndata:{{\"a\":\"{}\"}}\nid: 2\n\n",
+            ": hello\n\nretry: 3\n\nid: 1\ndata: {} xxx\n\ndata: none\n\nevent: x\n\ndata\n\ndata:{{\"a\":\"{}\"}}\nid: 2\n\n",
             text(1),
             text(2)
         );
-        assert_eq!(read(&[stream.as_bytes()]), [Some(stamp(1)), None, None, Some(stamp(2))]);
+        assert_eq!(read(&[stream.as_bytes()]), [whole(1), None, None, whole(2)]);
     }
 
     #[test]
@@ -201,8 +238,27 @@ mod tests {
 
     #[test]
     fn the_first_stamp_of_an_event_is_its_own() {
-        let stream = format!("data: tw~tw~{}{}\ndata: {}\n\n", text(1), text(2), text(3));
-        assert_eq!(read(&[stream.as_bytes()]), [Some(stamp(1))]);
+        let stream = format!("data: tw~tw~{} {}\ndata: {}\n\n", text(1), text(2), text(3));
+        assert_eq!(read(&[stream.as_bytes()]), [whole(1)]);
+    }
+
+    /// A payload that was cut by less than what a server puts around it was not told from a whole one.
+    #[test]
+    fn a_payload_is_whole_or_not() {
+        let payload = text(1);
+        let is_whole = |data: &str| read(&[format!("data: {{\"data\":\"{data}\"}}\n\n").as_bytes()]) == [whole(1)];
+        assert!(is_whole(&payload));
+        assert!(!is_whole(&payload[..payload.len() - 1]) && !is_whole(&format!("{payload}A")));
+        assert_eq!(read(&[format!("data: {}\n\n", &payload[..63]).as_bytes()]).len(), 1, "cut at the end of the line");
+        assert!(!read(&[format!("data: {}\n\n", &payload[..63]).as_bytes()]).contains(&whole(1)));
+        for at in 0..payload.len() {
+            let mut changed = payload.clone().into_bytes();
+            changed[at] = if changed[at] == b'0' { b'1' } else { b'0' };
+            let changed = String::from_utf8(changed).expect("digits and letters");
+            let is_changed =
+                read(&[format!("data: {changed}\n\n").as_bytes()]).iter().flatten().all(|found| !found.is_whole);
+            assert!(is_changed, "{changed}");
+        }
     }
 
     fn line() -> impl Strategy<Value = String> {
@@ -218,15 +274,21 @@ mod tests {
     }
 
     /// What a stream holds, seen as a whole.
-    fn oracle(stream: &str) -> Vec<Option<Stamp>> {
+    fn oracle(stream: &str) -> Vec<Option<Found>> {
         let (mut events, mut data) = (Vec::new(), None::<String>);
         let stream = stream.replace("\r\n", "\n").replace('\r', "\n");
+        let payload = Payload::new(BYTES);
+        let found = |at: usize, data: &str| {
+            let stamp = data.as_bytes().get(at..).and_then(<[u8]>::first_chunk).and_then(Stamp::read)?;
+            let mut whole = Vec::new();
+            payload.write(stamp, &mut whole);
+            let behind = data.as_bytes()[at..].strip_prefix(&whole[..]);
+            let is_whole = behind.is_some_and(|behind| !behind.first().is_some_and(|byte| Payload::may_hold(*byte)));
+            Some(Found { stamp, is_whole })
+        };
         for line in stream.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')) {
             if line.is_empty() {
-                events.extend(data.take().map(|data| {
-                    let mut windows = data.as_bytes().windows(Stamp::BYTES);
-                    windows.find_map(|window| Stamp::read(window.try_into().expect("as long")))
-                }));
+                events.extend(data.take().map(|data| (0..data.len()).find_map(|at| found(at, &data))));
             } else if let Some(value) = line.strip_prefix("data:").or((line == "data").then_some("")) {
                 data = Some(data.unwrap_or_default() + "\n" + value);
             }

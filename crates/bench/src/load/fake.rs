@@ -5,7 +5,6 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::stamp::Stamp;
 use super::{Request, Target};
 
 /// What it does with each event, beside delivering it to everyone.
@@ -20,8 +19,10 @@ pub(super) enum Fault {
     Swap(usize),
     /// Sends to every subscriber, whatever its topic.
     Stray,
-    /// Cuts each off behind its stamp.
-    Truncate,
+    /// Cuts so many bytes off the end of each.
+    Cut(usize),
+    /// Changes the byte at this place of each.
+    Change(usize),
     /// Waits before this one is delivered; its answer comes at once.
     Stall(usize, Duration),
     /// Waits so long before each answer; delivers at once.
@@ -158,8 +159,13 @@ impl Fake {
     }
 
     fn deliver(&self, state: &mut State, topic: &str, data: &str) {
-        assert!(data.len() >= Stamp::BYTES);
-        let data = if self.fault == Fault::Truncate { &data[..Stamp::BYTES] } else { data };
+        let mut data = data.to_owned();
+        match self.fault {
+            Fault::Cut(bytes) => data.truncate(data.len() - bytes),
+            // The payload has no such byte.
+            Fault::Change(at) => data.replace_range(at..=at, "_"),
+            _ => {}
+        }
         let event = format!("id: 7\ndata: {{\"data\":\"{data}\"}}\n\n");
         for (watched, socket) in &mut state.streams {
             if watched == topic || self.fault == Fault::Stray {

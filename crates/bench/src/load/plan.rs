@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::payload::Payload;
 use super::schedule::Schedule;
 use super::stamp::Stamp;
 use crate::BenchError;
@@ -88,7 +89,7 @@ impl Plan {
         within("connections times publishers' connections", of_subscribers, 1.0, Self::NUMBERS_MAX)?;
         within("rate", self.rate, 0.001, Self::RATE_MAX)?;
         within("events", events as f64, 0.0, Self::EVENTS_MAX as f64)?;
-        within("payload", self.payload.into(), Stamp::BYTES as f64, Self::PAYLOAD_MAX.into())?;
+        within("payload", self.payload.into(), Payload::BYTES_MIN as f64, Self::PAYLOAD_MAX.into())?;
         within("slow_readers", self.slow_readers.into(), 0.0, (self.connections - 1).into())?;
         within("settle_s", self.settle_s, 0.0, Self::SECONDS_MAX)?;
         within("patience_s", self.patience_s, 0.01, Self::SECONDS_MAX)?;
@@ -163,7 +164,7 @@ mod tests {
             |plan| plan.rate = f64::NAN,
             |plan| plan.rate = 0.0,
             |plan| plan.events = Plan::EVENTS_MAX + 1,
-            |plan| plan.payload = Stamp::BYTES as u32 - 1,
+            |plan| plan.payload = Payload::BYTES_MIN as u32 - 1,
             |plan| plan.slow_readers = 1_000,
             |plan| plan.slope_from = Some(1_000),
             |plan| plan.source_addresses = Some(255),

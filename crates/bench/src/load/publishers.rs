@@ -4,6 +4,7 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
 use super::body::Body;
+use super::payload::Payload;
 use super::plan::Plan;
 use super::schedule::Schedule;
 use super::socket::{Received, Sources, receive, write_rest};
@@ -31,7 +32,9 @@ pub(crate) struct Publishers {
     request: Request,
     sources: Sources,
     run: u32,
-    payload: Vec<u8>,
+    payload: Payload,
+    /// That of the event that is sent.
+    data: Vec<u8>,
     /// Events sent before the schedule under way.
     before: u64,
     /// For each topic and lane, how many were sent.
@@ -88,7 +91,8 @@ impl Publishers {
             request: request.clone(),
             sources: Sources::new(request.address, plan.lanes() as u32, None),
             run,
-            payload: vec![b'x'; plan.payload as usize],
+            payload: Payload::new(plan.payload),
+            data: Vec::with_capacity(plan.payload as usize),
             before: 0,
             numbers: vec![0; plan.topics as usize * plan.lanes()],
             began,
@@ -195,13 +199,11 @@ impl Publishers {
         let sent = &mut self.numbers[topic as usize * self.lanes.len() + number];
         let stamp = Stamp { run: self.run, topic, lane: number as u32, number: *sent, due };
         *sent += 1;
-        let place = self.payload.first_chunk_mut().expect("a payload is at least a stamp long");
-        stamp.write(place);
+        self.payload.write(stamp, &mut self.data);
         let lane = &mut self.lanes[number];
         lane.request.clear();
         lane.written = 0;
-        let values =
-            Values { topic, event: self.before + event, payload: &self.payload, connection: number, token: "" };
+        let values = Values { topic, event: self.before + event, payload: &self.data, connection: number, token: "" };
         self.request.write(&values, &mut lane.request);
         lane.waiting = Some((due, topic));
         self.offered.sent += 1;

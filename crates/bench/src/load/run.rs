@@ -15,7 +15,7 @@ use super::subscribers::Subscribers;
 use super::target::Target;
 use crate::BenchError;
 use crate::clock::now;
-use crate::process::{CpuTime, Memory};
+use crate::process::{CpuTime, Memory, resident_bytes_max};
 use crate::progress::Progress;
 
 /// Readiness that is taken in one turn.
@@ -118,7 +118,7 @@ impl<'a> Run<'a> {
             self.wait_for_all()?;
         }
         self.wait_until(self.began.elapsed() + LISTEN_ON)?;
-        Ok(Outcome::of(
+        let outcome = Outcome::of(
             self.plan,
             &self.subscribers.received,
             &self.publishers.offered,
@@ -126,7 +126,8 @@ impl<'a> Run<'a> {
             memory,
             (from, before, after),
             writes,
-        ))
+        );
+        Ok(Outcome { resident_bytes_max: self.process.and_then(resident_bytes_max), ..outcome })
     }
 
     /// How many writes the server counts once the number stands, since it may count one after it was made.

@@ -5,10 +5,10 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
 use super::body::Body;
-use super::events::EventReader;
+use super::events::{EventReader, Found};
+use super::payload::Payload;
 use super::plan::Plan;
 use super::socket::{Received, Sources, receive, write_rest};
-use super::stamp::Stamp;
 use super::tally::{Counts, Tally};
 use super::target::{Request, Target};
 use super::template::Values;
@@ -36,6 +36,7 @@ pub(crate) struct Subscribers {
     /// Whether the others do not, for now.
     paused: bool,
     buffer: Vec<u8>,
+    payload: Payload,
     /// Streams that had more to read than a turn takes: nothing tells of them again.
     unread: VecDeque<usize>,
     began: Instant,
@@ -97,6 +98,7 @@ impl Subscribers {
             readers: plan.readers() as usize,
             paused: true,
             buffer: vec![0; BUFFER_BYTES],
+            payload: Payload::new(plan.payload),
             unread: VecDeque::new(),
             began,
             received: Receipts {
@@ -168,7 +170,8 @@ impl Subscribers {
                     let at = self.began.elapsed();
                     let bytes = &self.buffer[..length];
                     let reads_always = number < self.readers;
-                    if let Err(why) = self.received.take(number, &mut stream.state, bytes, at, reads_always)? {
+                    let state = &mut stream.state;
+                    if let Err(why) = self.received.take(number, state, bytes, &self.payload, at, reads_always)? {
                         self.received.end(stream, why);
                         return Ok(());
                     }
@@ -217,6 +220,7 @@ impl Receipts {
         number: usize,
         state: &mut State,
         bytes: &[u8],
+        payload: &Payload,
         at: Duration,
         reads_always: bool,
     ) -> Result<Result<(), String>, BenchError> {
@@ -244,17 +248,17 @@ impl Receipts {
                 return Ok(Err("it ended".to_owned()));
             }
             let Ok((content, used)) = body.next(bytes) else { return Ok(Err("what came is not chunked".to_owned())) };
-            events.read(&bytes[content], |stamp| self.deliver(number, stamp, at, reads_always));
+            events.read(&bytes[content], payload, |found| self.deliver(number, found, at, reads_always));
             bytes = &bytes[used..];
         }
         Ok(if body.has_ended() { Err("it ended".to_owned()) } else { Ok(()) })
     }
 
-    fn deliver(&mut self, number: usize, stamp: Option<Stamp>, at: Duration, reads_always: bool) {
-        if !self.tally.deliver(number, stamp) {
+    fn deliver(&mut self, number: usize, found: Option<Found>, at: Duration, reads_always: bool) {
+        if !self.tally.deliver(number, found) {
             return;
         }
-        let Some(stamp) = stamp.filter(|_| reads_always) else { return };
+        let Some(Found { stamp, .. }) = found.filter(|_| reads_always) else { return };
         self.last_to_readers_at = at;
         self.to_readers += 1;
         if stamp.due >= self.measured_from {

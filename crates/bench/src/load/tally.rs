@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use super::stamp::Stamp;
+use super::events::Found;
 
 /// Stretches of missing events that are remembered, so that what comes late is told from what comes twice. Beyond, what is
 /// late counts as doubled.
@@ -33,6 +33,8 @@ pub(crate) struct Counts {
     pub(crate) strayed: u64,
     /// Without a stamp, or with that of another run.
     pub(crate) foreign: u64,
+    /// Of those delivered: with other data than was published.
+    pub(crate) changed: u64,
 }
 
 impl Tally {
@@ -50,8 +52,8 @@ impl Tally {
     }
 
     /// One event was delivered. Whether it is one that the subscriber was to get, and had not.
-    pub(crate) fn deliver(&mut self, subscriber: usize, stamp: Option<Stamp>) -> bool {
-        let Some(stamp) = stamp.filter(|stamp| stamp.run == self.run) else {
+    pub(crate) fn deliver(&mut self, subscriber: usize, found: Option<Found>) -> bool {
+        let Some(Found { stamp, is_whole }) = found.filter(|found| found.stamp.run == self.run) else {
             self.counts.foreign += 1;
             return false;
         };
@@ -77,6 +79,7 @@ impl Tally {
             return false;
         }
         self.counts.delivered += 1;
+        self.counts.changed += u64::from(!is_whole);
         true
     }
 
@@ -110,15 +113,16 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::super::stamp::Stamp;
     use super::*;
 
-    fn stamp(topic: u32, lane: u32, number: u32) -> Option<Stamp> {
-        Some(Stamp { run: 7, topic, lane, number, due: Duration::ZERO })
+    fn found(topic: u32, lane: u32, number: u32) -> Option<Found> {
+        Some(Found { stamp: Stamp { run: 7, topic, lane, number, due: Duration::ZERO }, is_whole: true })
     }
 
     fn counts(delivered: &[(u32, u32)]) -> Counts {
         let mut tally = Tally::new(7, 1, 1, 2);
-        delivered.iter().for_each(|&(lane, number)| _ = tally.deliver(0, stamp(0, lane, number)));
+        delivered.iter().for_each(|&(lane, number)| _ = tally.deliver(0, found(0, lane, number)));
         tally.counts()
     }
 
@@ -141,13 +145,20 @@ mod tests {
     #[test]
     fn what_nobody_sent_there_is_strayed_or_foreign() {
         let mut tally = Tally::new(7, 3, 2, 1);
-        assert!(tally.deliver(2, stamp(0, 0, 0)));
-        assert!(!tally.deliver(1, stamp(0, 0, 0)), "it is of another topic");
-        assert!(!tally.deliver(0, stamp(0, 1, 0)), "there is one lane");
+        assert!(tally.deliver(2, found(0, 0, 0)));
+        assert!(!tally.deliver(1, found(0, 0, 0)), "it is of another topic");
+        assert!(!tally.deliver(0, found(0, 1, 0)), "there is one lane");
         assert!(!tally.deliver(0, None));
-        let other = stamp(0, 0, 0).map(|stamp| Stamp { run: 8, ..stamp });
+        let other = found(0, 0, 0).map(|found| Found { stamp: Stamp { run: 8, ..found.stamp }, ..found });
         assert!(!tally.deliver(0, other));
         assert_eq!(tally.counts(), Counts { delivered: 1, strayed: 2, foreign: 2, ..Counts::default() });
+    }
+
+    #[test]
+    fn what_is_changed_is_delivered_and_told() {
+        let mut tally = Tally::new(7, 1, 1, 1);
+        assert!(tally.deliver(0, found(0, 0, 0).map(|found| Found { is_whole: false, ..found })));
+        assert_eq!(tally.counts(), Counts { delivered: 1, changed: 1, ..Counts::default() });
     }
 
     proptest! {

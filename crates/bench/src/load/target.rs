@@ -63,6 +63,10 @@ impl Request {
         if !request.has(Place::Payload) {
             return Err(BenchError::Usage("the payload has no place: write {payload} in the body".to_owned()));
         }
+        if request.templates().any(Template::goes_on_behind_payload) {
+            let what = "where the payload ends is not to be seen: behind {payload}, write no letter, digit, - or ~";
+            return Err(BenchError::Usage(what.to_owned()));
+        }
         Ok(request)
     }
 
@@ -105,8 +109,11 @@ impl Request {
 
     /// Whether it differs by this.
     pub(crate) fn has(&self, place: Place) -> bool {
-        let parts = self.headers.iter().chain(&self.body).chain(std::iter::once(&self.target));
-        parts.into_iter().any(|template| template.has(place))
+        self.templates().any(|template| template.has(place))
+    }
+
+    fn templates(&self) -> impl Iterator<Item = &Template> {
+        self.headers.iter().chain(&self.body).chain(std::iter::once(&self.target))
     }
 
     /// Appends the whole request.
@@ -167,6 +174,7 @@ mod tests {
             assert!(Request::subscribe("http://127.0.0.1/", &[header.to_owned()]).is_err(), "{header}");
         }
         assert!(Request::publish("POST", "http://127.0.0.1/", &[], "{topic}").is_err());
+        assert!(Request::publish("POST", "http://127.0.0.1/", &[], "{payload}x").is_err());
         assert!(Request::publish("PO ST", "http://127.0.0.1/", &[], "{payload}").is_err());
     }
 }

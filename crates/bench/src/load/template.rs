@@ -1,3 +1,5 @@
+use super::payload::Payload;
+
 /// Text with places to be filled in: `{topic}`, `{event}`, `{payload}`, `{connection}`, `{token}`. Any other brace is a
 /// brace, so that JSON may be written as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +69,15 @@ impl Template {
         self.parts.contains(&Part::Place(place))
     }
 
+    /// Whether behind the payload something stands that might be more of it.
+    pub(crate) fn goes_on_behind_payload(&self) -> bool {
+        self.parts.windows(2).any(|parts| match parts {
+            [Part::Place(Place::Payload), Part::Text(text)] => text.bytes().next().is_some_and(Payload::may_hold),
+            [Part::Place(Place::Payload), Part::Place(_)] => true,
+            _ => false,
+        })
+    }
+
     /// Appends the text with everything filled in.
     pub(crate) fn write(&self, values: &Values<'_>, to: &mut Vec<u8>) {
         for part in &self.parts {
@@ -85,6 +96,19 @@ impl Template {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_stands_behind_a_payload_is_none_of_it() {
+        for (text, goes_on) in [
+            ("{payload}", false),
+            (r#"{"data":"{payload}","n":{event}}"#, false),
+            ("{payload}&x", false),
+            ("{payload}x", true),
+            ("{payload}{event}", true),
+        ] {
+            assert_eq!(Template::parse(text).goes_on_behind_payload(), goes_on, "{text}");
+        }
+    }
 
     #[test]
     fn places_are_filled_in_and_braces_are_braces() {
