@@ -55,6 +55,8 @@ impl HubCommand {
     pub(crate) fn start(&self, limit: Option<&MemoryLimit>) -> Result<Hub, BenchError> {
         let mut command = limit.map_or_else(|| Command::new(&self.binary), |limit| limit.command(&self.binary));
         command.args(["serve", "--dev", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+        // Whoever is still connected when it is stopped was not measured, and is not waited for.
+        command.args(["--drain-timeout", "0"]);
         command.args(["--log-level", "warn", "--data-dir"]).arg(&self.data_dir).args(&self.flags);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with(VARIABLES) {

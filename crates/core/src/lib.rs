@@ -7,6 +7,7 @@
 
 mod catch_up;
 mod cursor;
+mod drain;
 mod frames;
 mod grants;
 mod group;
@@ -19,6 +20,7 @@ mod slot;
 
 pub use catch_up::{CatchUp, CatchUpRead};
 pub use cursor::{Cursor, Gap, GapReason, LAST_ID_BYTES_MAX, Start};
+pub use drain::{Stagger, farewell, turn_away};
 pub use frames::{Frames, VISIT_BYTES_MAX};
 pub use own_events::LAST_CHUNK;
 pub use shard::{Owed, Shard, StreamStart, Wrote};

@@ -24,13 +24,39 @@ const ESCAPED_BYTES_MAX: usize = 512;
 /// dispatch half an event under its own id, to be followed by the whole one. This way the remains
 /// come as data of an event of the hub's, at a place which is right.
 pub(crate) fn beginning(out: &mut Vec<u8>, retry_ms: u64, start: &Start) {
+    chunk(out, |sse| begin(sse, retry_ms, start));
+}
+
+/// Appends the whole body of a stream that ends as it begins: what others begin with, the reason, and the last chunk.
+pub(crate) fn ended_beginning(out: &mut Vec<u8>, retry_ms: u64, start: &Start) {
     chunk(out, |sse| {
-        tidewire_sse::encode::retry(sse, retry_ms);
-        match &start.gap {
-            Some(gap) => gap_event(sse, gap, start.place),
-            None => own_event(sse, start.place, "tidewire.checkpoint", ""),
-        }
+        stopping(sse);
+        begin(sse, retry_ms, start);
     });
+    out.extend_from_slice(LAST_CHUNK);
+}
+
+/// Appends what a stream between two frames is ended with: one block without data, which no reader is shown, and the
+/// last chunk.
+pub(crate) fn farewell(out: &mut Vec<u8>, retry_ms: u64) {
+    chunk(out, |sse| {
+        stopping(sse);
+        tidewire_sse::encode::retry(sse, retry_ms);
+        tidewire_sse::encode::end(sse);
+    });
+    out.extend_from_slice(LAST_CHUNK);
+}
+
+fn stopping(sse: &mut Vec<u8>) {
+    tidewire_sse::encode::comment(sse, "the hub is stopping").expect("it holds no newline");
+}
+
+fn begin(sse: &mut Vec<u8>, retry_ms: u64, start: &Start) {
+    tidewire_sse::encode::retry(sse, retry_ms);
+    match &start.gap {
+        Some(gap) => gap_event(sse, gap, start.place),
+        None => own_event(sse, start.place, "tidewire.checkpoint", ""),
+    }
 }
 
 /// Appends a chunk with a `tidewire.checkpoint` event. The data is there, though empty: Firefox and
@@ -139,6 +165,24 @@ mod tests {
             }
             assert_eq!(seen, [("tidewire.checkpoint".to_owned(), place.to_string())], "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn a_stream_is_ended_by_one_block_that_shows_nothing_and_its_last_chunk() {
+        let mut out = Vec::new();
+        farewell(&mut out, 2_345);
+        assert_eq!(String::from_utf8(out).expect("text"), "23\r\n: the hub is stopping\nretry: 2345\n\n\r\n0\r\n\r\n");
+    }
+
+    /// It may be the first that a browser hears after a connection that was cut in the middle of a block.
+    #[test]
+    fn a_stream_that_ends_as_it_begins_has_a_place_in_its_one_block() {
+        let mut out = Vec::new();
+        ended_beginning(&mut out, 2_345, &Start { place: HubId { ms: 5, seq: 1 }, gap: None });
+        let text = String::from_utf8(out).expect("text");
+        let sse = text.split_once("\r\n").and_then(|(_, rest)| rest.strip_suffix("\r\n0\r\n\r\n")).expect("two chunks");
+        let block = ": the hub is stopping\nretry: 2345\nid: #5-1\nevent: tidewire.checkpoint\ndata: \n\n";
+        assert_eq!(sse, block);
     }
 
     #[test]

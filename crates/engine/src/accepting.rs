@@ -51,12 +51,6 @@ impl Accepting {
     pub(crate) fn deal_to(&mut self, shards: Arc<[Arc<Mailbox>]>) {
         self.others = shards;
     }
-
-    /// Closes the listener.
-    pub(crate) fn stop(&mut self) {
-        self.listener = None;
-        self.wait = None;
-    }
 }
 
 impl Reactor {

@@ -24,6 +24,9 @@ pub trait Admit: Send + Sync + 'static {
 
     /// The whole answer to a connection that is then closed.
     fn refuse(&self, refusal: Refusal) -> Vec<u8>;
+
+    /// After how many milliseconds a client whose stream is ended is to come back; each is told another time.
+    fn retry_ms(&self) -> u64;
 }
 
 /// What becomes of a request head.

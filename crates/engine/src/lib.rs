@@ -6,6 +6,7 @@ mod accepting;
 mod admit;
 mod clock;
 mod config;
+mod drain;
 mod heads;
 mod listen;
 mod mailbox;
@@ -17,8 +18,11 @@ mod streams;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
+use tidewire_core::Stagger;
 use tidewire_log::{EventLog, Tail};
 
 pub use admit::{Admission, Admit, HandOver, Head, Refusal};
@@ -26,6 +30,7 @@ pub use config::{EngineConfig, Listeners};
 pub use stats::EngineStats;
 pub use tidewire_core::StreamStart;
 
+use drain::Turns;
 use mailbox::{Mailbox, Message};
 use pool::Pool;
 use reactor::{Reactor, Shared};
@@ -101,7 +106,7 @@ impl Engine {
             match std::thread::Builder::new().name(format!("shard-{number}")).spawn(move || reactor.run()) {
                 Ok(thread) => engine.threads.push(thread),
                 Err(error) => {
-                    engine.stop();
+                    engine.join();
                     return Err(StartError::Shard(error));
                 }
             }
@@ -121,9 +126,31 @@ impl Engine {
         self.address
     }
 
-    /// Closes the listeners, writes what is owed to those who take it, ends every stream at a
-    /// frame boundary with its last chunk, and returns when the shards have stopped.
+    /// Ends the streams, evenly over this time, or leaves them to end by themselves if there is none. Each is given what
+    /// was committed before its end as far as its socket takes it, and ends between two frames, with a time to come back
+    /// and the reason. Who still has not taken it all a second after the time ends there, in the middle of a frame
+    /// without a last chunk. Meanwhile connections are accepted; a stream that is asked for has an answer like any
+    /// other, and ends as it begins. Returns when there are no streams.
+    pub fn drain(&self, over: Option<Duration>) {
+        let (drained, is_drained) = sync_channel(1);
+        let stagger = Stagger::new(self.handle.stats().streams, over.map(reactor::millis));
+        let turns = Turns::new(stagger, drained);
+        for mailbox in self.handle.mailboxes.iter() {
+            mailbox.post(Message::Drain(Arc::clone(&turns)));
+        }
+        drop(turns);
+        // Nothing is ever sent: this is over when no shard has turns to take.
+        is_drained.recv().unwrap_or_default();
+    }
+
+    /// Ends what streams there are at once, as [`Engine::drain`] does, closes the listeners, and returns when the shards
+    /// have stopped.
     pub fn stop(self) {
+        self.drain(Some(Duration::ZERO));
+        self.join();
+    }
+
+    fn join(self) {
         for mailbox in self.handle.mailboxes.iter() {
             mailbox.post(Message::Stop);
         }

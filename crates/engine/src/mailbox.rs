@@ -1,12 +1,13 @@
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU8, Ordering, fence};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tidewire_core::{CatchUpRead, SlotKey};
 use tidewire_log::ReadError;
 
 use crate::Admission;
 use crate::accepting::OnItsWay;
+use crate::drain::Turns;
 use crate::heads::HeadKey;
 
 /// What others tell a shard.
@@ -19,7 +20,9 @@ pub(crate) enum Message {
     Decided(HeadKey, Option<Admission>),
     /// A read from the log is done.
     CaughtUp(SlotKey, Result<CatchUpRead, ReadError>),
-    /// Deliver what is owed, then end.
+    /// The hub stops: end streams as their turns come, and begin none.
+    Drain(Arc<Turns>),
+    /// End now.
     Stop,
 }
 

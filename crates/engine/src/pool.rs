@@ -101,10 +101,6 @@ impl Reads {
         self.dispatch(pool, is_there);
     }
 
-    pub(crate) fn is_idle(&self) -> bool {
-        self.under_way.0 == 0
-    }
-
     fn dispatch(&mut self, pool: &Pool, is_there: impl Fn(SlotKey) -> bool) {
         let Reads { waiting, under_way } = self;
         under_way.dispatch(pool, || {

@@ -12,6 +12,7 @@ use tidewire_log::{EventLog, Tail};
 
 use crate::accepting::Accepting;
 use crate::clock::Clock;
+use crate::drain::Drain;
 use crate::heads::{self, Connection, HeadKey, Heads, Parsed, Stage};
 use crate::mailbox::{Mailbox, Message};
 use crate::pool::{Job, Pool, Reads, UnderWay, guarded};
@@ -29,8 +30,6 @@ const TICK_MS: u64 = 100;
 const HEADS_A_TURN: usize = 64;
 /// How much is read at a time, in bytes.
 const READ_BYTES: usize = 16 * 1024;
-/// How long an ending shard goes on delivering what is owed, in milliseconds.
-const STOP_MS: u64 = 1_000;
 
 /// What the shards have in common.
 pub(crate) struct Shared {
@@ -59,6 +58,8 @@ pub(crate) struct Reactor {
     pub(crate) scratch: Box<[u8]>,
     pub(crate) accepting: Accepting,
     pub(crate) heads: Heads,
+    /// Since the hub stops.
+    pub(crate) drain: Option<Drain>,
     slices: u32,
     next_slice: u32,
     next_tick_ms: u64,
@@ -86,6 +87,7 @@ impl Reactor {
             scratch: vec![0; READ_BYTES].into(),
             accepting: Accepting::new(listener),
             heads: Heads::default(),
+            drain: None,
             slices: limits.slices(TICK_MS),
             next_slice: 0,
             next_tick_ms: TICK_MS,
@@ -96,8 +98,8 @@ impl Reactor {
     pub(crate) fn run(mut self) {
         let clock = Clock::start();
         let mut events = Events::with_capacity(1024);
-        let mut stop_at_ms = None;
-        while !self.is_stopped(stop_at_ms) {
+        let mut is_stopped = false;
+        while !is_stopped {
             if let Err(error) = self.wait(&mut events) {
                 tracing::error!(%error, "a shard failed to wait for its sockets");
                 return;
@@ -107,11 +109,10 @@ impl Reactor {
                 self.ready(event);
             }
             for message in self.mailbox.take() {
-                if let Message::Stop = message {
-                    self.accepting.stop();
-                    stop_at_ms = Some(self.now_ms + STOP_MS);
-                } else {
-                    self.receive(message);
+                match message {
+                    Message::Drain(turns) => self.drain = Some(Drain::begin(turns, self.now_ms)),
+                    Message::Stop => is_stopped = true,
+                    other => self.receive(other),
                 }
             }
             for _ in 0..HEADS_A_TURN.min(self.heads.readable()) {
@@ -120,6 +121,7 @@ impl Reactor {
                 }
             }
             self.deliver();
+            self.drain();
             self.note_room();
             while self.now_ms >= self.next_tick_ms {
                 self.next_tick_ms += TICK_MS;
@@ -130,17 +132,6 @@ impl Reactor {
         self.end_streams();
     }
 
-    fn is_stopped(&self, stop_at_ms: Option<u64>) -> bool {
-        // A stream that waits for its socket is no work, but it may be in the middle of a frame.
-        let is_settled = || {
-            !self.shard.has_work()
-                && !self.shard.has_news(&self.shared.tail)
-                && self.reads.is_idle()
-                && self.shard.keys().all(|key| self.shard.is_between_frames(key))
-        };
-        stop_at_ms.is_some_and(|then_ms| self.now_ms >= then_ms || is_settled())
-    }
-
     fn wait(&mut self, events: &mut Events) -> io::Result<()> {
         let has_streams = !self.shard.is_empty();
         self.mailbox.fall_asleep(has_streams);
@@ -148,7 +139,8 @@ impl Reactor {
             || has_streams && self.shard.has_news(&self.shared.tail)
             || self.heads.readable() > 0
             || !self.mailbox.is_empty();
-        let timeout_ms = if has_work { 0 } else { self.next_tick_ms.saturating_sub(self.now_ms).min(TICK_MS) };
+        let tick_ms = self.next_tick_ms.saturating_sub(self.now_ms).min(TICK_MS);
+        let timeout_ms = if has_work { 0 } else { self.next_turn_ms().unwrap_or(tick_ms).min(tick_ms) };
         let waited = self.poll.poll(events, Some(Duration::from_millis(timeout_ms)));
         self.mailbox.wake_up();
         match waited {
@@ -203,12 +195,13 @@ impl Reactor {
                 self.reads.finished(&self.shared.readers, |key| self.shard.holds(key));
                 self.caught_up(key, read);
             }
-            Message::Stop => {}
+            Message::Drain(_) | Message::Stop => {}
         }
     }
 
     fn tick(&mut self) {
         self.accept_again();
+        self.look_at_ending();
         self.look_at_slice(self.next_slice, self.slices);
         self.next_slice = (self.next_slice + 1) % self.slices;
         let late_ms = self.now_ms.checked_sub(self.head_timeout_ms());
@@ -307,6 +300,14 @@ impl Reactor {
 
     fn admitted(&mut self, socket: TcpStream, peer: SocketAddr, bytes: Vec<u8>, admission: Admission) {
         match admission {
+            Admission::Stream(stream) if self.drain.is_some() => {
+                let stats = &self.shared.stats;
+                add(&stats.streams_turned_away, 1);
+                if let Some(gap) = &stream.start.gap {
+                    add(&stats.gaps[gap.reason.index()], 1);
+                }
+                self.answer_last(socket, peer, &tidewire_core::turn_away(stream));
+            }
             Admission::Stream(stream) => {
                 let streams = &self.shared.stats.streams;
                 // Counted first: another shard may be opening the last one that is allowed.
@@ -347,21 +348,25 @@ impl Reactor {
         }
     }
 
-    /// Answers as far as the socket takes it at once, says that there is no more, and waits for the
-    /// client to close.
-    fn refuse(&mut self, mut socket: TcpStream, peer: SocketAddr, refusal: Refusal) {
+    fn refuse(&mut self, socket: TcpStream, peer: SocketAddr, refusal: Refusal) {
         add(&self.shared.stats.refused, 1);
         let answer = self.shared.admit.refuse(refusal);
+        self.answer_last(socket, peer, &answer);
+    }
+
+    /// Answers as far as the socket takes it at once, says that there is no more, and waits for the
+    /// client to close.
+    fn answer_last(&mut self, mut socket: TcpStream, peer: SocketAddr, answer: &[u8]) {
         let token = Token(HEAD_BIT | self.heads.next_key().index());
         let ended = socket
-            .write(&answer)
+            .write(answer)
             .and_then(|_| socket.shutdown(Shutdown::Write))
             .and_then(|()| self.poll.registry().reregister(&mut socket, token, Interest::READABLE));
         match ended {
             Ok(()) => {
                 self.heads.insert(socket, peer, Vec::new(), Stage::Closing, self.now_ms);
             }
-            Err(error) => tracing::debug!(%error, ?refusal, "failed to answer a connection that is closed"),
+            Err(error) => tracing::debug!(%error, "failed to answer a connection that is closed"),
         }
     }
 

@@ -23,6 +23,10 @@ pub struct EngineStats {
     pub streams: u64,
     /// Streams begun.
     pub streams_begun: u64,
+    /// Streams ended because the hub stops.
+    pub streams_drained: u64,
+    /// Streams that were ended as they began, since the hub was stopping.
+    pub streams_turned_away: u64,
     /// Frames finished.
     pub deliveries: u64,
     /// Bytes written to streams.
@@ -73,6 +77,8 @@ stats!(
     undecided_refused,
     streams,
     streams_begun,
+    streams_drained,
+    streams_turned_away,
     deliveries,
     sent_bytes,
     writes,

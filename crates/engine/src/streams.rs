@@ -6,7 +6,7 @@ use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Interest, Token};
 use socket2::SockRef;
-use tidewire_core::{CatchUp, CatchUpRead, Heartbeat, LAST_CHUNK, Owed, Shard, SlotKey, StreamStart};
+use tidewire_core::{CatchUp, CatchUpRead, Heartbeat, Owed, Shard, SlotKey, StreamStart};
 use tidewire_log::ReadError;
 
 use crate::mailbox::Message;
@@ -87,7 +87,7 @@ impl Reactor {
         }
     }
 
-    fn visit(&mut self, key: SlotKey) {
+    pub(crate) fn visit(&mut self, key: SlotKey) {
         match self.shard.owed(key, &self.shared.tail) {
             Owed::Nothing => {}
             Owed::Write(bytes, socket) => {
@@ -207,23 +207,9 @@ impl Reactor {
         }
     }
 
-    fn close(&mut self, key: SlotKey) {
+    pub(crate) fn close(&mut self, key: SlotKey) {
         if self.shard.leave(key).is_some() {
             self.shared.stats.streams.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Ends every stream, with its last chunk where nothing on it is unfinished.
-    pub(crate) fn end_streams(&mut self) {
-        let keys: Vec<SlotKey> = self.shard.keys().collect();
-        for key in keys {
-            if self.shard.is_between_frames(key)
-                && let Some(socket) = self.shard.transport(key)
-                && let Err(error) = socket.write(LAST_CHUNK)
-            {
-                tracing::debug!(%error, "failed to end a stream");
-            }
-            self.close(key);
         }
     }
 }

@@ -310,6 +310,8 @@ impl Hub {
             .arg("--data-dir")
             .arg(&self.data)
             .args(&self.arguments)
+            // Who stops a hub has mostly seen what there was to see: streams need not end one after the other.
+            .env("TIDEWIRE_DRAIN_TIMEOUT", "0")
             .envs(self.environment.iter().map(|(k, v)| (k, v)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
@@ -321,10 +323,18 @@ impl Hub {
     /// # Panics
     /// If it is not running or does not end in a minute.
     pub fn terminate(&mut self) -> ExitStatus {
+        self.signal("TERM");
+        self.ended()
+    }
+
+    /// Waits until it ended, as it does once it is told to.
+    ///
+    /// # Panics
+    /// If it is not running or does not end in a minute.
+    pub fn ended(&mut self) -> ExitStatus {
         let mut child = self.child.take().expect("the hub runs");
-        signal("TERM", child.id());
         let mut status = None;
-        wait_until("the hub ends after SIGTERM", STOP_MAX, || {
+        wait_until("the hub ends", STOP_MAX, || {
             status = child.try_wait().expect("a child can be asked");
             status.is_some()
         });

@@ -45,7 +45,10 @@ pub(crate) struct Hub {
 pub(crate) enum Phase {
     Starting,
     Serving,
+    /// It says that it is not ready, and goes on as before.
     Stopping,
+    /// It ends streams, and connections after the answer that they wait for.
+    Draining,
 }
 
 impl Hub {
@@ -83,11 +86,16 @@ impl Hub {
         self.phase.store(phase as u8, Ordering::Relaxed);
     }
 
+    /// Whether connections are to end with the next answer: who has another request goes elsewhere with it.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.phase.load(Ordering::Relaxed) == Phase::Draining as u8
+    }
+
     /// Why the hub is not to be given requests, if it is not.
     pub(crate) fn unready(&self) -> Option<&'static str> {
         match self.phase.load(Ordering::Relaxed) {
             phase if phase == Phase::Starting as u8 => Some("the hub is starting"),
-            phase if phase == Phase::Stopping as u8 => Some("the hub is stopping"),
+            phase if phase >= Phase::Stopping as u8 => Some("the hub is stopping"),
             _ if !self.log.is_writable() => Some("the log cannot be written"),
             _ => None,
         }

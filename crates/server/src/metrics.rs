@@ -99,6 +99,9 @@ fn add_hub(registry: &mut Registry, hub: &Hub) {
 fn add_engine(registry: &mut Registry, stats: &EngineStats) {
     gauge(registry, "streams", "Streams open", stats.streams);
     counter(registry, "streams_begun", "Streams begun", stats.streams_begun);
+    counter(registry, "streams_drained", "Streams ended because the hub stops", stats.streams_drained);
+    let help = "Streams ended as they began, since the hub was stopping";
+    counter(registry, "streams_turned_away", help, stats.streams_turned_away);
     counter(registry, "deliveries", "Events written whole to a stream", stats.deliveries);
     let sent = ConstCounter::new(stats.sent_bytes);
     registry.register_with_unit("sent", "Bytes written to streams", Unit::Bytes, sent);

@@ -27,7 +27,12 @@ use crate::{admin, system, telemetry};
 /// Files of the log that may be open beside those that it holds: those that are written, and two for each read
 /// that is under way.
 const LOG_FILES_IN_USE: u64 = 64;
-/// How long requests under way may take when the hub stops.
+/// How long after the drain the shards may take to end.
+const SHARDS_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long requests under way may take when the streams have ended.
+const REQUESTS_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the hub may take to end, beyond `drain_delay` and `drain_timeout`, for what is under way then: streams in
+/// the middle of an event, requests, and what is to be synced.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why the hub did not start, or did not end well.
@@ -77,6 +82,9 @@ pub enum ServeError {
     /// A second signal came before the hub had stopped.
     #[error("stopped at once by a second signal; what was under way is not finished")]
     Interrupted,
+    /// What was under way took too long.
+    #[error("not stopped within {STOP_TIMEOUT:?}; what was under way is not finished")]
+    Late,
 }
 
 fn system_error(what: &'static str) -> impl FnOnce(io::Error) -> ServeError {
@@ -150,7 +158,7 @@ fn run(
         tracing::info!("stopping");
         hub.enter(Phase::Stopping);
         tokio::select! {
-            () = stop_all(engine, stopper, log) => Ok(()),
+            ended = stop_all(config, &hub, engine, stopper, log) => ended,
             () = signals.next() => Err(ServeError::Interrupted),
         }
     })
@@ -270,21 +278,47 @@ fn set_url(config: &Config, hub: &Hub, address: SocketAddr) -> Result<(), ServeE
     Ok(())
 }
 
-/// Ends streams, finishes requests, and commits what was appended.
-async fn stop_all(engine: Engine, stopper: Stopper, log: Arc<dyn EventLog>) {
-    let streams = tokio::task::spawn_blocking(move || engine.stop());
-    let (streams, requests) = tokio::join!(streams, tokio::time::timeout(STOP_TIMEOUT, stopper.stop()));
-    if let Err(error) = streams {
-        tracing::error!(%error, "streams did not end well");
+/// Waits until nobody is sent here any more, ends streams, finishes requests, and commits what was appended.
+async fn stop_all(
+    config: &Config,
+    hub: &Hub,
+    engine: Engine,
+    stopper: Stopper,
+    log: Arc<dyn EventLog>,
+) -> Result<(), ServeError> {
+    if !config.drain_delay.is_zero() {
+        tokio::time::sleep(config.drain_delay).await;
     }
-    tracing::debug!("streams and requests have ended");
-    if requests.is_err() {
-        tracing::warn!("some requests were not finished in time");
+    hub.enter(Phase::Draining);
+    let over = config.drain_timeout;
+    let ended = async {
+        let streams = tokio::task::spawn_blocking(move || {
+            engine.drain(over);
+            engine.stop();
+        });
+        match within(over.map(|over| over + SHARDS_TIMEOUT), streams).await {
+            Some(Ok(())) => tracing::debug!("streams have ended"),
+            Some(Err(error)) => tracing::error!(%error, "streams did not end well"),
+            None => tracing::error!("streams did not end in time"),
+        }
+        if tokio::time::timeout(REQUESTS_TIMEOUT, stopper.stop()).await.is_err() {
+            tracing::warn!("some requests were not finished in time");
+        }
+        tracing::debug!("requests have ended");
+        if let Err(error) = tokio::task::spawn_blocking(move || log.close()).await {
+            tracing::error!(%error, "the log did not close well");
+        }
+        tracing::debug!("the log is closed");
+    };
+    within(over.map(|over| over + STOP_TIMEOUT), ended).await.ok_or(ServeError::Late)
+}
+
+/// What comes of it, if it comes in time.
+async fn within<T>(limit: Option<Duration>, future: impl Future<Output = T>) -> Option<T> {
+    match limit {
+        Some(limit) => tokio::time::timeout(limit, future).await.ok(),
+        None => Some(future.await),
     }
-    if let Err(error) = tokio::task::spawn_blocking(move || log.close()).await {
-        tracing::error!(%error, "the log did not close well");
-    }
-    tracing::debug!("the log is closed");
 }
 
 /// The signals that stop the hub.

@@ -176,6 +176,10 @@ impl Admit for Admissions {
         self.0.metrics.count_problem(&problem);
         problem.to_bytes()
     }
+
+    fn retry_ms(&self) -> u64 {
+        self.0.streams.retry_ms()
+    }
 }
 
 #[cfg(test)]

@@ -90,6 +90,10 @@ impl Admit for Targets {
     fn refuse(&self, refusal: Refusal) -> Vec<u8> {
         format!("{refusal:?}").into_bytes()
     }
+
+    fn retry_ms(&self) -> u64 {
+        9
+    }
 }
 
 pub(crate) struct Hub {

@@ -10,7 +10,7 @@ mod topics;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response};
 use http_body_util::Full;
@@ -51,7 +51,7 @@ pub(crate) struct Unanswered;
 /// Answers any request but one for a stream that is admitted.
 pub(crate) async fn answer<B: RequestBody>(hub: Arc<Hub>, request: Request<B>) -> Result<Answer, Unanswered> {
     let (parts, body) = request.into_parts();
-    let answer = match route(&hub, &parts, body).await {
+    let mut answer = match route(&hub, &parts, body).await {
         Ok(answer) => answer,
         Err(Failure::Problem(problem)) => {
             hub.metrics.count_problem(&problem);
@@ -60,6 +60,9 @@ pub(crate) async fn answer<B: RequestBody>(hub: Arc<Hub>, request: Request<B>) -
         Err(Failure::Unanswered) => return Err(Unanswered),
     };
     hub.metrics.count_answer(answer.status());
+    if hub.is_draining() {
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     Ok(answer)
 }
 

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::rules::RuleTexts;
-use super::value::{Size, Value};
+use super::value::{Bound, Size, Value};
 use super::{Durability, LogFormat, LogLevel, PublicUrl};
 use crate::AllowedOrigins;
 
@@ -77,6 +77,8 @@ pub(super) struct Settings {
     pub(super) append_queue_bytes: Option<Size>,
     pub(super) idempotence_window: Option<Duration>,
     pub(super) idempotence_entries: Option<usize>,
+    pub(super) drain_delay: Option<Duration>,
+    pub(super) drain_timeout: Option<Bound>,
     pub(super) log_level: Option<LogLevel>,
     pub(super) log_format: Option<LogFormat>,
 }
@@ -213,6 +215,18 @@ pub const KEYS: &[Key] = &[
         "NUMBER",
         Some("1000000"),
         "Publishers' ids that a log in memory holds for that window, at most, of about 100 bytes each"
+    ),
+    key!(
+        drain_delay,
+        "DURATION",
+        None,
+        "How long the hub that is told to stop goes on as before, and says that it is not ready; 2s, and 0 with --dev"
+    ),
+    key!(
+        drain_timeout,
+        "DURATION|none",
+        Some("30s"),
+        "Over how long streams are then ended; 0 ends all at once, none waits for their clients to leave"
     ),
     key!(log_level, "error|warn|info|debug", Some("info"), "What is told on standard error"),
     key!(log_format, "text|json", Some("text"), "How it is told: lines of text, or of JSON"),

@@ -24,6 +24,9 @@ const RULES: &str = "retention_rules";
 /// A secret file may not be larger, in bytes.
 const KEY_FILE_BYTES_MAX: u64 = 64 * 1024;
 
+/// What `drain_delay` is, but for a hub for development, before which nobody stands.
+const DRAIN_DELAY: Duration = Duration::from_secs(2);
+
 /// Where the configuration comes from; a later source beats an earlier one.
 #[derive(Debug, Default)]
 pub struct Sources {
@@ -241,6 +244,8 @@ impl Loader {
             append_queue_bytes: self.memory_size("append_queue_bytes", set.append_queue_bytes.expect(given).0)?,
             idempotence_window: set.idempotence_window.expect(given),
             idempotence_entries: set.idempotence_entries.expect(given),
+            drain_delay: set.drain_delay.unwrap_or(if dev { Duration::ZERO } else { DRAIN_DELAY }),
+            drain_timeout: set.drain_timeout.expect(given).0,
             log_level: set.log_level.expect(given),
             log_format: set.log_format.expect(given),
         };
@@ -273,6 +278,8 @@ impl Loader {
             ("retention_age", config.retention_age, seconds(1), seconds(36_500 * 86_400)),
             ("retention_catch_up", config.retention_catch_up, Duration::ZERO, seconds(36_500 * 86_400)),
             ("erase_within", config.erase_within, seconds(1), seconds(7 * 86_400)),
+            ("drain_delay", config.drain_delay, Duration::ZERO, seconds(3_600)),
+            ("drain_timeout", config.drain_timeout.unwrap_or_default(), Duration::ZERO, seconds(86_400)),
         ] {
             if value < least || value > most {
                 return Err(self.refuse(key, format!("expected {least:?} to {most:?}, not {value:?}")));

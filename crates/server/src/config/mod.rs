@@ -86,6 +86,10 @@ pub struct Config {
     pub idempotence_window: Duration,
     /// Publishers' ids that a log in memory holds for that window.
     pub idempotence_entries: usize,
+    /// How long a hub that is told to stop goes on as before.
+    pub drain_delay: Duration,
+    /// Over how long streams are then ended. `None`: they are left to end by themselves.
+    pub drain_timeout: Option<Duration>,
     /// What is told on standard error.
     pub log_level: LogLevel,
     /// How it is told.

@@ -107,6 +107,19 @@ impl Value for Duration {
     }
 }
 
+/// A duration, or `none` where there is to be no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Bound(pub(super) Option<Duration>);
+
+impl Value for Bound {
+    fn parse(text: &str) -> Result<Bound, String> {
+        if text == "none" {
+            return Ok(Bound(None));
+        }
+        Duration::parse(text).map(|bound| Bound(Some(bound))).map_err(|expected| format!("{expected}, or none"))
+    }
+}
+
 /// A size in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Size(pub(super) u64);
@@ -154,6 +167,16 @@ mod tests {
         assert_eq!(parse("0"), Some(0));
         for text in ["", "5", "s", "-5s", "5 parsecs", "1.5s", "99999999999999999999s", "18446744073709551615d"] {
             assert_eq!(parse(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_bound_is_a_duration_or_none() {
+        assert_eq!(Bound::parse("none"), Ok(Bound(None)));
+        assert_eq!(Bound::parse("0"), Ok(Bound(Some(Duration::ZERO))));
+        assert_eq!(Bound::parse("30s"), Ok(Bound(Some(Duration::from_secs(30)))));
+        for text in ["", "None", "never", "30"] {
+            assert!(Bound::parse(text).is_err_and(|expected| expected.ends_with(", or none")), "{text:?}");
         }
     }
 

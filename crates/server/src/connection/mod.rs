@@ -96,11 +96,17 @@ pub(crate) async fn serve(hub: Arc<Hub>, socket: TcpStream, bytes: Vec<u8>, shut
     let mut stopping = Box::pin(shutdown.begun());
     let (mut is_stopping, mut is_ending) = (false, false);
     let ended = poll_fn(|cx| {
-        if !is_stopping && stopping.as_mut().poll(cx).is_ready() {
-            is_stopping = true;
-            Pin::new(&mut connection).graceful_shutdown();
+        let mut served = Poll::Pending;
+        if !is_ending {
+            served = connection.poll_without_shutdown(cx);
+            // Only now: what has come of a request before it is looked at for the first time is not idle.
+            if served.is_pending() && !is_stopping && stopping.as_mut().poll(cx).is_ready() {
+                is_stopping = true;
+                Pin::new(&mut connection).graceful_shutdown();
+                served = connection.poll_without_shutdown(cx);
+            }
         }
-        if !is_ending && let Poll::Ready(served) = connection.poll_without_shutdown(cx) {
+        if let Poll::Ready(served) = served {
             match served {
                 Ok(()) => is_ending = true,
                 // hyper has an answer for what is no request, perhaps still in its buffer.

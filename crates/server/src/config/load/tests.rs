@@ -50,6 +50,20 @@ fn the_defaults_are_those_of_the_documentation() {
     let cores = std::thread::available_parallelism().expect("the system tells").get();
     assert_eq!(config.shards, cores.min(1_024));
     assert_eq!((config.batch_events, config.event_bytes, config.body_bytes), (1_000, 1 << 20, 8 << 20));
+    assert_eq!(config.drain_timeout, Some(Duration::from_secs(30)));
+}
+
+#[test]
+fn only_a_hub_for_development_does_not_wait_before_it_drains() {
+    let folder = Folder::new();
+    let delay = |dev: bool, more: &[(&'static str, &str)]| {
+        let given = [("key_file", &*folder.key()), ("public_url", "https://hub.example")];
+        let flags = given.iter().chain(more).map(|&(key, value)| (key, value.to_owned())).collect();
+        Config::load(Sources { dev, flags, ..Sources::default() }).expect("a configuration").drain_delay
+    };
+    assert_eq!((delay(false, &[]), delay(true, &[])), (Duration::from_secs(2), Duration::ZERO));
+    let given = [("drain_delay", "5s")];
+    assert_eq!((delay(false, &given), delay(true, &given)), (Duration::from_secs(5), Duration::from_secs(5)));
 }
 
 #[test]
