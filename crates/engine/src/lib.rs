@@ -7,6 +7,7 @@ mod admit;
 mod clock;
 mod config;
 mod heads;
+mod inspect;
 mod listen;
 mod mailbox;
 mod pool;
@@ -23,6 +24,7 @@ use tidewire_log::{EventLog, Tail};
 
 pub use admit::{Admission, Admit, HandOver, Head, Refusal};
 pub use config::{EngineConfig, Listeners};
+pub use inspect::{Connection, ConnectionId, ConnectionPlace, Connections, NoAnswer, ParseConnectionIdError};
 pub use stats::EngineStats;
 pub use tidewire_core::StreamStart;
 

@@ -8,6 +8,7 @@ use tidewire_log::ReadError;
 use crate::Admission;
 use crate::accepting::OnItsWay;
 use crate::heads::HeadKey;
+use crate::inspect::Question;
 
 /// What others tell a shard.
 pub(crate) enum Message {
@@ -19,6 +20,8 @@ pub(crate) enum Message {
     Decided(HeadKey, Option<Admission>),
     /// A read from the log is done.
     CaughtUp(SlotKey, Result<CatchUpRead, ReadError>),
+    /// Somebody wants to know or change something, and waits.
+    Asked(Question),
     /// Deliver what is owed, then end.
     Stop,
 }

@@ -96,6 +96,7 @@ impl Reactor {
             }
             Owed::CatchUp(job) => self.read_log(job),
             Owed::Torn => self.close(key),
+            Owed::End(_) => self.end_stream(key),
         }
     }
 
@@ -183,7 +184,7 @@ impl Reactor {
                 self.wrote(key, written);
             }
             Owed::Torn => self.close(key),
-            Owed::Nothing | Owed::CatchUp(_) => {}
+            Owed::Nothing | Owed::CatchUp(_) | Owed::End(_) => {}
         }
         for ((counter, now), before) in self.shared.stats.gaps.iter().zip(self.shard.gaps_told()).zip(gaps_before) {
             counter.fetch_add(now - before, Ordering::Relaxed);
@@ -217,14 +218,18 @@ impl Reactor {
     pub(crate) fn end_streams(&mut self) {
         let keys: Vec<SlotKey> = self.shard.keys().collect();
         for key in keys {
-            if self.shard.is_between_frames(key)
-                && let Some(socket) = self.shard.transport(key)
-                && let Err(error) = socket.write(LAST_CHUNK)
-            {
-                tracing::debug!(%error, "failed to end a stream");
-            }
-            self.close(key);
+            self.end_stream(key);
         }
+    }
+
+    fn end_stream(&mut self, key: SlotKey) {
+        if self.shard.is_between_frames(key)
+            && let Some(socket) = self.shard.transport(key)
+            && let Err(error) = socket.write(LAST_CHUNK)
+        {
+            tracing::debug!(%error, "failed to end a stream");
+        }
+        self.close(key);
     }
 }
 

@@ -103,6 +103,8 @@ problems! {
     NotFound => "not-found", 404, "Nothing is here";
     /// No such event, or none the caller may read.
     EventNotFound => "event-not-found", 404, "There is no such event";
+    /// No stream has this id.
+    ConnectionNotFound => "connection-not-found", 404, "There is no such connection";
     /// The path does not take this method.
     Method => "method", 405, "The method is not allowed";
     /// None of the forms the client accepts is there.

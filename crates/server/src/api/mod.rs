@@ -1,9 +1,11 @@
 //! The API: which handler a request is for, and how it is answered.
 
 mod body;
+mod connections;
 mod erase;
 mod event;
 mod page;
+mod paging;
 pub(crate) mod publish;
 mod topics;
 
@@ -12,7 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
 use tidewire_topic::MatcherSet;
@@ -82,9 +84,14 @@ async fn route<B: RequestBody>(hub: &Arc<Hub>, parts: &Parts, body: B) -> Result
         (Place::Event(id), "DELETE") => Ok(erase::event(hub, parts, id).await?),
         (Place::Topics, "GET" | "HEAD") => Ok(topics::topics(hub, parts).await?),
         (Place::Topic(topic), "DELETE") => Ok(erase::topic(hub, parts, topic).await?),
+        (Place::Connections, "GET" | "HEAD") => Ok(connections::connections(hub, parts).await?),
+        (Place::Connection(id), "DELETE") => Ok(connections::end(hub, parts, id).await?),
+        (Place::Connection(_), _) => Err(refuse_method(method, path, "DELETE").into()),
         (Place::Event(_), _) => Err(refuse_method(method, path, "GET, HEAD, DELETE").into()),
         (Place::Topic(_), _) => Err(refuse_method(method, path, "DELETE").into()),
-        (Place::Asset(_) | Place::Topics, _) => Err(refuse_method(method, path, "GET, HEAD").into()),
+        (Place::Asset(_) | Place::Topics | Place::Connections, _) => {
+            Err(refuse_method(method, path, "GET, HEAD").into())
+        }
     }
 }
 
@@ -94,6 +101,8 @@ enum Place<'a> {
     Event(&'a str),
     Topics,
     Topic(&'a str),
+    Connections,
+    Connection(&'a str),
 }
 
 fn place(path: &str) -> Option<Place<'_>> {
@@ -101,9 +110,14 @@ fn place(path: &str) -> Option<Place<'_>> {
     if path == topics::PATH {
         return Some(Place::Topics);
     }
+    if path == connections::PATH {
+        return Some(Place::Connections);
+    }
     // A slash in a topic's name is to be encoded: what is not may be a mistake.
     let topic = || below(topics::PATH).filter(|topic| !topic.contains('/')).map(Place::Topic);
-    page::asset(path).map(Place::Asset).or_else(|| below(EVENTS_PATH).map(Place::Event)).or_else(topic)
+    let connection = || below(connections::PATH).map(Place::Connection);
+    let event = || below(EVENTS_PATH).map(Place::Event);
+    page::asset(path).map(Place::Asset).or_else(event).or_else(topic).or_else(connection)
 }
 
 /// Why this request for the events gets no stream.
@@ -141,6 +155,11 @@ fn caller(hub: &Hub, parts: &Parts) -> Result<Caller, Problem> {
     let mut presented = Presented::default();
     parts.headers.get_all(AUTHORIZATION).iter().for_each(|value| presented.add(value.as_bytes()));
     hub.access.caller(presented, time::now_ms() / 1_000)
+}
+
+/// Whether the caller may manage the hub.
+fn check_managing(hub: &Hub, parts: &Parts) -> Result<(), Problem> {
+    hub.access.managing(&caller(hub, parts)?)
 }
 
 /// The topics whose private events the caller may read.
@@ -182,6 +201,13 @@ fn json(value: &impl Serialize) -> Answer {
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}
+
+fn no_content() -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::new()));
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer
 }
 
