@@ -103,6 +103,8 @@ problems! {
     NotFound => "not-found", 404, "Nothing is here";
     /// No such event, or none the caller may read.
     EventNotFound => "event-not-found", 404, "There is no such event";
+    /// Nothing that the caller may know of is on this topic.
+    TopicNotFound => "topic-not-found", 404, "There is no such topic";
     /// No stream has this id.
     ConnectionNotFound => "connection-not-found", 404, "There is no such connection";
     /// The path does not take this method.

@@ -22,7 +22,7 @@ const LOOKS_MAX: usize = 50_000;
 /// A page ends once what its streams ask for has so many bytes.
 const TEXT_BYTES_MAX: usize = 1 << 20;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 struct Page {
     connections: Vec<ConnectionDocument>,
     /// `after` for the next page, if there may be one.
@@ -80,8 +80,11 @@ enum Address {
 pub(super) async fn connections(hub: &Arc<Hub>, parts: &Parts) -> Result<Answer, Problem> {
     super::check_managing(hub, parts)?;
     let asked = Asked::read(parts.uri.query().unwrap_or_default())?;
-    let page = on_a_thread_that_may_wait(hub, move |hub| page(engine(hub)?, &asked)).await?;
-    Ok(json(&page?))
+    let page = on_a_thread_that_may_wait(hub, move |hub| match hub.engine.get() {
+        Some(engine) => page(engine, &asked),
+        None => Ok(Page::default()),
+    });
+    Ok(json(&page.await??))
 }
 
 /// `DELETE /api/v1/connections/{id}`.
@@ -89,13 +92,11 @@ pub(super) async fn end(hub: &Arc<Hub>, parts: &Parts, id: &str) -> Result<Answe
     super::check_managing(hub, parts)?;
     let absent = || Problem::new(Kind::ConnectionNotFound, "no stream has this id; it may have ended");
     let id: ConnectionId = decode_segment(id).and_then(|id| id.parse().ok()).ok_or_else(absent)?;
-    let ended = on_a_thread_that_may_wait(hub, move |hub| engine(hub)?.end(id).map_err(unanswered)).await?;
-    if ended? { Ok(no_content()) } else { Err(absent()) }
-}
-
-/// The shards.
-pub(super) fn engine(hub: &Hub) -> Result<&EngineHandle, Problem> {
-    hub.engine.get().ok_or_else(|| Problem::new(Kind::NotReady, "the hub is starting"))
+    let ended = on_a_thread_that_may_wait(hub, move |hub| match hub.engine.get() {
+        Some(engine) => engine.end(id).map_err(unanswered),
+        None => Ok(false),
+    });
+    if ended.await?? { Ok(no_content()) } else { Err(absent()) }
 }
 
 /// What is answered where a shard does not.
@@ -150,7 +151,7 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 
 /// Asks the shards for one look after the other.
 fn page(engine: &EngineHandle, asked: &Asked) -> Result<Page, Problem> {
-    let mut page = Page { connections: Vec::new(), next: None };
+    let mut page = Page::default();
     let mut next = Some(asked.from);
     let (mut looks_left, mut bytes) = (LOOKS_MAX, 0);
     while let Some(from) = next.filter(|_| looks_left > 0) {

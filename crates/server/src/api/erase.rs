@@ -20,8 +20,7 @@ pub(super) async fn event(hub: &Arc<Hub>, parts: &Parts, id: &str) -> Result<Ans
 /// `DELETE /api/v1/topics/{topic}`.
 pub(super) async fn topic(hub: &Arc<Hub>, parts: &Parts, topic: &str) -> Result<Answer, Problem> {
     check_managing(hub, parts)?;
-    let topic = decode_segment(topic).ok_or_else(|| Problem::new(Kind::Topic, "the topic is not UTF-8"))?;
-    erase(hub, Erase::Topic(parse_topic(&topic)?)).await
+    erase(hub, Erase::Topic(super::topics::named(topic)?)).await
 }
 
 fn event_asked(id: &str, query: &str) -> Result<Erase, Problem> {

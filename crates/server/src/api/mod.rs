@@ -83,12 +83,13 @@ async fn route<B: RequestBody>(hub: &Arc<Hub>, parts: &Parts, body: B) -> Result
         (Place::Event(id), "GET" | "HEAD") => Ok(event::event(hub, parts, id).await?),
         (Place::Event(id), "DELETE") => Ok(erase::event(hub, parts, id).await?),
         (Place::Topics, "GET" | "HEAD") => Ok(topics::topics(hub, parts).await?),
+        (Place::Topic(topic), "GET" | "HEAD") => Ok(topics::topic(hub, parts, topic).await?),
         (Place::Topic(topic), "DELETE") => Ok(erase::topic(hub, parts, topic).await?),
         (Place::Connections, "GET" | "HEAD") => Ok(connections::connections(hub, parts).await?),
         (Place::Connection(id), "DELETE") => Ok(connections::end(hub, parts, id).await?),
         (Place::Connection(_), _) => Err(refuse_method(method, path, "DELETE").into()),
         (Place::Event(_), _) => Err(refuse_method(method, path, "GET, HEAD, DELETE").into()),
-        (Place::Topic(_), _) => Err(refuse_method(method, path, "DELETE").into()),
+        (Place::Topic(_), _) => Err(refuse_method(method, path, "GET, HEAD, DELETE").into()),
         (Place::Asset(_) | Place::Topics | Place::Connections, _) => {
             Err(refuse_method(method, path, "GET, HEAD").into())
         }
