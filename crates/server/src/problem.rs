@@ -160,7 +160,7 @@ pub(crate) struct Problem {
     detail: String,
     index: Option<usize>,
     first_id: Option<String>,
-    allow: Option<&'static str>,
+    allow: Option<String>,
     token_reason: Option<&'static str>,
 }
 
@@ -183,8 +183,8 @@ impl Problem {
     }
 
     /// Names the methods that the path takes.
-    pub(crate) fn allowing(mut self, methods: &'static str) -> Problem {
-        self.allow = Some(methods);
+    pub(crate) fn allowing(mut self, methods: impl Into<String>) -> Problem {
+        self.allow = Some(methods.into());
         self
     }
 
@@ -242,8 +242,8 @@ impl Problem {
         if matches!(self.kind, Kind::BodyBytes | Kind::Timeout) {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        if let Some(methods) = self.allow {
-            headers.insert(header::ALLOW, HeaderValue::from_static(methods));
+        if let Some(methods) = &self.allow {
+            headers.insert(header::ALLOW, HeaderValue::from_str(methods).expect("methods are words"));
         }
         if self.kind.status() == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));

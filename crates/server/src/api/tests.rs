@@ -5,6 +5,7 @@ use tidewire_auth::{Claims, mint};
 use tidewire_topic::Matcher;
 
 use super::*;
+use crate::decide::EVENTS_PATH;
 use crate::testing::{Bench, SECRET};
 
 impl Bench {
