@@ -106,6 +106,14 @@ fn responses(operation: &Operation, is_head: bool) -> Value {
         }
         Content::Nothing => json!({"description": "It was done."}),
     };
+    let links = operation.links.iter().filter(|_| !is_head).map(|link| {
+        let parameters = json!({link.parameter: format!("$response.body#{}", link.found)});
+        (link.to.to_owned(), json!({"operationId": link.to, "parameters": parameters}))
+    });
+    let mut answer = answer;
+    if !operation.links.is_empty() && !is_head {
+        answer["links"] = links.collect();
+    }
     let mut responses = Map::from_iter([(operation.status().as_str().to_owned(), answer)]);
     let mut by_status: BTreeMap<u16, Vec<Kind>> = BTreeMap::new();
     for kind in operation.problems() {

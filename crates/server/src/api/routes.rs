@@ -1,10 +1,14 @@
-//! Every operation of the API: the one table by which requests are routed and which the OpenAPI document is made of.
+//! Every operation of the API: the one table by which requests are routed and of which the OpenAPI document is made.
 
 use http::StatusCode;
 
-use super::{Answer, Failure, connections, openapi, topics};
-use crate::decide::EVENTS_PATH;
+use super::{Answer, Failure};
 use crate::problem::Kind;
+
+mod table;
+
+use table::ALWAYS;
+pub(super) use table::ROUTES;
 
 /// A path and what can be done there.
 #[derive(Debug)]
@@ -26,6 +30,7 @@ pub(super) struct Operation {
     pub(super) parameters: &'static [Parameter],
     pub(super) body: Option<Schema>,
     pub(super) answer: Content,
+    pub(super) links: &'static [Link],
     /// With what it may be refused, beside [`ALWAYS`].
     pub(super) problems: &'static [&'static [Kind]],
 }
@@ -59,6 +64,17 @@ pub(super) enum Content {
 /// The name of a schema of the document.
 pub(super) type Schema = &'static str;
 
+/// What an answer holds that another operation takes.
+#[derive(Debug)]
+pub(super) struct Link {
+    /// The other operation.
+    pub(super) to: &'static str,
+    /// Its parameter.
+    pub(super) parameter: &'static str,
+    /// A JSON pointer into the answer.
+    pub(super) found: &'static str,
+}
+
 /// What a request may say beside its path.
 #[derive(Debug)]
 pub(super) struct Parameter {
@@ -85,213 +101,6 @@ pub(super) enum Form {
     Limit,
     ConnectionPlace,
 }
-
-/// What any request may be refused with.
-pub(super) const ALWAYS: &[Kind] = &[Kind::Head, Kind::Timeout, Kind::HeadBytes, Kind::Internal, Kind::Connections];
-const READING: &[Kind] = &[Kind::Authorization, Kind::TokenMissing, Kind::TokenInvalid];
-const GRANTED: &[Kind] = &[Kind::Authorization, Kind::TokenMissing, Kind::TokenInvalid, Kind::InsufficientScope];
-const LISTS: &[Kind] = &[Kind::Query, Kind::Page];
-const LOG: &[Kind] = &[Kind::LogFailed];
-const SHARDS: &[Kind] = &[Kind::NotReady];
-const ERASES: &[Kind] = &[Kind::NotReady, Kind::LogFailed, Kind::Tombstones, Kind::NoSpace];
-const BODY: &[Kind] = &[
-    Kind::Json,
-    Kind::Event,
-    Kind::Member,
-    Kind::Topic,
-    Kind::Type,
-    Kind::Id,
-    Kind::IdRepeated,
-    Kind::BatchEmpty,
-    Kind::BodyBytes,
-    Kind::BatchEvents,
-    Kind::EventBytes,
-    Kind::EventTopics,
-    Kind::SegmentBytes,
-    Kind::MediaType,
-    Kind::ContentEncoding,
-];
-const APPENDS: &[Kind] =
-    &[Kind::IdConflict, Kind::Busy, Kind::NotReady, Kind::NotWritten, Kind::LogFailed, Kind::NoSpace];
-const STREAMS: &[Kind] = &[
-    Kind::Query,
-    Kind::TopicMissing,
-    Kind::Topic,
-    Kind::Matchers,
-    Kind::Type,
-    Kind::Pattern,
-    Kind::BodyUnexpected,
-    Kind::NotAcceptable,
-    Kind::Busy,
-    Kind::Streams,
-    Kind::NotReady,
-    Kind::LogFailed,
-    Kind::HttpVersion,
-];
-
-const fn query(name: &'static str, form: Form, description: &'static str) -> Parameter {
-    Parameter { name, place: Place::Query, form, description }
-}
-
-const fn path(name: &'static str, description: &'static str) -> Parameter {
-    Parameter { name, place: Place::Path, form: Form::Text, description }
-}
-
-const LIMIT: Parameter = query("limit", Form::Limit, "How many to list at most.");
-
-pub(super) const ROUTES: &[Route] = &[
-    Route {
-        path: EVENTS_PATH,
-        operations: &[
-            Operation {
-                action: Action::Stream,
-                method: "GET",
-                id: "streamEvents",
-                summary: "Watch events",
-                parameters: &[
-                    query("topic", Form::Texts, "An exact topic, or `*`."),
-                    query("pattern", Form::Texts, "A URL Pattern of topics."),
-                    query("template", Form::Texts, "A URI Template of topics."),
-                    query("type", Form::Texts, "Only events of this type."),
-                    query("from", Form::Text, "Where a new reader begins: `latest`, `earliest`, `-<n>` or an id."),
-                    query("last_event_id", Form::Text, "Where the reader was."),
-                    query("lastEventID", Form::Text, "The same."),
-                    query("lastId", Form::Text, "The same."),
-                    Parameter {
-                        name: "Last-Event-ID",
-                        place: Place::Header,
-                        form: Form::Text,
-                        description: "Where the reader was.",
-                    },
-                ],
-                body: None,
-                answer: Content::Stream,
-                problems: &[STREAMS, READING],
-            },
-            Operation {
-                action: Action::Publish,
-                method: "POST",
-                id: "publishEvents",
-                summary: "Publish one event or an array",
-                parameters: &[],
-                body: Some("Publication"),
-                answer: Content::Json("Published"),
-                problems: &[BODY, GRANTED, APPENDS],
-            },
-        ],
-    },
-    Route {
-        path: "/api/v1/events/{id}",
-        operations: &[
-            Operation {
-                action: Action::Event,
-                method: "GET",
-                id: "getEvent",
-                summary: "Look at one event",
-                parameters: &[path("id", "The hub's id.")],
-                body: None,
-                answer: Content::Json("Event"),
-                problems: &[&[Kind::EventNotFound], READING, LOG],
-            },
-            Operation {
-                action: Action::EraseEvent,
-                method: "DELETE",
-                id: "eraseEvent",
-                summary: "Erase an event",
-                parameters: &[
-                    path("id", "The hub's id, or a publisher's with `topic`."),
-                    query("topic", Form::Text, "The topic of events with this id of a publisher's."),
-                ],
-                body: None,
-                answer: Content::Nothing,
-                problems: &[&[Kind::Query, Kind::TopicMissing, Kind::Topic, Kind::EventNotFound], GRANTED, ERASES],
-            },
-        ],
-    },
-    Route {
-        path: topics::PATH,
-        operations: &[Operation {
-            action: Action::Topics,
-            method: "GET",
-            id: "listTopics",
-            summary: "List the topics of events that are kept",
-            parameters: &[LIMIT, query("after", Form::Text, "`next` of the page before.")],
-            body: None,
-            answer: Content::Json("TopicPage"),
-            problems: &[LISTS, READING, LOG, SHARDS],
-        }],
-    },
-    Route {
-        path: "/api/v1/topics/{topic}",
-        operations: &[
-            Operation {
-                action: Action::Topic,
-                method: "GET",
-                id: "getTopic",
-                summary: "Look at one topic",
-                parameters: &[path("topic", "The topic.")],
-                body: None,
-                answer: Content::Json("Topic"),
-                problems: &[&[Kind::Topic, Kind::TopicNotFound], READING, LOG, SHARDS],
-            },
-            Operation {
-                action: Action::EraseTopic,
-                method: "DELETE",
-                id: "eraseTopic",
-                summary: "Erase every event of a topic",
-                parameters: &[path("topic", "The topic.")],
-                body: None,
-                answer: Content::Nothing,
-                problems: &[&[Kind::Topic], GRANTED, ERASES],
-            },
-        ],
-    },
-    Route {
-        path: connections::PATH,
-        operations: &[Operation {
-            action: Action::Connections,
-            method: "GET",
-            id: "listConnections",
-            summary: "List the streams that are open",
-            parameters: &[
-                LIMIT,
-                query("after", Form::ConnectionPlace, "`next` of the page before."),
-                query("subject", Form::Text, "Only streams of this subject."),
-                query("topic", Form::Text, "Only streams that get events on this topic."),
-                query("address", Form::Text, "Only streams from this address, with its port or without."),
-            ],
-            body: None,
-            answer: Content::Json("ConnectionPage"),
-            problems: &[LISTS, &[Kind::Topic], GRANTED, SHARDS],
-        }],
-    },
-    Route {
-        path: "/api/v1/connections/{id}",
-        operations: &[Operation {
-            action: Action::EndConnection,
-            method: "DELETE",
-            id: "endConnection",
-            summary: "End a stream",
-            parameters: &[path("id", "The stream's id.")],
-            body: None,
-            answer: Content::Nothing,
-            problems: &[&[Kind::ConnectionNotFound], GRANTED, SHARDS],
-        }],
-    },
-    Route {
-        path: openapi::PATH,
-        operations: &[Operation {
-            action: Action::Document,
-            method: "GET",
-            id: "getDocument",
-            summary: "This document",
-            parameters: &[],
-            body: None,
-            answer: Content::Json("Document"),
-            problems: &[],
-        }],
-    },
-];
 
 /// What is at a path, and the segment that its name in braces stands for; not decoded.
 pub(super) fn find(path: &str) -> Option<(&'static Route, &str)> {
