@@ -133,7 +133,7 @@ impl<T> Shard<T> {
         self.observe(tail);
         let at = tail.read().position_of(start.place);
         let group = self.groups.intern(filter, self.matched);
-        let subject = subject.map(|subject| Number::of(self.subjects.intern(subject)));
+        let subject = subject.map(|subject| Number::of(self.subjects.intern(&subject)));
         let key = self.slots.insert(Slot {
             transport,
             progress: Progress { at: at.unwrap_or_default(), place: start.place, offset: 0 },

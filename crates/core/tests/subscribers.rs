@@ -66,7 +66,8 @@ fn a_subscriber_stands_where_it_was_served_up_to() {
 #[test]
 fn who_is_older_than_the_tail_is_at_least_so_far_behind() {
     let mut world = World::new(1);
-    let a = world.join("a", None, HubId::ZERO);
+    let head = world.log.head();
+    let a = world.join("a", None, head);
     for n in 0..10_000 {
         publish(&world.log, "a", &format!("{n} {}", "x".repeat(1_000)));
     }
@@ -128,7 +129,8 @@ fn who_is_to_end_is_given_the_rest_of_what_is_begun_and_no_more() {
 #[test]
 fn who_is_to_end_takes_nothing_more_of_what_was_read() {
     let mut world = World::new(1);
-    let a = world.join("a", None, HubId::ZERO);
+    let head = world.log.head();
+    let a = world.join("a", None, head);
     for n in 0..10_000 {
         publish(&world.log, "a", &format!("{n} {}", "x".repeat(1_000)));
     }
