@@ -1,6 +1,6 @@
 //! What the tests need beside Rust: found, and installed where that is possible without asking.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::counts::Counts;
 use crate::process::{Run, answer, installed};
@@ -89,6 +89,44 @@ impl CargoCommand {
         let install = ["install", "--locked", "--debug", self.package, "--version", self.version];
         let (_, outcome): (Counts, _) = Run::new("cargo", &install).run(root);
         outcome
+    }
+}
+
+/// A Python program that others keep, installed into a folder of its own beside what is built.
+pub(crate) struct PythonProgram {
+    package: &'static str,
+    version: &'static str,
+}
+
+/// What holds the API against its OpenAPI document.
+pub(crate) const SCHEMATHESIS: PythonProgram = PythonProgram { package: "schemathesis", version: "4.32.5" };
+
+impl PythonProgram {
+    /// Where it lies once it is installed.
+    pub(crate) fn path(&self, root: &Path) -> PathBuf {
+        self.folder(root).join("bin").join(self.package)
+    }
+
+    /// Installs it where it is absent. Where that is not possible, the error says what to install.
+    pub(crate) fn install(&self, root: &Path) -> Result<(), Refused> {
+        let installed = || answer(self.path(root), &["--version"]).is_some();
+        if installed() {
+            return Ok(());
+        }
+        let folder = self.folder(root).display().to_string();
+        let wanted = format!("{}=={}", self.package, self.version);
+        let pip = format!("{folder}/bin/pip");
+        let steps = [("python3", vec!["-m", "venv", &*folder]), (&*pip, vec!["install", "--quiet", &*wanted])];
+        let done = steps.iter().all(|(program, arguments)| Run::new(program, arguments).run(root).1.is_ok());
+        if done && installed() {
+            return Ok(());
+        }
+        let why = "it takes Python with venv (Debian: python3-venv), and PyPI";
+        Err(Refused::NotAllowed(format!("{wanted} cannot be installed in {folder}: {why}")))
+    }
+
+    fn folder(&self, root: &Path) -> PathBuf {
+        root.join("target").join("python").join(format!("{}-{}", self.package, self.version))
     }
 }
 

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use crate::bench;
 use crate::install::{
-    self, CARGO_DENY, CARGO_FUZZ, CHROME_DRIVER, CHROMIUM, CargoCommand, FIREFOX, NODE, REDIS, STRACE, Tool, VALGRIND,
-    WEBKIT_DRIVER, XVFB,
+    self, CARGO_DENY, CARGO_FUZZ, CHROME_DRIVER, CHROMIUM, CargoCommand, FIREFOX, NODE, PythonProgram, REDIS,
+    SCHEMATHESIS, STRACE, Tool, VALGRIND, WEBKIT_DRIVER, XVFB,
 };
 use crate::instructions::ARCHITECTURE;
 use crate::process::Run;
@@ -25,6 +25,9 @@ const TESTS_WITH_NEEDS: [(&str, &[Need]); 9] = [
     ("browser_firefox", &[Need::Tool(&FIREFOX)]),
     ("browser_webkit", &[Need::Tool(&WEBKIT_DRIVER), Need::Tool(&XVFB)]),
 ];
+
+/// The test that a Python program makes of the API's own document.
+const API_TEST: &str = "schemathesis";
 
 /// Seconds for each fuzz target.
 const FUZZ_SHORT_S: u32 = 20;
@@ -80,6 +83,8 @@ pub(crate) enum Work {
     Packages,
     /// The same, with a cargo command that may have to be installed first.
     CargoCommand(CargoCommand, Vec<Run>),
+    /// The same with tests, and a Python program.
+    PythonProgram(PythonProgram, Vec<Run>),
     Tidy,
     Instructions,
 }
@@ -135,6 +140,10 @@ pub(crate) fn parts(root: &Path, scale: Scale) -> Vec<Part> {
         part.needs.extend(needs);
         parts.push(part);
     }
+    let program = SCHEMATHESIS.path(root).display().to_string();
+    let run = test().with(["--test", API_TEST]).with(SHOW_VERDICTS).variable("SCHEMATHESIS", &program);
+    let work = Work::PythonProgram(SCHEMATHESIS, vec![run]);
+    parts.push(Part { name: API_TEST, needs: vec![Need::Part(BUILD)], work });
     parts.push(Part {
         name: "instructions",
         needs: vec![Need::Part(BUILD), Need::Architecture, Need::Tool(&VALGRIND)],
@@ -185,7 +194,7 @@ fn peer(command: &[&str], options: &[&str]) -> Run {
 }
 
 fn has_needs(name: &str) -> bool {
-    TESTS_WITH_NEEDS.iter().any(|(test, _)| *test == name)
+    name == API_TEST || TESTS_WITH_NEEDS.iter().any(|(test, _)| *test == name)
 }
 
 /// The test programs or benchmarks of the workspace, as package folder and name: files in `tests` or `benches`, and

@@ -66,6 +66,11 @@ fn work(root: &Path, work: &Work, counts: &mut Counts) -> Outcome {
     let outcome = match work {
         Work::Programs(runs) | Work::Tests(runs) => programs(root, runs, counts),
         Work::CargoCommand(command, runs) => command.install(root).and_then(|()| programs(root, runs, counts)),
+        Work::PythonProgram(program, runs) => match program.install(root) {
+            Ok(()) => programs(root, runs, counts),
+            Err(Refused::NotAllowed(what)) => return Outcome::Skipped(what),
+            Err(Refused::Failed(why)) => Err(why),
+        },
         Work::Packages => match install::packages(root) {
             Ok(()) => Ok(()),
             Err(Refused::NotAllowed(what)) => return Outcome::Skipped(what),
@@ -86,7 +91,9 @@ fn judge(work: &Work, outcome: Result<(), String>, counts: Counts) -> Outcome {
         Err(why) => Outcome::Failed(why),
         // The part ran, so what it needs is there: nothing in it has a reason to be left out.
         Ok(()) if counts.skipped > 0 => Outcome::Failed(format!("tests left out without need: {}", counts.skipped)),
-        Ok(()) if matches!(work, Work::Tests(_)) && counts.passed == 0 => Outcome::Failed("no test ran".to_owned()),
+        Ok(()) if matches!(work, Work::Tests(_) | Work::PythonProgram(..)) && counts.passed == 0 => {
+            Outcome::Failed("no test ran".to_owned())
+        }
         Ok(()) => Outcome::Passed,
     }
 }

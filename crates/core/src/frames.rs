@@ -78,6 +78,15 @@ impl Frames {
         }
     }
 
+    /// Drops all frames but the first, and that too unless it is the rest of one begun.
+    pub(crate) fn keep_begun(&mut self, offset: u32) {
+        self.keep_first();
+        if offset == 0 {
+            self.bytes.truncate(self.own);
+            self.pieces.clear();
+        }
+    }
+
     /// How far a subscriber has come once the first `written` bytes are on the wire, and how many
     /// frames were thereby finished; `None` if no byte of a frame is among them.
     pub(crate) fn progress(&self, written: usize) -> Option<(Progress, usize)> {

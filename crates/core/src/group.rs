@@ -144,6 +144,11 @@ impl Groups {
         self.hits = hits;
     }
 
+    /// Shows the groups whose filters match a topic.
+    pub(crate) fn of_topic(&self, topic: &str, mut visit: impl FnMut(&Group)) {
+        self.index.for_each(std::iter::once(topic), |number| visit(self.at(number)));
+    }
+
     /// Has every group look for itself: records between `matched` and `head` went by unseen.
     pub(crate) fn mark_all(&mut self, head: Position) {
         for number in 0..self.groups.numbers() {

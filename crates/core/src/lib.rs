@@ -17,6 +17,8 @@ mod own_events;
 mod shard;
 mod silence;
 mod slot;
+mod subjects;
+mod subscribers;
 
 pub use catch_up::{CatchUp, CatchUpRead};
 pub use cursor::{Cursor, Gap, GapReason, LAST_ID_BYTES_MAX, Start};
@@ -26,3 +28,4 @@ pub use own_events::LAST_CHUNK;
 pub use shard::{Owed, Shard, StreamStart, Wrote};
 pub use silence::{Heartbeat, Limits};
 pub use slot::SlotKey;
+pub use subscribers::{SLOTS_LOOKED_AT_MAX, Subscriber, Subscribers};

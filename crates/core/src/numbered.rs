@@ -4,7 +4,7 @@ use hashbrown::HashTable;
 
 /// What is found by a key that it holds itself.
 pub(crate) trait Keyed {
-    type Key: Hash + Eq;
+    type Key: Hash + Eq + ?Sized;
 
     fn key(&self) -> &Self::Key;
 }

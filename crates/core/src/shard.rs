@@ -5,7 +5,8 @@ use tidewire_log::{Filter, HubId, Position, Tail};
 use crate::catch_up::{CatchUp, CatchUpRead};
 use crate::group::Groups;
 use crate::listed::{Filled, Listed};
-use crate::slot::{Own, Progress, Slot, Slots, Source};
+use crate::slot::{Number, Own, Progress, Slot, Slots, Source};
+use crate::subjects::Subjects;
 use crate::{Frames, Gap, GapReason, Limits, SlotKey, Start, own_events};
 
 /// How many records are matched under one look at the tail.
@@ -22,6 +23,8 @@ pub struct StreamStart {
     pub filter: Filter,
     /// Where the stream begins.
     pub start: Start,
+    /// Who the subscriber is, if it said so.
+    pub subject: Option<String>,
 }
 
 /// What is to be done for a subscriber.
@@ -34,6 +37,8 @@ pub enum Owed<'a, T> {
     CatchUp(CatchUp),
     /// The rest of a frame begun is no longer retained: close without a last chunk.
     Torn,
+    /// It was to end, and nothing on it is unfinished: write the last chunk and close.
+    End(&'a mut T),
 }
 
 /// How a subscriber stands after a write.
@@ -49,6 +54,7 @@ pub struct Wrote {
 pub struct Shard<T> {
     pub(crate) slots: Slots<T>,
     pub(crate) groups: Groups,
+    pub(crate) subjects: Subjects,
     pub(crate) limits: Limits,
     /// The position to which records have been matched, and its place.
     pub(crate) matched: Position,
@@ -82,6 +88,7 @@ impl<T> Shard<T> {
         Shard {
             slots: Slots::new(),
             groups: Groups::default(),
+            subjects: Subjects::default(),
             limits,
             matched: Position::default(),
             matched_place: HubId::ZERO,
@@ -121,23 +128,27 @@ impl<T> Shard<T> {
     /// Adds a subscriber. Its first bytes are its head, `retry:`, and the gap or else a
     /// checkpoint; they are owed at once.
     pub fn join(&mut self, transport: T, stream: StreamStart, tail: &Tail, now_ms: u64) -> SlotKey {
-        let StreamStart { head: mut bytes, retry_ms, filter, start } = stream;
+        let StreamStart { head: mut bytes, retry_ms, filter, start, subject } = stream;
         own_events::beginning(&mut bytes, retry_ms, &start);
         self.observe(tail);
         let at = tail.read().position_of(start.place);
         let group = self.groups.intern(filter, self.matched);
+        let subject = subject.map(|subject| Number::of(self.subjects.intern(&subject)));
         let key = self.slots.insert(Slot {
             transport,
             progress: Progress { at: at.unwrap_or_default(), place: start.place, offset: 0 },
             own: Some(Box::new(Own { bytes, written: 0 })),
             wrote_ms: now_ms,
+            joined_s: u32::try_from(now_ms / 1_000).unwrap_or(u32::MAX),
             group,
             next: None,
             previous: None,
+            subject,
             source: if at.is_some() { Source::Tail } else { Source::Log },
             reads: 0,
             is_blocked: false,
             is_lagging: false,
+            is_ending: false,
             is_untold: false,
             told: None,
         });
@@ -148,8 +159,11 @@ impl<T> Shard<T> {
 
     /// Removes a subscriber and gives back its transport.
     pub fn leave(&mut self, key: SlotKey) -> Option<T> {
-        let group = self.slots.get(key)?.group;
+        let Slot { group, subject, .. } = *self.slots.get(key)?;
         self.unlink(key);
+        if let Some(subject) = subject {
+            self.subjects.release(subject.get());
+        }
         if self.groups.drop_if_empty(group) {
             self.frames_for = None;
             self.listed.forget();
@@ -248,7 +262,7 @@ impl<T> Shard<T> {
         loop {
             while let Some(index) = self.round.member {
                 let slot = self.slots.at_mut(index);
-                self.round.member = slot.next;
+                self.round.member = slot.next.map(Number::get);
                 let waits = slot.is_blocked || slot.is_lagging || slot.source != Source::Tail;
                 if !waits && slot.progress.at < self.groups.at(slot.group).last_match {
                     return self.slots.key_at(index);
@@ -268,6 +282,9 @@ impl<T> Shard<T> {
     pub fn owed(&mut self, key: SlotKey, tail: &Tail) -> Owed<'_, T> {
         self.observe(tail);
         let Some(slot) = self.slots.get_mut(key) else { return Owed::Nothing };
+        if slot.is_ending && slot.is_between_frames() {
+            return Owed::End(&mut slot.transport);
+        }
         let group = self.groups.at(slot.group);
         if slot.source == Source::Tail && slot.progress.offset == 0 {
             slot.progress.at = group.settled(slot.progress.at);
@@ -304,6 +321,10 @@ impl<T> Shard<T> {
                 }
             }
         }
+        if slot.is_ending {
+            self.frames.keep_begun(slot.progress.offset);
+            self.frames_for = None;
+        }
         if !self.frames.is_empty() {
             return Owed::Write(self.frames.bytes(), &mut slot.transport);
         }
@@ -336,6 +357,10 @@ impl<T> Shard<T> {
             return Owed::Nothing;
         }
         let is_between = slot.is_between_frames();
+        if slot.is_ending && is_between {
+            self.lag(read.key);
+            return Owed::Nothing;
+        }
         let is_told = read.hidden.is_some() && read.hidden == slot.told;
         let expired = (slot.progress.place < read.low_water).then_some((GapReason::Expired, read.low_water));
         let hidden = read.hidden.filter(|_| !is_told).map(|reason| (reason, slot.progress.place));
@@ -355,6 +380,9 @@ impl<T> Shard<T> {
         } else if slot.own.is_none() && !slot.is_blocked {
             self.frames = read.frames;
             self.frames_for = None;
+            if slot.is_ending {
+                self.frames.keep_begun(slot.progress.offset);
+            }
             return match self.slots.get_mut(read.key) {
                 Some(slot) => Owed::Write(self.frames.bytes(), &mut slot.transport),
                 None => Owed::Nothing,
@@ -391,7 +419,7 @@ impl<T> Shard<T> {
             // What was read brings it up again.
             Source::Reading => false,
         };
-        if is_behind && !is_blocked {
+        if (is_behind || slot.is_ending) && !is_blocked {
             self.lag(key);
         }
         Wrote { frames, is_blocked }
@@ -405,7 +433,7 @@ impl<T> Shard<T> {
         }
     }
 
-    fn lag(&mut self, key: SlotKey) {
+    pub(crate) fn lag(&mut self, key: SlotKey) {
         if let Some(slot) = self.slots.get_mut(key).filter(|slot| !slot.is_lagging) {
             slot.is_lagging = true;
             self.lagging.push_back(key);
@@ -417,9 +445,9 @@ impl<T> Shard<T> {
         let group = self.groups.at_mut(number);
         let second = group.first.replace(key.index);
         group.len += 1;
-        self.slots.at_mut(key.index).next = second;
+        self.slots.at_mut(key.index).next = second.map(Number::of);
         if let Some(second) = second {
-            self.slots.at_mut(second).previous = Some(key.index);
+            self.slots.at_mut(second).previous = Some(Number::of(key.index));
         }
     }
 
@@ -427,16 +455,16 @@ impl<T> Shard<T> {
         let slot = self.slots.at_mut(key.index);
         let (number, next, previous) = (slot.group, slot.next, slot.previous);
         if self.round.member == Some(key.index) {
-            self.round.member = next;
+            self.round.member = next.map(Number::get);
         }
         let group = self.groups.at_mut(number);
         group.len -= 1;
         match previous {
-            Some(previous) => self.slots.at_mut(previous).next = next,
-            None => group.first = next,
+            Some(previous) => self.slots.at_mut(previous.get()).next = next,
+            None => group.first = next.map(Number::get),
         }
         if let Some(next) = next {
-            self.slots.at_mut(next).previous = previous;
+            self.slots.at_mut(next.get()).previous = previous;
         }
     }
 }

@@ -1,3 +1,5 @@
+use std::num::NonZeroU32;
+
 use tidewire_log::{HubId, Position};
 
 use crate::GapReason;
@@ -13,10 +15,42 @@ pub struct SlotKey {
 }
 
 impl SlotKey {
+    /// The key of the `generation`th subscriber of a slot.
+    #[must_use]
+    pub fn new(index: u32, generation: u32) -> SlotKey {
+        SlotKey { index, generation }
+    }
+
+    /// The slot's number.
+    #[must_use]
+    pub fn number(self) -> u32 {
+        self.index
+    }
+
+    /// How many subscribers the slot had before.
+    #[must_use]
+    pub fn generation(self) -> u32 {
+        self.generation
+    }
+
     /// The slot's number, used again after the subscriber has left.
     #[must_use]
     pub fn index(self) -> usize {
         self.index as usize
+    }
+}
+
+/// A number of which there may be none: both together take 4 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Number(NonZeroU32);
+
+impl Number {
+    pub(crate) fn of(number: u32) -> Number {
+        Number(number.checked_add(1).and_then(NonZeroU32::new).expect("slots and what is shared by them are fewer"))
+    }
+
+    pub(crate) fn get(self) -> u32 {
+        self.0.get() - 1
     }
 }
 
@@ -53,9 +87,13 @@ pub(crate) struct Slot<T> {
     pub(crate) own: Option<Box<Own>>,
     /// When bytes last went out, in milliseconds.
     pub(crate) wrote_ms: u64,
+    /// When it joined, in seconds since the shard began.
+    pub(crate) joined_s: u32,
     pub(crate) group: u32,
-    pub(crate) next: Option<u32>,
-    pub(crate) previous: Option<u32>,
+    pub(crate) next: Option<Number>,
+    pub(crate) previous: Option<Number>,
+    /// The number of its subject.
+    pub(crate) subject: Option<Number>,
     pub(crate) source: Source,
     /// How often the log was read for it, up to 255 times.
     pub(crate) reads: u8,
@@ -63,6 +101,8 @@ pub(crate) struct Slot<T> {
     pub(crate) is_blocked: bool,
     /// Stands in the queue of those who are owed more.
     pub(crate) is_lagging: bool,
+    /// Is to end as soon as everything begun is finished.
+    pub(crate) is_ending: bool,
     /// The place has moved without the client having been told.
     pub(crate) is_untold: bool,
     /// Why the last gap was told, if nothing was said since: what follows for the same reason is not told again.
@@ -172,13 +212,16 @@ mod tests {
             progress: Progress { place: HubId::ZERO, ..Progress::default() },
             own: None,
             wrote_ms: 0,
+            joined_s: 0,
             group: 0,
             next: None,
             previous: None,
+            subject: None,
             source: Source::Tail,
             reads: 0,
             is_blocked: false,
             is_lagging: false,
+            is_ending: false,
             is_untold: false,
             told: None,
         }

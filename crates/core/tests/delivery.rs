@@ -266,7 +266,7 @@ impl World {
         client.dechunker = Dechunker::default();
         client.decoder = Decoder::new(tidewire_sse::Limits::default());
         let head = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
-        let stream = StreamStart { head, retry_ms: 1000, filter: client.filter.clone(), start };
+        let stream = StreamStart { head, retry_ms: 1000, filter: client.filter.clone(), start, subject: None };
         self.connected[number] = Some(self.shard.join(number, stream, &self.tail, self.now_ms));
         place
     }
@@ -291,6 +291,7 @@ impl World {
             }
             Owed::CatchUp(job) => return self.jobs.push_back(job),
             Owed::Torn => return self.torn(key),
+            Owed::End(_) => panic!("nobody was ended"),
         };
         self.clients[number].receive(&bytes, &self.erased);
         self.shard.wrote(key, written, self.now_ms);
@@ -312,7 +313,7 @@ impl World {
                 (written, *number, bytes[..written].to_vec())
             }
             Owed::Torn => return self.torn(key),
-            Owed::Nothing | Owed::CatchUp(_) => return,
+            Owed::Nothing | Owed::CatchUp(_) | Owed::End(_) => return,
         };
         self.clients[number].receive(&bytes, &self.erased);
         self.shard.wrote(key, written, self.now_ms);

@@ -10,7 +10,7 @@ use tidewire_core::{CatchUp, Cursor, GapReason, Limits, Owed, Shard, Start};
 use tidewire_log::{
     Data, Done, Erase, EraseError, Erased, EventLog, FileLog, FileLogConfig, Filter, Follower, HubId, LastMatches,
     LogStats, MemoryLog, MemoryLogConfig, Met, NewEvent, ReadEnd, ReadError, RecordView, SimDisk, Standing, Tail,
-    TopicPage, Types,
+    TopicPage, TopicSummary, Types,
 };
 use tidewire_topic::Topic;
 
@@ -94,6 +94,9 @@ impl EventLog for Hasty {
     }
     fn topics(&self, after: Option<&str>, limit: usize, filter: &Filter) -> Result<TopicPage, ReadError> {
         self.0.topics(after, limit, filter)
+    }
+    fn topic(&self, topic: &str, filter: &Filter) -> Result<Option<TopicSummary>, ReadError> {
+        self.0.topic(topic, filter)
     }
     fn erase(&self, what: &Erase) -> Result<Erased, EraseError> {
         self.0.erase(what)

@@ -162,7 +162,7 @@ fn what_a_socket_does_not_take_of_a_read_is_read_again() {
                 let Owed::Write(bytes, ()) = world.shard.caught_up(read, &world.tail) else { panic!("it is writable") };
                 bytes[..bytes.len().min(3_000)].to_vec()
             }
-            Owed::Nothing | Owed::Torn => panic!("there is more"),
+            Owed::Nothing | Owed::Torn | Owed::End(()) => panic!("there is more"),
         };
         if world.shard.wrote(key, bytes.len(), 10_000).is_blocked {
             world.shard.writable(key);

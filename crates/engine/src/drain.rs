@@ -107,7 +107,7 @@ impl Reactor {
         }
         let is_settled = self.shard.is_settled(key);
         if is_settled {
-            self.end_stream(key);
+            self.dismiss(key);
         }
         // One that failed meanwhile has ended too.
         is_settled || !self.shard.holds(key)
@@ -118,12 +118,12 @@ impl Reactor {
         let mut next = 0;
         while let Some(key) = self.shard.key_from(next) {
             next = key.index() + 1;
-            self.end_stream(key);
+            self.dismiss(key);
         }
     }
 
-    /// Ends a stream, with its last chunk if nothing on it is unfinished.
-    fn end_stream(&mut self, key: SlotKey) {
+    /// Ends a stream, and says when to come back and why if nothing on it is unfinished.
+    fn dismiss(&mut self, key: SlotKey) {
         add(&self.shared.stats.streams_drained, 1);
         if self.shard.is_between_frames(key)
             && let Some(socket) = self.shard.transport(key)

@@ -8,6 +8,7 @@ mod clock;
 mod config;
 mod drain;
 mod heads;
+mod inspect;
 mod listen;
 mod mailbox;
 mod pool;
@@ -27,6 +28,7 @@ use tidewire_log::{EventLog, Tail};
 
 pub use admit::{Admission, Admit, HandOver, Head, Refusal};
 pub use config::{EngineConfig, Listeners};
+pub use inspect::{Connection, ConnectionId, ConnectionPlace, Connections, NoAnswer, ParseConnectionIdError};
 pub use stats::EngineStats;
 pub use tidewire_core::StreamStart;
 

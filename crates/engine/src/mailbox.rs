@@ -9,6 +9,7 @@ use crate::Admission;
 use crate::accepting::OnItsWay;
 use crate::drain::Turns;
 use crate::heads::HeadKey;
+use crate::inspect::Question;
 
 /// What others tell a shard.
 pub(crate) enum Message {
@@ -20,6 +21,8 @@ pub(crate) enum Message {
     Decided(HeadKey, Option<Admission>),
     /// A read from the log is done.
     CaughtUp(SlotKey, Result<CatchUpRead, ReadError>),
+    /// Somebody wants to know or change something, and waits.
+    Asked(Question),
     /// The hub stops: end streams as their turns come, and begin none.
     Drain(Arc<Turns>),
     /// End now.

@@ -195,6 +195,7 @@ impl Reactor {
                 self.reads.finished(&self.shared.readers, |key| self.shard.holds(key));
                 self.caught_up(key, read);
             }
+            Message::Asked(question) => question(self),
             Message::Drain(_) | Message::Stop => {}
         }
     }

@@ -6,7 +6,7 @@ use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Interest, Token};
 use socket2::SockRef;
-use tidewire_core::{CatchUp, CatchUpRead, Heartbeat, Owed, Shard, SlotKey, StreamStart};
+use tidewire_core::{CatchUp, CatchUpRead, Heartbeat, LAST_CHUNK, Owed, Shard, SlotKey, StreamStart};
 use tidewire_log::ReadError;
 
 use crate::mailbox::Message;
@@ -96,6 +96,7 @@ impl Reactor {
             }
             Owed::CatchUp(job) => self.read_log(job),
             Owed::Torn => self.close(key),
+            Owed::End(_) => self.end_stream(key),
         }
     }
 
@@ -183,7 +184,7 @@ impl Reactor {
                 self.wrote(key, written);
             }
             Owed::Torn => self.close(key),
-            Owed::Nothing | Owed::CatchUp(_) => {}
+            Owed::Nothing | Owed::CatchUp(_) | Owed::End(_) => {}
         }
         for ((counter, now), before) in self.shared.stats.gaps.iter().zip(self.shard.gaps_told()).zip(gaps_before) {
             counter.fetch_add(now - before, Ordering::Relaxed);
@@ -211,6 +212,17 @@ impl Reactor {
         if self.shard.leave(key).is_some() {
             self.shared.stats.streams.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+
+    /// Ends a stream, with its last chunk if nothing on it is unfinished.
+    fn end_stream(&mut self, key: SlotKey) {
+        if self.shard.is_between_frames(key)
+            && let Some(socket) = self.shard.transport(key)
+            && let Err(error) = socket.write(LAST_CHUNK)
+        {
+            tracing::debug!(%error, "failed to end a stream");
+        }
+        self.close(key);
     }
 }
 

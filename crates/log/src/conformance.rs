@@ -319,6 +319,10 @@ pub(crate) fn topics_are_listed_in_byte_order(make: Make) {
     assert_eq!(list(Some("a"), 2, &everything()), all[2..4]);
     assert_eq!(list(Some("zzz"), 1, &everything()), all[4..]);
     assert_eq!(list(None, 0, &everything()), []);
+    let one = |topic, filter: &Filter| log.topic(topic, filter).expect("read");
+    assert!(all.iter().all(|summary| one(&summary.topic, &everything()).as_ref() == Some(summary)));
+    assert_eq!(one("a", &on(&["*"])).map(|summary| summary.events), Some(2));
+    assert_eq!((one("c", &on(&["*"])), one("d", &everything())), (None, None));
     let public = list(None, 10, &on(&["*"]));
     assert_eq!(public, [all[0].clone(), summary("a", 2, ids[0], ids[3]), all[2].clone(), all[4].clone()]);
 }

@@ -187,6 +187,27 @@ pub(crate) fn place_before(
     Ok(place)
 }
 
+/// What lies on one topic, if anything.
+pub(crate) fn topic(
+    cursor: &mut impl RecordCursor,
+    topic: &str,
+    filter: &Filter,
+    visibility: &Visibility,
+) -> Result<Option<TopicSummary>, ReadError> {
+    let mut found: Option<TopicSummary> = None;
+    while let Some(head) = cursor.next_head()? {
+        let is_on = head.topics().any(|other| other == topic);
+        if !is_on || !filter.may_read(head.topics(), head.is_private()) || visibility.hides(&head).is_some() {
+            continue;
+        }
+        let (events, id) = (0, head.id);
+        let new = || TopicSummary { topic: topic.to_owned(), events, first: id, last: id, is_cut: false };
+        let summary = found.get_or_insert_with(new);
+        (summary.events, summary.last) = (summary.events + 1, id);
+    }
+    Ok(found)
+}
+
 /// What lies on each topic, of the first `limit` topics after `after`.
 pub(crate) fn topics(
     cursor: &mut impl RecordCursor,

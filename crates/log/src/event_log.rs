@@ -204,6 +204,13 @@ pub trait EventLog: Send + Sync {
     /// When the disk fails. What is damaged is passed over.
     fn topics(&self, after: Option<&str>, limit: usize, filter: &Filter) -> Result<TopicPage, ReadError>;
 
+    /// What is retained on one topic, of what `filter`'s grants may read, if anything; as much as is found where too
+    /// much would have to be looked at.
+    ///
+    /// # Errors
+    /// When the disk fails. What is damaged is passed over.
+    fn topic(&self, topic: &str, filter: &Filter) -> Result<Option<TopicSummary>, ReadError>;
+
     /// Erases events that are to be seen. Once this returns, nobody is shown them any more who had not read
     /// them already, whatever happens to the hub. It may wait for the disk.
     ///

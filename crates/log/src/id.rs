@@ -43,7 +43,8 @@ impl HubId {
 
 impl HubId {
     /// The place just before this id; none before the first.
-    pub(crate) fn before(self) -> Option<HubId> {
+    #[must_use]
+    pub fn before(self) -> Option<HubId> {
         match self {
             HubId::ZERO => None,
             HubId { ms, seq: 0 } => Some(HubId { ms: ms - 1, seq: u64::MAX }),

@@ -16,7 +16,7 @@ use crate::visibility::Visibility;
 use crate::{
     AppendError, Clock, Disk, Done, Erase, EraseError, Erased, EventLog, Filter, Follower, HubId, LastMatches,
     LogStats, Met, NewEvent, OnDamage, OpenError, ReadEnd, ReadError, RealDisk, RecordView, RetentionRules, Standing,
-    TopicPage,
+    TopicPage, TopicSummary,
 };
 
 /// How often old records are looked for.
@@ -314,6 +314,10 @@ impl<D: Disk> EventLog for MemoryLog<D> {
         let topics = cursor::topics(&mut self.walk(HubId::ZERO), after, limit, filter, &self.visibility)?;
         let next = topics.last().filter(|_| topics.len() == limit).map(|last| last.topic.clone());
         Ok(TopicPage { topics, next })
+    }
+
+    fn topic(&self, topic: &str, filter: &Filter) -> Result<Option<TopicSummary>, ReadError> {
+        cursor::topic(&mut self.walk(HubId::ZERO), topic, filter, &self.visibility)
     }
 
     fn erase(&self, what: &Erase) -> Result<Erased, EraseError> {

@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 
 use crate::{
     AppendError, Done, Erase, EraseError, Erased, EventLog, Filter, Follower, Hidden, HubId, LastMatches, LogStats,
-    Met, NewEvent, ReadEnd, ReadError, RecordView, Standing, TopicPage,
+    Met, NewEvent, ReadEnd, ReadError, RecordView, Standing, TopicPage, TopicSummary,
 };
 use server::{Delivery, FarRecord, Server};
 use wire::Wire;
@@ -260,6 +260,11 @@ impl EventLog for RemoteLog {
     fn topics(&self, after: Option<&str>, limit: usize, filter: &Filter) -> Result<TopicPage, ReadError> {
         let (after, filter) = (after.map(str::to_owned), filter.clone());
         self.ask(move |log| log.topics(after.as_deref(), limit, &filter))
+    }
+
+    fn topic(&self, topic: &str, filter: &Filter) -> Result<Option<TopicSummary>, ReadError> {
+        let (topic, filter) = (topic.to_owned(), filter.clone());
+        self.ask(move |log| log.topic(&topic, &filter))
     }
 
     /// It is answered once this node no longer shows it either.

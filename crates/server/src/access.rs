@@ -36,6 +36,16 @@ pub(crate) enum Caller {
     Holder(Box<Grants>),
 }
 
+impl Caller {
+    /// Who the caller is, if a token says so.
+    pub(crate) fn subject(self) -> Option<String> {
+        match self {
+            Caller::Anonymous => None,
+            Caller::Holder(grants) => grants.subject,
+        }
+    }
+}
+
 impl<'a> Presented<'a> {
     /// Takes account of one more header.
     pub(crate) fn add(&mut self, value: &'a [u8]) {
@@ -123,12 +133,12 @@ impl Access {
         }
     }
 
-    /// Whether the caller may manage the hub: erase, for instance. Where anyone may publish, anyone may.
+    /// Whether the caller may manage the hub: erase, look at connections and end them. Where anyone may publish, anyone may.
     pub(crate) fn managing(&self, caller: &Caller) -> Result<(), Problem> {
         match caller {
             Caller::Anonymous if self.anonymous_publishing => Ok(()),
             Caller::Anonymous => {
-                Err(Problem::new(Kind::TokenMissing, "erasing needs a token: `Authorization: Bearer <token>`"))
+                Err(Problem::new(Kind::TokenMissing, "managing the hub needs a token: `Authorization: Bearer <token>`"))
             }
             Caller::Holder(grants) if grants.admin => Ok(()),
             Caller::Holder(_) => Err(Problem::new(Kind::InsufficientScope, "the token does not grant `admin`")),

@@ -35,6 +35,8 @@ pub(crate) struct RequestHead<'a> {
 pub(crate) struct Plan {
     pub(crate) filter: Filter,
     pub(crate) cursor: Cursor,
+    /// Who asks, as its token says.
+    pub(crate) subject: Option<String>,
 }
 
 impl<'a> RequestHead<'a> {
@@ -133,7 +135,8 @@ pub(crate) fn decide(head: &RequestHead<'_>, access: &Access, now_s: u64) -> Res
     let grants = access.reading(&caller)?;
     let topics = topics(&parameters, access)?;
     let types = types(&parameters)?;
-    Ok(Plan { filter: Filter { topics, types, grants }, cursor: cursor(head, &parameters) })
+    let subject = caller.subject();
+    Ok(Plan { filter: Filter { topics, types, grants }, cursor: cursor(head, &parameters), subject })
 }
 
 /// Whether the client can be given an event stream at all.

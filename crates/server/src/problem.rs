@@ -105,6 +105,10 @@ problems! {
     NotFound => "not-found", 404, "Nothing is here";
     /// No such event, or none the caller may read.
     EventNotFound => "event-not-found", 404, "There is no such event";
+    /// Nothing that the caller may know of is on this topic.
+    TopicNotFound => "topic-not-found", 404, "There is no such topic";
+    /// No stream has this id.
+    ConnectionNotFound => "connection-not-found", 404, "There is no such connection";
     /// The path does not take this method.
     Method => "method", 405, "The method is not allowed";
     /// None of the forms the client accepts is there.
@@ -158,7 +162,7 @@ pub(crate) struct Problem {
     detail: String,
     index: Option<usize>,
     first_id: Option<String>,
-    allow: Option<&'static str>,
+    allow: Option<String>,
     token_reason: Option<&'static str>,
 }
 
@@ -181,8 +185,8 @@ impl Problem {
     }
 
     /// Names the methods that the path takes.
-    pub(crate) fn allowing(mut self, methods: &'static str) -> Problem {
-        self.allow = Some(methods);
+    pub(crate) fn allowing(mut self, methods: impl Into<String>) -> Problem {
+        self.allow = Some(methods.into());
         self
     }
 
@@ -240,8 +244,8 @@ impl Problem {
         if matches!(self.kind, Kind::BodyBytes | Kind::Timeout) {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        if let Some(methods) = self.allow {
-            headers.insert(header::ALLOW, HeaderValue::from_static(methods));
+        if let Some(methods) = &self.allow {
+            headers.insert(header::ALLOW, HeaderValue::from_str(methods).expect("methods are words"));
         }
         if self.kind.status() == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));

@@ -39,6 +39,11 @@ impl<'a> Query<'a> {
         self.0.iter().filter(move |(n, _)| matches!(n, Text::Utf8(n) if n == name)).map(|(_, value)| value)
     }
 
+    /// The first value of the parameter.
+    pub(crate) fn first(&self, name: &str) -> Option<&Text<'a>> {
+        self.0.iter().find(|(n, _)| matches!(n, Text::Utf8(n) if n == name)).map(|(_, value)| value)
+    }
+
     pub(crate) fn has(&self, name: &'a str) -> bool {
         self.values(name).next().is_some()
     }

@@ -77,12 +77,8 @@ impl Hub {
             tracing::error!(%error, "the log could not be read to find where a stream begins");
             from_the_beginning(&plan.cursor, self.log.low_water())
         });
-        StreamStart {
-            head: self.streams.head(now_s, more),
-            retry_ms: self.streams.retry_ms(),
-            filter: plan.filter,
-            start,
-        }
+        let (head, retry_ms) = (self.streams.head(now_s, more), self.streams.retry_ms());
+        StreamStart { head, retry_ms, filter: plan.filter, start, subject: plan.subject }
     }
 }
 

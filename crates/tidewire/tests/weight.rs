@@ -1,7 +1,9 @@
 //! What a stream weighs, however its connection began.
 
 use std::net::SocketAddr;
+use std::process::Command;
 
+use tidewire_auth::{Claims, Secret, mint};
 use tidewire_harness::{Cost, EventStream, Http, Hub};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_tidewire");
@@ -10,6 +12,8 @@ const FIRST: usize = 1_000;
 const MORE: usize = 4_000;
 /// What a stream may take of the hub's memory: a slot, and its share of blocks and lists that are not full.
 const BYTES_MAX: u64 = 256;
+/// What one may take that has a subject and a topic of its own.
+const OWN_BYTES_MAX: u64 = 512;
 /// The steps by which a process takes memory, spread over the streams.
 const STEPS: u64 = 128;
 
@@ -54,4 +58,29 @@ fn a_stream_on_the_connection_that_loaded_the_page_weighs_what_any_other_does() 
         let weight = weight(begin);
         assert!(weight <= BYTES_MAX + STEPS, "{begin:?}: {weight} bytes a stream");
     }
+}
+
+#[test]
+fn a_stream_with_a_subject_and_a_topic_of_its_own_weighs_what_it_may() {
+    let key = tempfile::tempdir().expect("a directory can be made");
+    let file = key.path().join("key").display().to_string();
+    let made = Command::new(BINARY).args(["token", "new-key", &file]).status().expect("the binary can be run");
+    assert!(made.success());
+    let secret = Secret::parse(&std::fs::read_to_string(&file).expect("a key")).expect("a key");
+    let hub = Hub::start_with(BINARY, &["--key-file", &file, "--public-url", "https://hub.example"], &[]);
+    let open = |n: usize| {
+        let claims = Claims { subject: Some(format!("reader-{n}")), admin: true, ..Claims::default() };
+        let token = format!("Bearer {}", mint(secret.as_bytes(), &claims).expect("a token"));
+        let target = format!("/api/v1/events?topic=topic-{n}");
+        let stream = EventStream::open(hub.address(), &target, &[("authorization", &token)]);
+        let mut stream = stream.expect("an answer");
+        stream.event().expect("it begins").expect("it begins");
+        stream
+    };
+    let mut streams: Vec<EventStream> = (0..FIRST).map(open).collect();
+    let before = Cost::of(hub.process()).resident;
+    streams.extend((FIRST..FIRST + MORE).map(open));
+    let weight = Cost::of(hub.process()).resident.saturating_sub(before) / MORE as u64;
+    println!("{weight} bytes a stream");
+    assert!(weight <= OWN_BYTES_MAX + STEPS, "{weight} bytes a stream");
 }

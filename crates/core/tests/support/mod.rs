@@ -31,7 +31,7 @@ pub(crate) fn publish(log: &dyn EventLog, topic: &str, data: &str) -> HubId {
 pub(crate) fn stream(topic: &str, place: HubId) -> StreamStart {
     let topics = MatcherSet::new([Matcher::parse(topic).expect("a matcher")]).expect("a set");
     let filter = Filter { topics, types: Types::All, grants: None };
-    StreamStart { head: Vec::new(), retry_ms: 1, filter, start: Start { place, gap: None } }
+    StreamStart { head: Vec::new(), retry_ms: 1, filter, start: Start { place, gap: None }, subject: None }
 }
 
 /// What one visit writes to a socket that takes at most `takes` bytes.
@@ -45,7 +45,7 @@ pub(crate) fn visit(
     let bytes = match shard.owed(key, tail) {
         Owed::Write(bytes, ()) => bytes[..bytes.len().min(takes)].to_vec(),
         Owed::CatchUp(job) => return Err(Some(job)),
-        Owed::Nothing | Owed::Torn => return Err(None),
+        Owed::Nothing | Owed::Torn | Owed::End(()) => return Err(None),
     };
     shard.wrote(key, bytes.len(), now_ms);
     Ok(String::from_utf8(bytes).expect("text"))

@@ -68,7 +68,8 @@ impl Admit for Targets {
             None => Cursor::Live,
         };
         let start = cursor.resolve(&*self.log, &self.tail, &filter).expect("memory can be read");
-        let stream = StreamStart { head: b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), retry_ms: 7, filter, start };
+        let stream =
+            StreamStart { head: b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), retry_ms: 7, filter, start, subject: None };
         if topic == "panic" {
             return Admission::Later(Box::new(|| panic!("as the test asked")));
         }

@@ -30,7 +30,7 @@ use crate::tombstones::Tombstone;
 use crate::visibility::Visibility;
 use crate::{
     AppendError, Clock, Done, Erase, EraseError, Erased, EventLog, Filter, Follower, HubId, LastMatches, LogStats, Met,
-    NewEvent, ReadEnd, ReadError, RecordView, RetentionRules, Standing, TopicPage,
+    NewEvent, ReadEnd, ReadError, RecordView, RetentionRules, Standing, TopicPage, TopicSummary,
 };
 
 /// Asking a segment's index counts as reading so many bytes.
@@ -386,6 +386,10 @@ impl<D: Disk> EventLog for FileLog<D> {
 
     fn topics(&self, after: Option<&str>, limit: usize, filter: &Filter) -> Result<TopicPage, ReadError> {
         topics::topics(&self.shelf, &self.visibility, after, limit, filter, topics::TOPIC_LOOKS_MAX)
+    }
+
+    fn topic(&self, topic: &str, filter: &Filter) -> Result<Option<TopicSummary>, ReadError> {
+        topics::topic(&self.shelf, &self.visibility, topic, filter, topics::TOPIC_LOOKS_MAX)
     }
 
     fn erase(&self, what: &Erase) -> Result<Erased, EraseError> {

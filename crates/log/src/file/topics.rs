@@ -66,6 +66,21 @@ pub(super) fn topics<F: DiskFile>(
     }
 }
 
+/// What may be read of one topic, if anything; as much as is found where `looks_max` is used up.
+pub(super) fn topic<F: DiskFile>(
+    shelf: &Shelf<F>,
+    visibility: &Visibility,
+    name: &str,
+    filter: &Filter,
+    looks_max: u64,
+) -> Result<Option<TopicSummary>, ReadError> {
+    let mut look = Look { shelf, visibility, filter, segments: shelf.segments(), looks_left: looks_max };
+    let parts: Vec<_> = (0..look.segments.len()).map(|number| (number, Part::Indexed)).collect();
+    let mut summary = look.summary(name, &parts)?;
+    summary.iter_mut().for_each(|summary| summary.is_cut = look.looks_left == 0);
+    Ok(summary)
+}
+
 /// What a segment has of a topic.
 enum Part {
     /// Its index knows some.

@@ -1,36 +1,26 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::header::{CACHE_CONTROL, HeaderValue};
 use http::request::Parts;
-use http::{Response, StatusCode};
-use http_body_util::Full;
 use tidewire_log::{Erase, EraseError, HubId};
 use tidewire_topic::Topic;
 
-use super::{Answer, on_a_thread_that_may_wait};
+use super::{Answer, check_managing, no_content, on_a_thread_that_may_wait};
 use crate::hub::Hub;
 use crate::problem::{Kind, Problem};
 use crate::query::{Query, Text, decode_segment};
 
 /// `DELETE /api/v1/events/{id}`, by the hub's id, or by the publisher's with `?topic=`.
 pub(super) async fn event(hub: &Arc<Hub>, parts: &Parts, id: &str) -> Result<Answer, Problem> {
-    check_grant(hub, parts)?;
+    check_managing(hub, parts)?;
     let what = event_asked(id, parts.uri.query().unwrap_or_default())?;
     erase(hub, what).await
 }
 
 /// `DELETE /api/v1/topics/{topic}`.
 pub(super) async fn topic(hub: &Arc<Hub>, parts: &Parts, topic: &str) -> Result<Answer, Problem> {
-    check_grant(hub, parts)?;
-    let topic = decode_segment(topic).ok_or_else(|| Problem::new(Kind::Topic, "the topic is not UTF-8"))?;
-    erase(hub, Erase::Topic(parse_topic(&topic)?)).await
-}
-
-fn check_grant(hub: &Hub, parts: &Parts) -> Result<(), Problem> {
-    let caller = super::caller(hub, parts)?;
-    hub.access.managing(&caller)
+    check_managing(hub, parts)?;
+    erase(hub, Erase::Topic(super::topics::named(topic)?)).await
 }
 
 fn event_asked(id: &str, query: &str) -> Result<Erase, Problem> {
@@ -65,10 +55,7 @@ fn absent() -> Problem {
 async fn erase(hub: &Arc<Hub>, what: Erase) -> Result<Answer, Problem> {
     let erased = on_a_thread_that_may_wait(hub, move |hub| hub.log.erase(&what)).await?;
     erased.map_err(refused)?;
-    let mut answer = Response::new(Full::new(Bytes::new()));
-    *answer.status_mut() = StatusCode::NO_CONTENT;
-    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(answer)
+    Ok(no_content())
 }
 
 fn refused(error: EraseError) -> Problem {

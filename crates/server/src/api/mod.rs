@@ -1,10 +1,15 @@
 //! The API: which handler a request is for, and how it is answered.
 
 mod body;
+mod connections;
 mod erase;
 mod event;
+mod openapi;
 mod page;
+mod paging;
 pub(crate) mod publish;
+mod routes;
+mod schemas;
 mod topics;
 
 use std::sync::Arc;
@@ -12,15 +17,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
 use tidewire_topic::MatcherSet;
 
 pub(crate) use body::RequestBody;
+use routes::Action;
 
 use crate::access::{Caller, Presented};
-use crate::decide::{EVENTS_PATH, RequestHead};
+use crate::decide::RequestHead;
 use crate::hub::Hub;
 use crate::problem::{Kind, Problem};
 use crate::time;
@@ -67,53 +73,51 @@ pub(crate) async fn answer<B: RequestBody>(hub: Arc<Hub>, request: Request<B>) -
 }
 
 async fn route<B: RequestBody>(hub: &Arc<Hub>, parts: &Parts, body: B) -> Result<Answer, Failure> {
-    let path = parts.uri.path();
-    let method = parts.method.as_str();
-    if path == EVENTS_PATH && method == "POST" {
-        return publish::publish(hub, parts, body).await;
-    }
-    body::discard(body);
-    if path == EVENTS_PATH {
-        return Err(no_stream(hub, parts, method).into());
-    }
-    let Some(place) = place(path) else {
-        return Err(Problem::new(Kind::NotFound, format!("nothing is at {path}")).into());
+    let (path, method) = (parts.uri.path(), parts.method.as_str());
+    let Some((route, name)) = routes::find(path) else {
+        body::discard(body);
+        return Ok(asset(path, method)?);
     };
-    match (place, method) {
-        (Place::Asset(asset), "GET" | "HEAD") => Ok(asset.to_response()),
-        (Place::Event(id), "GET" | "HEAD") => Ok(event::event(hub, parts, id).await?),
-        (Place::Event(id), "DELETE") => Ok(erase::event(hub, parts, id).await?),
-        (Place::Topics, "GET" | "HEAD") => Ok(topics::topics(hub, parts).await?),
-        (Place::Topic(topic), "DELETE") => Ok(erase::topic(hub, parts, topic).await?),
-        (Place::Event(_), _) => Err(refuse_method(method, path, "GET, HEAD, DELETE").into()),
-        (Place::Topic(_), _) => Err(refuse_method(method, path, "DELETE").into()),
-        (Place::Asset(_) | Place::Topics, _) => Err(refuse_method(method, path, "GET, HEAD").into()),
+    let Some(operation) = route.operation(method) else {
+        body::discard(body);
+        return Err(refuse_method(method, path, route.methods()).into());
+    };
+    let answer = if operation.action == Action::Publish {
+        publish::publish(hub, parts, body).await
+    } else {
+        body::discard(body);
+        act(hub, parts, operation.action, name).await.map_err(Failure::from)
+    };
+    operation.check(&answer);
+    answer
+}
+
+async fn act(hub: &Arc<Hub>, parts: &Parts, action: Action, name: &str) -> Result<Answer, Problem> {
+    match action {
+        Action::Publish | Action::Stream => Err(no_stream(hub, parts)),
+        Action::Event => event::event(hub, parts, name).await,
+        Action::EraseEvent => erase::event(hub, parts, name).await,
+        Action::Topics => topics::topics(hub, parts).await,
+        Action::Topic => topics::topic(hub, parts, name).await,
+        Action::EraseTopic => erase::topic(hub, parts, name).await,
+        Action::Connections => connections::connections(hub, parts).await,
+        Action::EndConnection => connections::end(hub, parts, name).await,
+        Action::Document => Ok(openapi::answer()),
     }
 }
 
-/// What a path names, beside the events as a whole. Names are as they stand in the path, not decoded.
-enum Place<'a> {
-    Asset(&'static page::Asset),
-    Event(&'a str),
-    Topics,
-    Topic(&'a str),
-}
-
-fn place(path: &str) -> Option<Place<'_>> {
-    let below = |parent: &str| path.strip_prefix(parent)?.strip_prefix('/').filter(|name| !name.is_empty());
-    if path == topics::PATH {
-        return Some(Place::Topics);
+/// A file of the page, which is no part of the API.
+fn asset(path: &str, method: &str) -> Result<Answer, Problem> {
+    let absent = || Problem::new(Kind::NotFound, format!("nothing is at {path}"));
+    let asset = page::asset(path).ok_or_else(absent)?;
+    match method {
+        "GET" | "HEAD" => Ok(asset.to_response()),
+        _ => Err(refuse_method(method, path, "GET, HEAD".to_owned())),
     }
-    // A slash in a topic's name is to be encoded: what is not may be a mistake.
-    let topic = || below(topics::PATH).filter(|topic| !topic.contains('/')).map(Place::Topic);
-    page::asset(path).map(Place::Asset).or_else(|| below(EVENTS_PATH).map(Place::Event)).or_else(topic)
 }
 
 /// Why this request for the events gets no stream.
-fn no_stream(hub: &Hub, parts: &Parts, method: &str) -> Problem {
-    if method != "GET" {
-        return refuse_method(method, EVENTS_PATH, "GET, POST");
-    }
+fn no_stream(hub: &Hub, parts: &Parts) -> Problem {
     match crate::decide::decide(&head_of(parts), &hub.access, time::now_ms() / 1_000) {
         Err(problem) => problem,
         // The connection's driver takes those that are admitted; only one that is not plain
@@ -122,7 +126,7 @@ fn no_stream(hub: &Hub, parts: &Parts, method: &str) -> Problem {
     }
 }
 
-fn refuse_method(method: &str, path: &str, allowed: &'static str) -> Problem {
+fn refuse_method(method: &str, path: &str, allowed: String) -> Problem {
     Problem::new(Kind::Method, format!("{path} takes {allowed}, not {method}")).allowing(allowed)
 }
 
@@ -144,6 +148,11 @@ fn caller(hub: &Hub, parts: &Parts) -> Result<Caller, Problem> {
     let mut presented = Presented::default();
     parts.headers.get_all(AUTHORIZATION).iter().for_each(|value| presented.add(value.as_bytes()));
     hub.access.caller(presented, time::now_ms() / 1_000)
+}
+
+/// Whether the caller may manage the hub.
+fn check_managing(hub: &Hub, parts: &Parts) -> Result<(), Problem> {
+    hub.access.managing(&caller(hub, parts)?)
 }
 
 /// The topics whose private events the caller may read.
@@ -185,6 +194,13 @@ fn json(value: &impl Serialize) -> Answer {
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}
+
+fn no_content() -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::new()));
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer
 }
 

@@ -5,6 +5,7 @@ use tidewire_auth::{Claims, mint};
 use tidewire_topic::Matcher;
 
 use super::*;
+use crate::decide::EVENTS_PATH;
 use crate::testing::{Bench, SECRET};
 
 impl Bench {
@@ -92,10 +93,11 @@ async fn an_array_is_answered_in_its_order() {
     assert_eq!(ids.len(), 2);
     let (_, topics) = bench.get("/api/v1/topics").await;
     let expected = json!({"topics": [
-        {"topic": "a", "events": 2, "first_id": ids[0], "last_id": ids[1]},
-        {"topic": "b", "events": 1, "first_id": ids[1], "last_id": ids[1]},
+        {"topic": "a", "events": 2, "first_id": ids[0], "last_id": ids[1], "subscribers": 0},
+        {"topic": "b", "events": 1, "first_id": ids[1], "last_id": ids[1], "subscribers": 0},
     ]});
     assert_eq!(topics, expected);
+    assert_eq!(bench.get("/api/v1/topics/b").await.1, expected["topics"][1]);
     let (_, page) = bench.get("/api/v1/topics?limit=1").await;
     assert_eq!((&page["topics"][0]["topic"], &page["next"]), (&json!("a"), &json!("a")));
     let (_, page) = bench.get("/api/v1/topics?limit=2&after=a").await;
@@ -121,7 +123,12 @@ async fn paths_and_methods_that_are_not_there_are_refused() {
         ("DELETE", "/api/v1/events", 405, "method"),
         ("DELETE", "/api/v1/topics", 405, "method"),
         ("PUT", "/api/v1/events/1-0", 405, "method"),
-        ("GET", "/api/v1/topics/a", 405, "method"),
+        ("PUT", "/api/v1/topics/a", 405, "method"),
+        ("GET", "/api/v1/topics/a", 404, "topic-not-found"),
+        ("GET", "/api/v1/topics/%0A", 400, "topic"),
+        ("GET", "/api/v1/connections/0-0-0", 405, "method"),
+        ("DELETE", "/api/v1/connections/0-0-0", 404, "connection-not-found"),
+        ("GET", "/api/v1/connections?after=x", 400, "page"),
         ("DELETE", "/api/v1/topics/", 404, "not-found"),
         ("DELETE", "/api/v1/topics/a/b", 404, "not-found"),
         ("DELETE", "/api/v1/topics/*", 400, "topic"),
@@ -190,6 +197,9 @@ async fn a_token_says_what_may_be_published_and_read() {
     assert_eq!((status, &found["private"]), (200, &json!(true)));
     assert_eq!(read("/api/v1/topics", Some(token(&[], &["b"]))).await.1, json!({"topics": []}));
     assert_eq!(read("/api/v1/topics", Some(token(&[], &["*"]))).await.1["topics"][0]["topic"], "a");
+    let (status, topic) = read("/api/v1/topics/a", Some(token(&[], &["a"]))).await;
+    assert_eq!((status, &topic["events"], topic.get("subscribers")), (200, &json!(1), None));
+    assert_eq!(read("/api/v1/topics/a", Some(token(&[], &["b"]))).await.0, 404);
 }
 
 #[tokio::test]

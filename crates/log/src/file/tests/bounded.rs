@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::counting_disk::CountingDisk;
 use super::super::look_back::place_before_last;
-use super::super::topics::topics;
+use super::super::topics::{topic, topics};
 use super::super::{FileLog, FileLogConfig, SimDisk};
 use super::{BEGINNING, config, try_open_with};
 use crate::hiding_tests::rules;
@@ -146,4 +146,26 @@ fn a_topic_whose_oldest_events_are_hidden_is_listed() {
         }
     }
     assert_eq!(found, ["/brief/1"]);
+}
+
+/// One topic is no way around the limit: what the caller may not read is looked at too.
+#[test]
+fn one_topic_is_looked_at_for_so_long_from_its_newest_event_on() {
+    let (log, disk) =
+        filled((0..2000).map(|n| if n % 100 == 99 { event(&["t"], "") } else { event(&["t"], "").private() }));
+    let nobody = Filter { grants: None, ..everything() };
+    let look =
+        |looks_max| topic(&log.shelf, log.visibility(), "t", &nobody, looks_max).expect("read").expect("there is");
+    let whole = look(u64::MAX);
+    assert_eq!((whole.events, whole.is_cut), (20, false));
+    disk.take_read();
+    let cut = look(500);
+    let read_for_cut = disk.take_read().bytes;
+    assert!(
+        cut.is_cut && (1..=5).contains(&cut.events) && cut.last == whole.last && cut.first > whole.first,
+        "{cut:?}"
+    );
+    look(u64::MAX);
+    let read = disk.take_read().bytes;
+    assert!(read_for_cut < read / 2, "{read_for_cut} bytes are read for a part, {read} for all");
 }

@@ -471,6 +471,9 @@ proptest! {
                 let expected: Vec<TopicSummary> = expected.take(limit).cloned().collect();
                 prop_assert_eq!(log.topics(after, limit, filter).expect("read").topics, expected);
             }
+            for name in topics.keys().copied().chain(["nothing", "shared/1"]) {
+                prop_assert_eq!(log.topic(name, filter).expect("read"), topics.get(name).cloned());
+            }
         }
         for known in &known {
             prop_assert!(log.event(known.seen.id, &mut |record| assert_eq!(Seen::new(record), known.seen)).expect("read"));

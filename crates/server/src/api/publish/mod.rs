@@ -12,6 +12,7 @@ use tidewire_log::{AppendError, HubId};
 use tokio::sync::oneshot;
 
 pub(crate) use parse::Limits;
+pub(super) use parse::RETRY_MS_MAX;
 
 use super::body::{self, RequestBody};
 use super::{Answer, Failure};

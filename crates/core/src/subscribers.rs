@@ -1,0 +1,125 @@
+//! Looking at the subscribers of a shard, a few at a time, and ending one of them.
+
+use std::sync::Arc;
+
+use tidewire_log::{Filter, HubId, Position, Tail, TailReader};
+
+use crate::slot::{Number, Slot, Source};
+use crate::{Shard, SlotKey};
+
+/// Of so many slots one look takes account: others wait meanwhile.
+pub const SLOTS_LOOKED_AT_MAX: u32 = 1_000;
+
+/// A subscriber as it stands.
+#[derive(Clone, Debug)]
+pub struct Subscriber<A> {
+    /// Who it is among those of the shard.
+    pub key: SlotKey,
+    /// Who it said it is.
+    pub subject: Option<String>,
+    /// What the shell says of its transport.
+    pub address: A,
+    /// What it asked for and may read.
+    pub filter: Arc<Filter>,
+    /// The place up to which everything that matches was written to it.
+    pub place: HubId,
+    /// How many events, whether they match or not, lie between that place and the head; 0 if none of them matches.
+    pub lag_events: u64,
+    /// By how many milliseconds the newest event is newer than that place; 0 if nothing is owed.
+    pub lag_ms: u64,
+    /// The place is older than the tail: there are more events than `lag_events`.
+    pub is_older: bool,
+    /// For how long it has been there, in seconds.
+    pub age_s: u64,
+}
+
+/// Some of the subscribers of a shard, in the order of their slots.
+#[derive(Clone, Debug)]
+pub struct Subscribers<A> {
+    /// Those that were asked for.
+    pub found: Vec<Subscriber<A>>,
+    /// The slot at which to go on, if there are more.
+    pub next: Option<u32>,
+}
+
+impl<T> Shard<T> {
+    /// Looks at the subscribers in at most [`SLOTS_LOOKED_AT_MAX`] slots from this one on: all of them, or those of
+    /// a subject.
+    pub fn subscribers<A>(
+        &mut self,
+        from: u32,
+        subject: Option<&str>,
+        tail: &Tail,
+        now_ms: u64,
+        address: impl Fn(&T) -> A,
+    ) -> Subscribers<A> {
+        self.observe(tail);
+        let wanted = subject.map(|name| self.subjects.find(name).map(Number::of));
+        // A subject that nobody has is not to be looked for.
+        if wanted == Some(None) {
+            return Subscribers { found: Vec::new(), next: None };
+        }
+        let wanted = wanted.flatten();
+        let end = from.saturating_add(SLOTS_LOOKED_AT_MAX).min(self.slots.capacity());
+        let reader = tail.read();
+        let mut found = Vec::new();
+        for key in (from..end).filter_map(|index| self.slots.key_at(index)) {
+            let Some(slot) = self.slots.get(key) else { continue };
+            if wanted.is_some() && slot.subject != wanted {
+                continue;
+            }
+            let (place, at) = self.served(slot, &reader);
+            let (head, head_place) = reader.head();
+            let lag_events = at.map_or(head.0 - reader.before().0.0, |at| head.0.saturating_sub(at.0));
+            let lag_ms = if at.is_some_and(|at| at >= head) { 0 } else { head_place.ms.saturating_sub(place.ms) };
+            found.push(Subscriber {
+                key,
+                subject: slot.subject.map(|number| self.subjects.name(number.get()).to_owned()),
+                address: address(&slot.transport),
+                filter: Arc::clone(&self.groups.at(slot.group).filter),
+                place,
+                lag_events,
+                lag_ms,
+                is_older: at.is_none(),
+                age_s: (now_ms / 1_000).saturating_sub(slot.joined_s.into()),
+            });
+        }
+        Subscribers { found, next: (end < self.slots.capacity()).then_some(end) }
+    }
+
+    /// How many subscribers' filters match a topic, whatever types they ask for and may read.
+    #[must_use]
+    pub fn subscribers_of(&self, topic: &str) -> u64 {
+        let mut subscribers = 0;
+        self.groups.of_topic(topic, |group| subscribers += u64::from(group.len));
+        subscribers
+    }
+
+    /// Ends a subscriber as soon as what is begun on its stream is finished ([`crate::Owed::End`]); says whether it is
+    /// there.
+    pub fn end(&mut self, key: SlotKey) -> bool {
+        let Some(slot) = self.slots.get_mut(key) else { return false };
+        slot.is_ending = true;
+        self.lag(key);
+        true
+    }
+
+    /// Up to where a subscriber was served: the place, and the position if the tail knows it.
+    fn served(&self, slot: &Slot<T>, reader: &TailReader<'_>) -> (HubId, Option<Position>) {
+        let progress = slot.progress;
+        let is_begun = progress.offset > 0;
+        if slot.source != Source::Tail {
+            return (if is_begun { progress.place.before() } else { Some(progress.place) }.unwrap_or_default(), None);
+        }
+        let group = self.groups.at(slot.group);
+        let at = if is_begun { Position(progress.at.0.saturating_sub(1)) } else { group.settled(progress.at) };
+        if !is_begun && at >= group.last_match {
+            return (self.matched_place.max(progress.place), Some(self.matched));
+        }
+        match reader.id_at(at) {
+            Some(place) if is_begun => (place, Some(at)),
+            Some(place) => (place.max(progress.place), Some(at)),
+            None => (progress.place, None),
+        }
+    }
+}
