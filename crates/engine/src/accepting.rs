@@ -42,6 +42,27 @@ impl Drop for OnItsWay {
     }
 }
 
+/// A place among `max_streams` for a connection on which it takes long to decide: those who wait so hold none of the
+/// sockets that are set aside for others.
+pub(crate) struct Promise(Arc<Shared>);
+
+impl Promise {
+    /// None where streams and promises have all places.
+    pub(crate) fn new(shared: &Arc<Shared>) -> Option<Promise> {
+        // Counted first: another shard may be giving the last one away.
+        let promised = shared.promised.fetch_add(1, Ordering::Relaxed);
+        let promise = Promise(Arc::clone(shared));
+        let streams = shared.stats.streams.load(Ordering::Relaxed);
+        (streams.saturating_add(promised) < shared.config.max_streams as u64).then_some(promise)
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        self.0.promised.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Accepting {
     pub(crate) fn new(listener: Option<TcpListener>) -> Accepting {
         Accepting { listener, others: Arc::default(), next: 0, wait: None, held: 0 }

@@ -33,10 +33,23 @@ pub trait Admit: Send + Sync + 'static {
 pub enum Admission {
     /// It is an event stream.
     Stream(StreamStart),
-    /// Somebody must wait to know: the engine runs this on its pool.
-    Later(Box<dyn FnOnce() -> Admission + Send>),
+    /// It takes long to know: the engine runs this on a thread for such work.
+    Later(Work, Box<dyn FnOnce() -> Admission + Send>),
     /// It is for somebody else.
     HandOver,
+}
+
+/// Why it takes long to know what becomes of a head. Each has a thread of its own, so that neither keeps the other waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// The head takes long to read.
+    Reading,
+    /// A place is sought in the log, which may wait for a disk. Nothing is put off again after it.
+    Seeking,
+}
+
+impl Work {
+    pub(crate) const ALL: [Work; 2] = [Work::Reading, Work::Seeking];
 }
 
 /// Why a connection is closed with an answer.

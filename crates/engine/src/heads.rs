@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use mio::net::TcpStream;
 use slab::Slab;
 
-use crate::Admission;
+use crate::accepting::Promise;
+use crate::{Admission, Work};
 
 /// Header fields of one head, at most: as many as hyper takes, so that a head which is handed over is not
 /// refused there.
@@ -54,6 +55,8 @@ pub(crate) struct Connection {
     /// What decides on its admission, until a thread has time for it. It may hold a copy of the head, and so it
     /// goes when the connection does.
     decide: Option<Decide>,
+    /// Held while its admission waits or is decided.
+    pub(crate) promise: Option<Promise>,
     serial: u64,
     /// Stands in the queue of those that have something to read.
     is_readable: bool,
@@ -84,8 +87,8 @@ pub(crate) struct Heads {
     /// Those that hold a buffer, oldest first, and some that no longer do.
     unfinished: VecDeque<HeadKey>,
     buffers: usize,
-    /// Those whose admission waits for a thread, oldest first, and some that have gone.
-    undecided: VecDeque<HeadKey>,
+    /// Those whose admission waits for a thread, by its work, oldest first, and some that have gone.
+    undecided: [VecDeque<HeadKey>; Work::ALL.len()],
     /// How many have not gone.
     waiting: usize,
     next_serial: u64,
@@ -121,11 +124,14 @@ impl Heads {
             seen: 0,
             stage,
             decide: None,
+            promise: None,
             serial,
             is_readable: false,
             is_unfinished: false,
         });
         self.arrivals.push_back((now_ms, key));
+        let Heads { connections, arrivals, .. } = self;
+        forget_gone(arrivals, connections.len(), |&(_, key)| find(connections, key).is_some());
         self.note_readable(key);
         key
     }
@@ -172,14 +178,21 @@ impl Heads {
 
     /// A connection's head is whole, and its admission waits for a thread. A long head holds a buffer meanwhile:
     /// if more than `buffers_max` do, the one that has held one for longest is taken, but not this one.
-    pub(crate) fn note_deciding(&mut self, key: HeadKey, decide: Decide, buffers_max: usize) -> Option<Connection> {
+    pub(crate) fn note_deciding(
+        &mut self,
+        key: HeadKey,
+        work: Work,
+        decide: Decide,
+        buffers_max: usize,
+    ) -> Option<Connection> {
         let connection = self.get_mut(key)?;
         connection.stage = Stage::Deciding;
         connection.decide = Some(decide);
         self.waiting += 1;
-        self.undecided.push_back(key);
         let Heads { connections, undecided, waiting, .. } = self;
-        forget_gone(undecided, *waiting, connections, |connection| connection.decide.is_some());
+        let undecided = &mut undecided[work as usize];
+        undecided.push_back(key);
+        forget_gone(undecided, *waiting, |&key| find(connections, key).is_some_and(|it| it.decide.is_some()));
         let connection = self.get_mut(key)?;
         if connection.bytes.len() > SMALL_BYTES_MAX {
             return self.note_unfinished(key, buffers_max);
@@ -194,9 +207,9 @@ impl Heads {
         self.waiting
     }
 
-    /// The admission that has waited for longest.
-    pub(crate) fn next_undecided(&mut self) -> Option<(HeadKey, Decide)> {
-        while let Some(key) = self.undecided.pop_front() {
+    /// The admission that has waited for longest for such work.
+    pub(crate) fn next_undecided(&mut self, work: Work) -> Option<(HeadKey, Decide)> {
+        while let Some(key) = self.undecided[work as usize].pop_front() {
             if let Some(decide) = self.take_decide(key) {
                 return Some((key, decide));
             }
@@ -210,12 +223,16 @@ impl Heads {
         Some(decide)
     }
 
-    /// Whoever came at or before `then_ms` and has not become anything.
-    pub(crate) fn take_late(&mut self, then_ms: u64) -> Option<Connection> {
-        while let Some(&(_, key)) = self.arrivals.front().filter(|(came_ms, _)| *came_ms <= then_ms) {
-            self.arrivals.pop_front();
-            if self.get_mut(key).is_some_and(|connection| connection.stage != Stage::Deciding) {
-                return self.remove(key);
+    /// Whoever came at or before `then_ms` and has not become anything. Who waits for this shard to read what came is
+    /// not late, and has the same time again from `now_ms` on.
+    pub(crate) fn take_late(&mut self, then_ms: u64, now_ms: u64) -> Option<Connection> {
+        // Each once: some go to the end again.
+        for _ in 0..self.arrivals.len() {
+            let (_, key) = self.arrivals.pop_front_if(|(came_ms, _)| *came_ms <= then_ms)?;
+            match find(&self.connections, key) {
+                Some(connection) if connection.is_readable => self.arrivals.push_back((now_ms, key)),
+                Some(connection) if connection.stage != Stage::Deciding => return self.remove(key),
+                _ => {}
             }
         }
         None
@@ -231,7 +248,7 @@ impl Heads {
         connection.is_unfinished = true;
         self.buffers += 1;
         let Heads { connections, unfinished, buffers, .. } = self;
-        forget_gone(unfinished, *buffers, connections, |connection| connection.is_unfinished);
+        forget_gone(unfinished, *buffers, |&key| find(connections, key).is_some_and(|it| it.is_unfinished));
         while let Some(&oldest) = self.unfinished.front() {
             let is_holding = self.get_mut(oldest).is_some_and(|connection| connection.is_unfinished);
             if is_holding && self.buffers <= buffers_max {
@@ -255,18 +272,14 @@ impl Heads {
     }
 }
 
+fn find(connections: &Slab<Connection>, key: HeadKey) -> Option<&Connection> {
+    connections.get(key.index).filter(|connection| connection.serial == key.serial)
+}
+
 /// Takes the keys of those that have gone from a queue, once they are more than the `here` that have not.
-fn forget_gone(
-    queue: &mut VecDeque<HeadKey>,
-    here: usize,
-    connections: &Slab<Connection>,
-    is_here: impl Fn(&Connection) -> bool,
-) {
+fn forget_gone<K>(queue: &mut VecDeque<K>, here: usize, is_here: impl FnMut(&K) -> bool) {
     if queue.len() > 2 * here + GONE_KEYS_MAX {
-        queue.retain(|key| {
-            let connection = connections.get(key.index).filter(|connection| connection.serial == key.serial);
-            connection.is_some_and(&is_here)
-        });
+        queue.retain(is_here);
     }
 }
 
@@ -377,7 +390,7 @@ mod tests {
             let (socket, client) = connect();
             clients.push(client);
             let key = heads.insert(socket, PEER, b"GET".to_vec(), Stage::Reading, 0);
-            assert!(heads.note_deciding(key, undecided(), 2).is_none());
+            assert!(heads.note_deciding(key, Work::Seeking, undecided(), 2).is_none());
             key
         };
         let first = insert(&mut heads);
@@ -385,12 +398,12 @@ mod tests {
             let key = insert(&mut heads);
             drop(heads.remove(key));
             assert_eq!(heads.waiting(), 1);
-            assert!(heads.undecided.len() <= GONE_KEYS_MAX + 4);
+            assert!(heads.undecided[Work::Seeking as usize].len() <= GONE_KEYS_MAX + 4);
         }
         let last = insert(&mut heads);
-        assert_eq!(heads.next_undecided().map(|(key, _)| key), Some(first));
-        assert_eq!(heads.next_undecided().map(|(key, _)| key), Some(last));
-        assert!(heads.next_undecided().is_none() && heads.waiting() == 0);
+        assert_eq!(heads.next_undecided(Work::Seeking).map(|(key, _)| key), Some(first));
+        assert_eq!(heads.next_undecided(Work::Seeking).map(|(key, _)| key), Some(last));
+        assert!(heads.next_undecided(Work::Seeking).is_none() && heads.waiting() == 0);
     }
 
     /// The story: each event of a socket queued its connection, and a turn served 64 entries. Clients who
@@ -423,7 +436,10 @@ mod tests {
         assert!(heads.note_unfinished(keys[0], 2).is_none());
         assert!(heads.note_unfinished(keys[1], 2).is_none());
         assert!(heads.note_unfinished(keys[1], 2).is_none(), "it is counted once");
-        assert!(heads.note_deciding(keys[0], undecided(), 2).is_none(), "a small head gives its buffer back");
+        assert!(
+            heads.note_deciding(keys[0], Work::Seeking, undecided(), 2).is_none(),
+            "a small head gives its buffer back"
+        );
         assert!(heads.note_unfinished(keys[2], 2).is_none());
         let taken = heads.note_unfinished(keys[3], 2).expect("one more than the limit");
         assert_eq!(taken.serial, keys[1].serial);
@@ -457,15 +473,47 @@ mod tests {
         };
         let small: Vec<HeadKey> = (0..5).map(|_| insert(&mut heads, SMALL_BYTES_MAX)).collect();
         for key in small {
-            assert!(heads.note_deciding(key, undecided(), 2).is_none());
+            assert!(heads.note_deciding(key, Work::Seeking, undecided(), 2).is_none());
         }
         let long: Vec<HeadKey> = (0..3).map(|_| insert(&mut heads, SMALL_BYTES_MAX + 1)).collect();
-        assert!(heads.note_deciding(long[0], undecided(), 2).is_none());
-        assert!(heads.note_deciding(long[1], undecided(), 2).is_none());
-        let taken = heads.note_deciding(long[2], undecided(), 2).expect("one more than the limit");
+        assert!(heads.note_deciding(long[0], Work::Seeking, undecided(), 2).is_none());
+        assert!(heads.note_deciding(long[1], Work::Seeking, undecided(), 2).is_none());
+        let taken = heads.note_deciding(long[2], Work::Seeking, undecided(), 2).expect("one more than the limit");
         assert_eq!((taken.serial, heads.buffers), (long[0].serial, 2));
         drop(heads.remove(long[1]));
         assert_eq!(heads.buffers, 1);
+    }
+
+    /// The story: a head lay read by nobody in the queue of a busy shard until it was late, and its connection was
+    /// closed with bytes unread, which resets it. Those who were reset came back, and the storm went on.
+    #[test]
+    fn who_waits_to_be_read_is_not_late_and_who_was_read_is() {
+        let mut heads = Heads::default();
+        let (socket, _client) = connect();
+        let key = heads.insert(socket, PEER, Vec::new(), Stage::Reading, 0);
+        assert!(heads.take_late(1_000, 1_000).is_none(), "nobody has looked at it");
+        assert_eq!(heads.take_readable(), Some(key));
+        assert!(heads.take_late(999, 1_999).is_none(), "it has the same time again");
+        let late = heads.take_late(1_000, 2_000).expect("it said nothing");
+        assert_eq!((late.serial, heads.len()), (key.serial, 0));
+    }
+
+    /// One that stays held up the keys of all who came and went after it.
+    #[test]
+    fn arrivals_who_have_gone_are_forgotten() {
+        let mut heads = Heads::default();
+        let mut clients = Vec::new();
+        let mut insert = |heads: &mut Heads| {
+            let (socket, client) = connect();
+            clients.push(client);
+            heads.insert(socket, PEER, Vec::new(), Stage::Reading, 0)
+        };
+        insert(&mut heads);
+        for _ in 0..3 * GONE_KEYS_MAX {
+            let key = insert(&mut heads);
+            drop(heads.remove(key));
+            assert!(heads.arrivals.len() <= GONE_KEYS_MAX + 5);
+        }
     }
 
     #[test]

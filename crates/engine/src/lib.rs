@@ -18,7 +18,7 @@ mod streams;
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -26,7 +26,7 @@ use std::time::Duration;
 use tidewire_core::Stagger;
 use tidewire_log::{EventLog, Tail};
 
-pub use admit::{Admission, Admit, HandOver, Head, Refusal};
+pub use admit::{Admission, Admit, HandOver, Head, Refusal, Work};
 pub use config::{EngineConfig, Listeners};
 pub use inspect::{Connection, ConnectionId, ConnectionPlace, Connections, NoAnswer, ParseConnectionIdError};
 pub use stats::EngineStats;
@@ -35,7 +35,7 @@ pub use tidewire_core::StreamStart;
 use drain::Turns;
 use mailbox::{Mailbox, Message};
 use pool::Pool;
-use reactor::{Reactor, Shared};
+use reactor::{Deciders, Reactor, Shared};
 use stats::Stats;
 
 /// Why the engine did not start.
@@ -91,10 +91,12 @@ impl Engine {
         let (address, listeners) = listen::bind(config.listen, shards, config.listeners)?;
         let stats = Arc::new(Stats::default());
         let readers = Pool::start("log-reader", pool::READ_THREADS, shards).map_err(StartError::Shard)?;
-        let seekers = Pool::start("place-seeker", pool::PLACE_THREADS, shards).map_err(StartError::Shard)?;
+        let decider = |name| Pool::start(name, pool::DECIDE_THREADS, shards).map_err(StartError::Shard);
+        let deciders = Deciders { readers: decider("head-reader")?, seekers: decider("place-seeker")? };
         let listening = config.listeners;
-        let (counted, held) = (Arc::clone(&stats), AtomicUsize::new(0));
-        let shared = Arc::new(Shared { config, log, tail, admit, hand_over, readers, seekers, stats: counted, held });
+        let (counted, held, promised) = (Arc::clone(&stats), AtomicUsize::new(0), AtomicU64::new(0));
+        let shared =
+            Arc::new(Shared { config, log, tail, admit, hand_over, readers, deciders, stats: counted, held, promised });
         let reactors = listeners.into_iter().map(|listener| Reactor::new(listener, Arc::clone(&shared)));
         let mut reactors: Vec<_> = reactors.collect::<Result<_, _>>().map_err(StartError::Shard)?;
         let mailboxes: Arc<[_]> = reactors.iter().map(|(_, mailbox)| Arc::clone(mailbox)).collect();

@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tidewire_core::{CatchUpRead, SlotKey};
 use tidewire_log::ReadError;
 
-use crate::Admission;
 use crate::accepting::OnItsWay;
 use crate::drain::Turns;
 use crate::heads::HeadKey;
 use crate::inspect::Question;
+use crate::{Admission, Work};
 
 /// What others tell a shard.
 pub(crate) enum Message {
@@ -18,7 +18,7 @@ pub(crate) enum Message {
     /// A connection was accepted for this shard by another.
     Dealt(TcpStream, SocketAddr, OnItsWay),
     /// An admission that had to wait is decided, or could not be.
-    Decided(HeadKey, Option<Admission>),
+    Decided(HeadKey, Work, Option<Admission>),
     /// A read from the log is done.
     CaughtUp(SlotKey, Result<CatchUpRead, ReadError>),
     /// Somebody wants to know or change something, and waits.

@@ -9,9 +9,9 @@ use tidewire_core::SlotKey;
 /// How many threads read the log for streams that are older than the tail.
 pub(crate) const READ_THREADS: usize = 2;
 
-/// How many threads seek places in the log for admissions. They are apart, since a place may take a walk
-/// over the whole log: who asks for such places must not keep waiting those who read on.
-pub(crate) const PLACE_THREADS: usize = 1;
+/// How many threads do each kind of work on which an admission waits. They are apart, since a place may take a walk
+/// over the whole log: who asks for such places must not keep waiting those who read on, or whose heads take long to read.
+pub(crate) const DECIDE_THREADS: usize = 1;
 
 /// How many jobs of one shard may be under way; each holds at most one visit's bytes.
 pub(crate) const JOBS_A_SHARD_MAX: usize = 64;
@@ -87,11 +87,20 @@ pub(crate) struct Waiting {
 pub(crate) struct Reads {
     waiting: VecDeque<Waiting>,
     under_way: UnderWay,
+    /// When as many wait, those of subscribers who have left are dropped: while a disk hangs, nothing else does that.
+    forget_at: usize,
 }
+
+/// How many reads may wait before anybody looks whether their subscribers have left.
+const WAITING_MIN: usize = 1_024;
 
 impl Reads {
     pub(crate) fn submit(&mut self, waiting: Waiting, pool: &Pool, is_there: impl Fn(SlotKey) -> bool) {
         self.waiting.push_back(waiting);
+        if self.waiting.len() > self.forget_at.max(WAITING_MIN) {
+            self.waiting.retain(|read| is_there(read.key));
+            self.forget_at = 2 * self.waiting.len();
+        }
         self.dispatch(pool, is_there);
     }
 
@@ -102,7 +111,7 @@ impl Reads {
     }
 
     fn dispatch(&mut self, pool: &Pool, is_there: impl Fn(SlotKey) -> bool) {
-        let Reads { waiting, under_way } = self;
+        let Reads { waiting, under_way, .. } = self;
         under_way.dispatch(pool, || {
             std::iter::from_fn(|| waiting.pop_front()).find(|read| is_there(read.key)).map(|read| read.job)
         });
@@ -144,5 +153,13 @@ mod tests {
         assert_eq!((reads.under_way.0, reads.waiting.len()), (JOBS_A_SHARD_MAX - 1, 0));
         assert_eq!(std::iter::from_fn(|| dispatched.try_recv().ok()).count(), JOBS_A_SHARD_MAX + 1);
         assert!(matches!(dispatched.try_recv(), Err(TryRecvError::Empty)));
+        // While nothing is read, what waits for those who left does not pile up.
+        for _ in 0..JOBS_A_SHARD_MAX {
+            reads.submit(Waiting { key: stays, job: Box::new(|| {}) }, &pool, |key| shard.holds(key));
+        }
+        for _ in 0..3 * WAITING_MIN {
+            reads.submit(Waiting { key: leaves, job: Box::new(|| {}) }, &pool, |key| shard.holds(key));
+            assert!(reads.waiting.len() <= WAITING_MIN + 1);
+        }
     }
 }

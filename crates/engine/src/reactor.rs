@@ -1,7 +1,7 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use mio::event::Event;
@@ -10,15 +10,15 @@ use mio::{Events, Interest, Poll, Token};
 use tidewire_core::{Limits, Shard};
 use tidewire_log::{EventLog, Tail};
 
-use crate::accepting::Accepting;
+use crate::accepting::{Accepting, Promise};
 use crate::clock::Clock;
 use crate::drain::Drain;
-use crate::heads::{self, Connection, HeadKey, Heads, Parsed, Stage};
+use crate::heads::{self, Connection, Decide, HeadKey, Heads, Parsed, Stage};
 use crate::mailbox::{Mailbox, Message};
 use crate::pool::{Job, Pool, Reads, UnderWay, guarded};
 use crate::stats::{Stats, add};
 use crate::streams::Sent;
-use crate::{Admission, Admit, EngineConfig, HandOver, Refusal};
+use crate::{Admission, Admit, EngineConfig, HandOver, Refusal, Work};
 
 const LISTENER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
@@ -39,10 +39,27 @@ pub(crate) struct Shared {
     pub(crate) admit: Arc<dyn Admit>,
     pub(crate) hand_over: HandOver,
     pub(crate) readers: Pool,
-    pub(crate) seekers: Pool,
+    pub(crate) deciders: Deciders,
     pub(crate) stats: Arc<Stats>,
     /// Sockets that the shards hold, and those on the way to one that was dealt them.
     pub(crate) held: AtomicUsize,
+    /// Places among `max_streams` for connections on which it takes long to decide.
+    pub(crate) promised: AtomicU64,
+}
+
+/// Who decides what takes long, by the work that it takes.
+pub(crate) struct Deciders {
+    pub(crate) readers: Pool,
+    pub(crate) seekers: Pool,
+}
+
+impl Deciders {
+    fn of(&self, work: Work) -> &Pool {
+        match work {
+            Work::Reading => &self.readers,
+            Work::Seeking => &self.seekers,
+        }
+    }
 }
 
 /// One shard's thread: its poll, its listener, and its connections.
@@ -52,7 +69,7 @@ pub(crate) struct Reactor {
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) shard: Shard<TcpStream>,
     pub(crate) reads: Reads,
-    searches: UnderWay,
+    deciding: [UnderWay; Work::ALL.len()],
     pub(crate) sent: Sent,
     pub(crate) now_ms: u64,
     pub(crate) scratch: Box<[u8]>,
@@ -81,7 +98,7 @@ impl Reactor {
             mailbox: Arc::clone(&mailbox),
             shard: Shard::new(limits),
             reads: Reads::default(),
-            searches: UnderWay::default(),
+            deciding: Default::default(),
             sent: Sent::default(),
             now_ms: 0,
             scratch: vec![0; READ_BYTES].into(),
@@ -178,22 +195,15 @@ impl Reactor {
                 self.note_held();
                 drop(on_its_way);
             }
-            Message::Decided(key, admission) => {
-                self.searches.finished();
-                self.search();
-                match (self.heads.remove(key), admission) {
-                    (Some(Connection { socket, peer, bytes, .. }), Some(admission)) => {
-                        self.admitted(socket, peer, bytes, admission);
-                    }
-                    (Some(Connection { socket, peer, .. }), None) => {
-                        self.refuse(socket, peer, Refusal::LogUnreadable);
-                    }
-                    (None, _) => {}
-                }
+            Message::Decided(key, work, admission) => {
+                self.deciding[work as usize].finished();
+                self.decided(key, admission);
+                self.begin_deciding(work);
             }
             Message::CaughtUp(key, read) => {
-                self.reads.finished(&self.shared.readers, |key| self.shard.holds(key));
+                // First: what was read is held until it is written, and so many may be held.
                 self.caught_up(key, read);
+                self.reads.finished(&self.shared.readers, |key| self.shard.holds(key));
             }
             Message::Asked(question) => question(self),
             Message::Drain(_) | Message::Stop => {}
@@ -206,7 +216,7 @@ impl Reactor {
         self.look_at_slice(self.next_slice, self.slices);
         self.next_slice = (self.next_slice + 1) % self.slices;
         let late_ms = self.now_ms.checked_sub(self.head_timeout_ms());
-        while let Some(connection) = late_ms.and_then(|then_ms| self.heads.take_late(then_ms)) {
+        while let Some(connection) = late_ms.and_then(|then_ms| self.heads.take_late(then_ms, self.now_ms)) {
             if connection.stage == Stage::Reading && !connection.bytes.is_empty() {
                 self.refuse(connection.socket, connection.peer, Refusal::HeadTimeout);
             }
@@ -269,7 +279,7 @@ impl Reactor {
     }
 
     fn decide(&mut self, key: HeadKey, admission: Admission) {
-        if let Admission::Later(decide) = admission {
+        if let Admission::Later(work, decide) = admission {
             if self.heads.get_mut(key).is_some_and(|connection| has_left(&connection.socket)) {
                 // Nothing more will be heard of the socket.
                 self.heads.remove(key);
@@ -279,24 +289,47 @@ impl Reactor {
                 add(&self.shared.stats.undecided_refused, 1);
                 return self.refuse_head(key, Refusal::TooManyUndecided);
             }
-            if let Some(oldest) = self.heads.note_deciding(key, decide, self.shared.config.head_buffers_max) {
-                self.refuse(oldest.socket, oldest.peer, Refusal::HeadTimeout);
+            let Some(promise) = Promise::new(&self.shared) else {
+                return self.refuse_head(key, Refusal::TooManyStreams);
+            };
+            if let Some(connection) = self.heads.get_mut(key) {
+                connection.promise = Some(promise);
             }
-            self.search();
+            self.put_off(key, work, decide);
         } else if let Some(connection) = self.heads.remove(key) {
             self.admitted(connection.socket, connection.peer, connection.bytes, admission);
         }
     }
 
-    /// Gives the pool the admissions that wait, as far as it takes them.
-    fn search(&mut self) {
-        let Reactor { heads, mailbox, searches, shared, .. } = self;
-        searches.dispatch(&shared.seekers, || {
-            let (key, decide) = heads.next_undecided()?;
+    fn put_off(&mut self, key: HeadKey, work: Work, decide: Decide) {
+        if let Some(oldest) = self.heads.note_deciding(key, work, decide, self.shared.config.head_buffers_max) {
+            self.refuse(oldest.socket, oldest.peer, Refusal::HeadTimeout);
+        }
+        self.begin_deciding(work);
+    }
+
+    /// Gives the pool the admissions that wait for it, as far as it takes them.
+    fn begin_deciding(&mut self, work: Work) {
+        let Reactor { heads, mailbox, deciding, shared, .. } = self;
+        deciding[work as usize].dispatch(shared.deciders.of(work), || {
+            let (key, decide) = heads.next_undecided(work)?;
             let mailbox = Arc::clone(mailbox);
-            let job: Job = Box::new(move || mailbox.post(Message::Decided(key, guarded(decide))));
+            let job: Job = Box::new(move || mailbox.post(Message::Decided(key, work, guarded(decide))));
             Some(job)
         });
+    }
+
+    fn decided(&mut self, key: HeadKey, admission: Option<Admission>) {
+        if let Some(Admission::Later(work, decide)) = admission {
+            return self.put_off(key, work, decide);
+        }
+        let Some(Connection { socket, peer, bytes, promise, .. }) = self.heads.remove(key) else { return };
+        // It takes its place itself, or needs none.
+        drop(promise);
+        match admission {
+            Some(admission) => self.admitted(socket, peer, bytes, admission),
+            None => self.refuse(socket, peer, Refusal::LogUnreadable),
+        }
     }
 
     fn admitted(&mut self, socket: TcpStream, peer: SocketAddr, bytes: Vec<u8>, admission: Admission) {
@@ -312,17 +345,15 @@ impl Reactor {
             Admission::Stream(stream) => {
                 let streams = &self.shared.stats.streams;
                 // Counted first: another shard may be opening the last one that is allowed.
-                if streams.fetch_add(1, Ordering::Relaxed) >= self.shared.config.max_streams as u64 {
+                let taken = streams.fetch_add(1, Ordering::Relaxed) + self.shared.promised.load(Ordering::Relaxed);
+                if taken >= self.shared.config.max_streams as u64 {
                     streams.fetch_sub(1, Ordering::Relaxed);
                     return self.refuse(socket, peer, Refusal::TooManyStreams);
                 }
                 self.open_stream(socket, stream);
             }
             Admission::HandOver => self.hand_over(socket, peer, bytes),
-            Admission::Later(_) => {
-                tracing::error!("an admission was put off a second time");
-                self.refuse(socket, peer, Refusal::LogUnreadable);
-            }
+            Admission::Later(..) => unreachable!("what is put off is not admitted"),
         }
     }
 

@@ -101,3 +101,21 @@ fn at_the_limit_of_the_undecided_one_more_is_refused() {
         read_until(socket, "data: \n\n\r\n");
     }
 }
+
+/// The story: those on whom it took long to decide held sockets beside the streams, as many as there were, and nobody else
+/// was accepted until the disk had answered for them.
+#[test]
+fn those_who_wait_to_be_decided_have_the_places_of_streams_and_no_others() {
+    let hub = Hub::start(EngineConfig { max_streams: 2, max_sockets: 4, ..EngineConfig::default() });
+    let gate = hub.gate.lock().expect("no other thread panics with it");
+    let mut waiting: Vec<TcpStream> = (0..2).map(|_| ask_gated(&hub, "")).collect();
+    for topic in ["gated", "later", "a"] {
+        assert_eq!(read_to_end(hub.ask(&format!("/streams/{topic}"))), b"TooManyStreams", "{topic}");
+    }
+    drop(waiting.pop());
+    drop(gate);
+    read_until(&mut waiting[0], "data: \n\n\r\n");
+    let mut socket = hub.ask("/streams/a");
+    read_until(&mut socket, "data: \n\n\r\n");
+    assert_eq!(read_to_end(hub.ask("/streams/later")), b"TooManyStreams", "both places are taken");
+}

@@ -30,6 +30,10 @@ pub(crate) struct RequestHead<'a> {
     has_body: bool,
 }
 
+/// The headers that [`RequestHead::new`] takes account of.
+const LOOKED_AT: [&str; 7] =
+    ["accept", "authorization", "content-length", "last-event-id", "origin", "transfer-encoding", "upgrade"];
+
 /// A stream as it was asked for and may be given.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
@@ -64,6 +68,11 @@ impl<'a> RequestHead<'a> {
             head.add(name, value);
         }
         head
+    }
+
+    /// Whether a header of this name, in any case, has a say in a decision.
+    pub(crate) fn looks_at(name: &str) -> bool {
+        LOOKED_AT.iter().any(|known| name.eq_ignore_ascii_case(known))
     }
 
     fn add(&mut self, name: &str, value: &'a [u8]) {
@@ -309,6 +318,16 @@ mod tests {
         for query in ["pattern=/(a|b)", "%70attern=%2F%28a%29", "pattern=/a&pattern=/:b%2B", "template={/a*}", &many(3)]
         {
             assert!(!quick(query), "{query}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_looked_at_but_what_is_kept_for_later() {
+        let nothing = format!("{:?}", RequestHead::new("GET", "/", 1, std::iter::empty()));
+        for name in LOOKED_AT.into_iter().chain(["cookie", "x-forwarded-for", "te", "expires", "user-agent-of-19"]) {
+            let value = &b"7"[..];
+            let head = format!("{:?}", RequestHead::new("GET", "/", 1, [(name, value)].into_iter()));
+            assert_eq!(head != nothing || name == "upgrade", RequestHead::looks_at(name), "{name}");
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tidewire_core::{Cursor, Gap, GapReason, Start, StreamStart};
-use tidewire_engine::{Admission, Admit, Head, Refusal};
+use tidewire_engine::{Admission, Admit, Head, Refusal, Work};
 use tidewire_log::HubId;
 
 use crate::decide::{Plan, RequestHead, decide, is_quick};
@@ -94,7 +94,7 @@ fn from_the_beginning(cursor: &Cursor, low_water: HubId) -> Start {
     Start { place: low_water, gap: Some(Gap { requested, reason: GapReason::Unknown }) }
 }
 
-/// A head that is decided on away from the shard that has read it.
+/// What a decision looks at of a head, to be decided on away from the shard that has read it.
 struct OwnHead {
     method: String,
     target: String,
@@ -104,7 +104,8 @@ struct OwnHead {
 
 impl OwnHead {
     fn of(head: &Head<'_>) -> OwnHead {
-        let headers = head.headers.iter().map(|header| (header.name.to_owned(), header.value.to_vec()));
+        let wanted = head.headers.iter().filter(|header| RequestHead::looks_at(header.name));
+        let headers = wanted.map(|header| (header.name.to_owned(), header.value.to_vec()));
         OwnHead {
             method: head.method.to_owned(),
             target: head.target.to_owned(),
@@ -113,18 +114,23 @@ impl OwnHead {
         }
     }
 
-    fn admit(&self, hub: &Hub) -> Admission {
+    fn admit(&self, hub: &Arc<Hub>) -> Admission {
         let headers = self.headers.iter().map(|(name, value)| (&**name, &**value));
-        let request = RequestHead::new(&self.method, &self.target, self.version_minor, headers);
-        let now_s = time::now_ms() / 1_000;
-        match decide(&request, &hub.access, now_s) {
-            Ok(plan) => {
-                let more = hub.origins.lines(request.origin());
-                Admission::Stream(hub.begin(plan, more.as_deref(), now_s))
-            }
-            Err(_) => Admission::HandOver,
-        }
+        admit(hub, &RequestHead::new(&self.method, &self.target, self.version_minor, headers))
     }
+}
+
+/// What becomes of a request for the events. A place that may have to be sought on the disk is sought later.
+fn admit(hub: &Arc<Hub>, request: &RequestHead<'_>) -> Admission {
+    let now_s = time::now_ms() / 1_000;
+    let Ok(plan) = decide(request, &hub.access, now_s) else { return Admission::HandOver };
+    let more = hub.origins.lines(request.origin());
+    if plan.cursor.is_quick(&hub.tail, &plan.filter) {
+        return Admission::Stream(hub.begin(plan, more.as_deref(), now_s));
+    }
+    let hub = Arc::clone(hub);
+    let begin = move || Admission::Stream(hub.begin(plan, more.as_deref(), now_s));
+    Admission::Later(Work::Seeking, Box::new(begin))
 }
 
 /// Admission on the shards. What is no stream is handed over to be answered with all of HTTP.
@@ -139,16 +145,9 @@ impl Admit for Admissions {
         }
         if !is_quick(&request) {
             let (hub, head) = (Arc::clone(&self.0), OwnHead::of(head));
-            return Admission::Later(Box::new(move || head.admit(&hub)));
+            return Admission::Later(Work::Reading, Box::new(move || head.admit(&hub)));
         }
-        let now_s = time::now_ms() / 1_000;
-        let Ok(plan) = decide(&request, &self.0.access, now_s) else { return Admission::HandOver };
-        let more = self.0.origins.lines(request.origin());
-        if plan.cursor.is_quick(&self.0.tail, &plan.filter) {
-            return Admission::Stream(self.0.begin(plan, more.as_deref(), now_s));
-        }
-        let hub = Arc::clone(&self.0);
-        Admission::Later(Box::new(move || Admission::Stream(hub.begin(plan, more.as_deref(), now_s))))
+        admit(&self.0, &request)
     }
 
     fn refuse(&self, refusal: Refusal) -> Vec<u8> {
@@ -233,7 +232,9 @@ mod tests {
     #[test]
     fn what_may_need_the_disk_is_looked_up_later() {
         let admissions = Admissions(Bench::dev().hub);
-        let Admission::Later(resolve) = admit(&admissions, "GET", "/api/v1/events?topic=a&lastId=mine", &[]) else {
+        let Admission::Later(Work::Seeking, resolve) =
+            admit(&admissions, "GET", "/api/v1/events?topic=a&lastId=mine", &[])
+        else {
             panic!("a publisher's id is looked up on the shard");
         };
         let Admission::Stream(start) = resolve() else { panic!("it is no stream") };
@@ -246,13 +247,18 @@ mod tests {
         let events = |query: &str| admit(&admissions, "GET", &format!("/api/v1/events?{query}"), &[]);
         assert!(matches!(events("pattern=/a/*"), Admission::Stream(_)));
         for (query, is_stream) in [("pattern=/(a|b)", true), ("pattern=/(a", false)] {
-            let Admission::Later(decide) = events(query) else { panic!("{query} is read on the shard") };
+            let Admission::Later(Work::Reading, decide) = events(query) else { panic!("{query} is read on the shard") };
             match decide() {
                 Admission::Stream(_) => assert!(is_stream, "{query}"),
                 Admission::HandOver => assert!(!is_stream, "{query}"),
-                Admission::Later(_) => panic!("{query} is put off again"),
+                Admission::Later(..) => panic!("{query} is put off again"),
             }
         }
+        // The place is sought by others than those who read.
+        let Admission::Later(Work::Reading, decide) = events("pattern=/(a|b)&lastId=mine") else {
+            panic!("it is read on the shard");
+        };
+        assert!(matches!(decide(), Admission::Later(Work::Seeking, _)));
     }
 
     #[test]

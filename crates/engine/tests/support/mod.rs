@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use tidewire_core::Cursor;
-use tidewire_engine::{Admission, Admit, Engine, EngineConfig, EngineHandle, EngineStats, Head, Refusal, StreamStart};
+use tidewire_engine::{
+    Admission, Admit, Engine, EngineConfig, EngineHandle, EngineStats, Head, Refusal, StreamStart, Work,
+};
 use tidewire_log::{Clock, Data, EventLog, Filter, MemoryLog, MemoryLogConfig, NewEvent, SimDisk, Tail, Types};
 use tidewire_topic::{Matcher, MatcherSet, Topic};
 
@@ -71,19 +73,22 @@ impl Admit for Targets {
         let stream =
             StreamStart { head: b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), retry_ms: 7, filter, start, subject: None };
         if topic == "panic" {
-            return Admission::Later(Box::new(|| panic!("as the test asked")));
+            return Admission::Later(Work::Seeking, Box::new(|| panic!("as the test asked")));
         }
         if topic == "gated" {
             let gate = Arc::clone(&self.gate);
             let undecided = Arc::clone(&self.undecided);
-            return Admission::Later(Box::new(move || {
-                drop(gate.lock());
-                drop(undecided);
-                Admission::Stream(stream)
-            }));
+            return Admission::Later(
+                Work::Seeking,
+                Box::new(move || {
+                    drop(gate.lock());
+                    drop(undecided);
+                    Admission::Stream(stream)
+                }),
+            );
         }
         if topic == "later" {
-            return Admission::Later(Box::new(move || Admission::Stream(stream)));
+            return Admission::Later(Work::Seeking, Box::new(move || Admission::Stream(stream)));
         }
         Admission::Stream(stream)
     }
