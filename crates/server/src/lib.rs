@@ -13,6 +13,7 @@ mod config;
 mod connection;
 mod decide;
 mod hub;
+mod liveness;
 mod metrics;
 mod problem;
 mod query;
