@@ -14,11 +14,12 @@ use crate::process::Run;
 
 /// The tests that need more than the hub, or much time: each a test program of `crates/tidewire`, and what it needs.
 /// Every other test program there is a black-box test.
-const TESTS_WITH_NEEDS: [(&str, &[Need]); 9] = [
+const TESTS_WITH_NEEDS: [(&str, &[Need]); 10] = [
     ("stalled_readers", &[]),
     ("full_disk", &[Need::Mounting]),
     ("read_only_disk", &[Need::Mounting]),
     ("failing_disk", &[Need::Tool(&STRACE), Need::Tracing]),
+    ("stuck", &[Need::Tool(&STRACE), Need::Tracing]),
     ("slow_start", &[Need::Tool(&STRACE), Need::Tracing]),
     ("bench_redis", &[Need::Tool(&REDIS)]),
     ("browser_chromium", &[Need::Tool(&CHROMIUM), Need::Tool(&CHROME_DRIVER)]),

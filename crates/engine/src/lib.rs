@@ -174,6 +174,13 @@ impl EngineHandle {
         self.mailboxes[number].post(Message::Adopt(socket, bytes, peer));
     }
 
+    /// How often each shard has turned. A shard that does not stand still turns ten times a second, though it has nothing
+    /// to do.
+    #[must_use]
+    pub fn turns(&self) -> Vec<u64> {
+        self.mailboxes.iter().map(|mailbox| mailbox.turns()).collect()
+    }
+
     /// The shards' figures, summed.
     #[must_use]
     pub fn stats(&self) -> EngineStats {

@@ -1,5 +1,5 @@
 use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicU8, Ordering, fence};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tidewire_core::{CatchUpRead, SlotKey};
@@ -43,11 +43,13 @@ pub(crate) struct Mailbox {
     messages: Mutex<Option<Vec<Message>>>,
     waker: mio::Waker,
     sleep: AtomicU8,
+    /// How often the shard has turned.
+    turns: AtomicU64,
 }
 
 impl Mailbox {
     pub(crate) fn new(waker: mio::Waker) -> Mailbox {
-        Mailbox { messages: Mutex::new(Some(Vec::new())), waker, sleep: AtomicU8::new(AWAKE) }
+        Mailbox { messages: Mutex::new(Some(Vec::new())), waker, sleep: AtomicU8::new(AWAKE), turns: AtomicU64::new(0) }
     }
 
     /// Leaves a message. One to a shard that has ended is dropped, and its socket closed.
@@ -84,8 +86,15 @@ impl Mailbox {
         fence(Ordering::SeqCst);
     }
 
+    /// To be called by the shard, and nobody else, when it has waited: another turn begins.
     pub(crate) fn wake_up(&self) {
         self.sleep.store(AWAKE, Ordering::SeqCst);
+        self.turns.store(self.turns() + 1, Ordering::Relaxed);
+    }
+
+    /// How often the shard has turned.
+    pub(crate) fn turns(&self) -> u64 {
+        self.turns.load(Ordering::Relaxed)
     }
 
     fn wake(&self) {

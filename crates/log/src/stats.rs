@@ -49,6 +49,9 @@ pub struct LogStats {
     pub seals: u64,
     /// Bytes that wait to be committed (`append_queue_bytes` at most).
     pub waiting_bytes: u64,
+    /// How often committing was done with some of what waits, whatever came of it. While this stands still, and there is
+    /// something, it is stuck.
+    pub turns: u64,
     /// Events answered with the id of an earlier one.
     pub repeated: u64,
     /// Publishers' ids held in memory for idempotence (by a log in memory `idempotence_entries` at most).

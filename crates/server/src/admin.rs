@@ -63,6 +63,10 @@ fn answer<B>(hub: &Hub, request: &Request<B>) -> Answer {
         ("/metrics", _) => {
             text("application/openmetrics-text; version=1.0.0; charset=utf-8", Bytes::from(metrics::render(hub)))
         }
+        ("/health/live", _) if let Some(thread) = hub.liveness.stuck() => {
+            let detail = format!("{thread} has work, and has done nothing for stuck_after");
+            Problem::new(Kind::Stuck, detail).to_response()
+        }
         ("/health/ready", Some(reason)) => Problem::new(Kind::NotReady, reason).to_response(),
         _ => text("text/plain; charset=utf-8", Bytes::from_static(b"ok\n")),
     }

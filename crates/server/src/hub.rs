@@ -10,6 +10,7 @@ use crate::access::Access;
 use crate::api::publish;
 use crate::config::Config;
 use crate::cors::AllowedOrigins;
+use crate::liveness::Liveness;
 use crate::metrics::Metrics;
 use crate::stream::StreamHeads;
 
@@ -36,6 +37,7 @@ pub(crate) struct Hub {
     pub(crate) connections: Arc<Semaphore>,
     /// Empty until the shards run.
     pub(crate) engine: OnceLock<EngineHandle>,
+    pub(crate) liveness: Liveness,
     phase: AtomicU8,
 }
 
@@ -78,6 +80,7 @@ impl Hub {
             reads: Arc::new(Semaphore::new(READS_MAX)),
             connections: Arc::new(Semaphore::new(connections_max)),
             engine: OnceLock::new(),
+            liveness: Liveness::default(),
             phase: AtomicU8::new(Phase::Starting as u8),
         }
     }
@@ -97,6 +100,7 @@ impl Hub {
             phase if phase == Phase::Starting as u8 => Some("the hub is starting"),
             phase if phase >= Phase::Stopping as u8 => Some("the hub is stopping"),
             _ if !self.log.is_writable() => Some("the log cannot be written"),
+            _ if self.liveness.stuck().is_some() => Some("the hub is stuck"),
             _ => None,
         }
     }

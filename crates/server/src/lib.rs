@@ -14,6 +14,7 @@ mod connection;
 mod cors;
 mod decide;
 mod hub;
+mod liveness;
 mod metrics;
 mod problem;
 mod query;

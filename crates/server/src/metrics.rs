@@ -93,6 +93,8 @@ fn add_hub(registry: &mut Registry, hub: &Hub) {
     let free = hub.connections.available_permits() as u64;
     gauge(registry, "connection_places_free", "Connections that may still come, streams aside", free);
     gauge(registry, "ready", "Whether the hub is ready for requests: 1 or 0", u64::from(hub.unready().is_none()));
+    let is_live = u64::from(hub.liveness.stuck().is_none());
+    gauge(registry, "live", "Whether every thread that has work does it: 1 or 0", is_live);
     gauge(registry, "log_writable", "Whether events can be appended: 1 or 0", u64::from(hub.log.is_writable()));
 }
 

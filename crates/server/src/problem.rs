@@ -143,6 +143,8 @@ problems! {
     Connections => "connections", 503, "The hub has too many connections";
     /// The hub is starting or stopping.
     NotReady => "not-ready", 503, "The hub is not ready";
+    /// A thread has work and does nothing.
+    Stuck => "stuck", 503, "The hub is stuck";
     /// Writing failed with the events under way, and nothing of them will ever be shown.
     NotWritten => "not-written", 503, "The events could not be written";
     /// The log cannot be written or read.

@@ -22,7 +22,7 @@ use crate::hub::{Hub, Phase};
 use crate::shutdown::{Shutdown, Stopper, shutdown};
 use crate::stream::Admissions;
 use crate::system::Wanted;
-use crate::{admin, system, telemetry};
+use crate::{admin, liveness, system, telemetry};
 
 /// Files of the log that may be open beside those that it holds: those that are written, and two for each read
 /// that is under way.
@@ -150,6 +150,7 @@ fn run(
     };
     let engine = start_engine(engine_config, &hub, stop.clone(), runtime)?;
     set_url(config, &hub, engine.address())?;
+    runtime.spawn(liveness::watch(Arc::clone(&hub), config.stuck_after, stop.clone()));
     runtime.spawn(admin::run(Arc::clone(&hub), admin, stop));
     hub.enter(Phase::Serving);
     told.addresses(config, engine.address(), admin_address);
@@ -296,7 +297,8 @@ async fn stop_all(
             engine.drain(over);
             engine.stop();
         });
-        match within(over.map(|over| over + SHARDS_TIMEOUT), streams).await {
+        let streams = within(over.map(|over| over + SHARDS_TIMEOUT), streams).await;
+        match &streams {
             Some(Ok(())) => tracing::debug!("streams have ended"),
             Some(Err(error)) => tracing::error!(%error, "streams did not end well"),
             None => tracing::error!("streams did not end in time"),
@@ -309,8 +311,10 @@ async fn stop_all(
             tracing::error!(%error, "the log did not close well");
         }
         tracing::debug!("the log is closed");
+        // Else a shard is stuck, and its streams are cut.
+        streams.map(|_| ())
     };
-    within(over.map(|over| over + STOP_TIMEOUT), ended).await.ok_or(ServeError::Late)
+    within(over.map(|over| over + STOP_TIMEOUT), ended).await.flatten().ok_or(ServeError::Late)
 }
 
 /// What comes of it, if it comes in time.

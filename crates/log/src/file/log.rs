@@ -413,7 +413,10 @@ impl<D: Disk> EventLog for FileLog<D> {
     }
 
     fn stats(&self) -> LogStats {
-        let waiting_bytes = self.shared.queue().waiting_bytes as u64;
+        let (waiting_bytes, turns) = {
+            let queue = self.shared.queue();
+            (queue.waiting_bytes as u64, queue.turns)
+        };
         let (records, bytes, segments) = self.shelf.size();
         let tombstones = self.visibility.tombstones().len() as u64;
         let scrubbed = *self.scrubbed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -422,6 +425,7 @@ impl<D: Disk> EventLog for FileLog<D> {
             bytes,
             segments,
             waiting_bytes,
+            turns,
             tombstones,
             damaged_ranges: self.shelf.damages.count(),
             scrubbed_bytes: scrubbed.bytes,

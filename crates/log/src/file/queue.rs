@@ -24,6 +24,8 @@ pub(super) struct Queue {
     pub(super) waiting: VecDeque<(Array, Ticket)>,
     /// Of what waits and of what is being committed.
     pub(super) waiting_bytes: usize,
+    /// How often something of that was answered.
+    pub(super) turns: u64,
     /// Of what waits here.
     pub(super) unwritten_bytes: usize,
     pub(super) follow: Option<Follow>,

@@ -229,6 +229,7 @@ impl<D: Disk> Run<D> {
         }
         drop(following);
         let mut queue = self.shared.queue();
+        queue.turns += 1;
         queue.waiting_bytes -= answers.iter().map(|(ticket, _)| ticket.bytes).sum::<usize>();
         drop(queue);
         // Those who are answered now may publish again.

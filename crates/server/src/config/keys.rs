@@ -79,6 +79,7 @@ pub(super) struct Settings {
     pub(super) idempotence_entries: Option<usize>,
     pub(super) drain_delay: Option<Duration>,
     pub(super) drain_timeout: Option<Bound>,
+    pub(super) stuck_after: Option<Duration>,
     pub(super) log_level: Option<LogLevel>,
     pub(super) log_format: Option<LogFormat>,
 }
@@ -227,6 +228,12 @@ pub const KEYS: &[Key] = &[
         "DURATION|none",
         Some("30s"),
         "Over how long streams are then ended; 0 ends all at once, none waits for their clients to leave"
+    ),
+    key!(
+        stuck_after,
+        "DURATION",
+        Some("10s"),
+        "After how long a thread that does nothing though it has work makes /health/live fail; 1s to 1h"
     ),
     key!(log_level, "error|warn|info|debug", Some("info"), "What is told on standard error"),
     key!(log_format, "text|json", Some("text"), "How it is told: lines of text, or of JSON"),

@@ -246,6 +246,7 @@ impl Loader {
             idempotence_entries: set.idempotence_entries.expect(given),
             drain_delay: set.drain_delay.unwrap_or(if dev { Duration::ZERO } else { DRAIN_DELAY }),
             drain_timeout: set.drain_timeout.expect(given).0,
+            stuck_after: set.stuck_after.expect(given),
             log_level: set.log_level.expect(given),
             log_format: set.log_format.expect(given),
         };
@@ -280,6 +281,7 @@ impl Loader {
             ("erase_within", config.erase_within, seconds(1), seconds(7 * 86_400)),
             ("drain_delay", config.drain_delay, Duration::ZERO, seconds(3_600)),
             ("drain_timeout", config.drain_timeout.unwrap_or_default(), Duration::ZERO, seconds(86_400)),
+            ("stuck_after", config.stuck_after, seconds(1), seconds(3_600)),
         ] {
             if value < least || value > most {
                 return Err(self.refuse(key, format!("expected {least:?} to {most:?}, not {value:?}")));

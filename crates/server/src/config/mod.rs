@@ -90,6 +90,8 @@ pub struct Config {
     pub drain_delay: Duration,
     /// Over how long streams are then ended. `None`: they are left to end by themselves.
     pub drain_timeout: Option<Duration>,
+    /// After how long a thread that has work and does nothing is stuck.
+    pub stuck_after: Duration,
     /// What is told on standard error.
     pub log_level: LogLevel,
     /// How it is told.

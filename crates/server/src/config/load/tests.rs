@@ -50,7 +50,7 @@ fn the_defaults_are_those_of_the_documentation() {
     let cores = std::thread::available_parallelism().expect("the system tells").get();
     assert_eq!(config.shards, cores.min(1_024));
     assert_eq!((config.batch_events, config.event_bytes, config.body_bytes), (1_000, 1 << 20, 8 << 20));
-    assert_eq!(config.drain_timeout, Some(Duration::from_secs(30)));
+    assert_eq!((config.drain_timeout, config.stuck_after), (Some(Duration::from_secs(30)), Duration::from_secs(10)));
 }
 
 #[test]
