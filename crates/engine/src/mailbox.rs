@@ -8,7 +8,6 @@ use tidewire_log::ReadError;
 use crate::Admission;
 use crate::accepting::OnItsWay;
 use crate::heads::HeadKey;
-use crate::inspect::Question;
 
 /// What others tell a shard.
 pub(crate) enum Message {
@@ -16,12 +15,12 @@ pub(crate) enum Message {
     Adopt(TcpStream, Vec<u8>, SocketAddr),
     /// A connection was accepted for this shard by another.
     Dealt(TcpStream, SocketAddr, OnItsWay),
+    /// Somebody wants to know or change something, and waits.
+    Asked(crate::inspect::Question),
     /// An admission that had to wait is decided, or could not be.
     Decided(HeadKey, Option<Admission>),
     /// A read from the log is done.
     CaughtUp(SlotKey, Result<CatchUpRead, ReadError>),
-    /// Somebody wants to know or change something, and waits.
-    Asked(Question),
     /// Deliver what is owed, then end.
     Stop,
 }

@@ -186,6 +186,7 @@ impl Reactor {
                 self.note_held();
                 drop(on_its_way);
             }
+            Message::Asked(question) => question(self),
             Message::Decided(key, admission) => {
                 self.searches.finished();
                 self.search();
@@ -203,7 +204,6 @@ impl Reactor {
                 self.reads.finished(&self.shared.readers, |key| self.shard.holds(key));
                 self.caught_up(key, read);
             }
-            Message::Asked(question) => question(self),
             Message::Stop => {}
         }
     }

@@ -9,6 +9,7 @@ use socket2::SockRef;
 use tidewire_core::{CatchUp, CatchUpRead, Heartbeat, LAST_CHUNK, Owed, Shard, SlotKey, StreamStart};
 use tidewire_log::ReadError;
 
+use crate::inspect;
 use crate::mailbox::Message;
 use crate::pool::{Waiting, guarded};
 use crate::reactor::Reactor;
@@ -96,7 +97,10 @@ impl Reactor {
             }
             Owed::CatchUp(job) => self.read_log(job),
             Owed::Torn => self.close(key),
-            Owed::End(_) => self.end_stream(key),
+            Owed::End(socket) => {
+                inspect::end(socket);
+                self.close(key);
+            }
         }
     }
 
@@ -218,18 +222,14 @@ impl Reactor {
     pub(crate) fn end_streams(&mut self) {
         let keys: Vec<SlotKey> = self.shard.keys().collect();
         for key in keys {
-            self.end_stream(key);
+            if self.shard.is_between_frames(key)
+                && let Some(socket) = self.shard.transport(key)
+                && let Err(error) = socket.write(LAST_CHUNK)
+            {
+                tracing::debug!(%error, "failed to end a stream");
+            }
+            self.close(key);
         }
-    }
-
-    fn end_stream(&mut self, key: SlotKey) {
-        if self.shard.is_between_frames(key)
-            && let Some(socket) = self.shard.transport(key)
-            && let Err(error) = socket.write(LAST_CHUNK)
-        {
-            tracing::debug!(%error, "failed to end a stream");
-        }
-        self.close(key);
     }
 }
 
