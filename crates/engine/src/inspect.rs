@@ -2,13 +2,14 @@
 //! rounds of delivery, and each question costs it little: whoever wants to know more asks again.
 
 use std::fmt;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::str::FromStr;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
 use mio::net::TcpStream;
-use tidewire_core::{SlotKey, Subscriber, Subscribers};
+use tidewire_core::{LAST_CHUNK, SlotKey, Subscriber, Subscribers};
 
 use crate::EngineHandle;
 use crate::mailbox::Message;
@@ -128,6 +129,13 @@ impl EngineHandle {
             }
             NoAnswer
         })
+    }
+}
+
+/// Writes what ends a stream on which nothing is unfinished.
+pub(crate) fn end(socket: &mut TcpStream) {
+    if let Err(error) = socket.write(LAST_CHUNK) {
+        tracing::debug!(%error, "failed to end a stream");
     }
 }
 

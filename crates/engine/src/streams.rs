@@ -6,9 +6,10 @@ use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Interest, Token};
 use socket2::SockRef;
-use tidewire_core::{CatchUp, CatchUpRead, Heartbeat, LAST_CHUNK, Owed, Shard, SlotKey, StreamStart};
+use tidewire_core::{CatchUp, CatchUpRead, Heartbeat, Owed, Shard, SlotKey, StreamStart};
 use tidewire_log::ReadError;
 
+use crate::inspect;
 use crate::mailbox::Message;
 use crate::pool::{Waiting, guarded};
 use crate::reactor::Reactor;
@@ -96,7 +97,10 @@ impl Reactor {
             }
             Owed::CatchUp(job) => self.read_log(job),
             Owed::Torn => self.close(key),
-            Owed::End(_) => self.end_stream(key),
+            Owed::End(socket) => {
+                inspect::end(socket);
+                self.close(key);
+            }
         }
     }
 
@@ -212,17 +216,6 @@ impl Reactor {
         if self.shard.leave(key).is_some() {
             self.shared.stats.streams.fetch_sub(1, Ordering::Relaxed);
         }
-    }
-
-    /// Ends a stream, with its last chunk if nothing on it is unfinished.
-    fn end_stream(&mut self, key: SlotKey) {
-        if self.shard.is_between_frames(key)
-            && let Some(socket) = self.shard.transport(key)
-            && let Err(error) = socket.write(LAST_CHUNK)
-        {
-            tracing::debug!(%error, "failed to end a stream");
-        }
-        self.close(key);
     }
 }
 

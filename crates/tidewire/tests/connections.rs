@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tidewire_harness::{EventStream, Http, Hub, wait_until};
+use tidewire_harness::{Clock, EventStream, Http, Hub, wait_until};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_tidewire");
 const PATH: &str = "/api/v1/connections";
@@ -234,4 +235,50 @@ fn pages_show_each_of_many_streams_once() {
         assert_eq!((seen.len(), shown), (count, count), "{query}");
     }
     drop(streams);
+}
+
+/// How long the slowest of many events took from its publisher's request to its reader.
+fn slowest(hub: &Hub, reader: &mut EventStream) -> Duration {
+    let clock = Clock::start();
+    let took = (0..100).map(|_| {
+        let sent = clock.now().0;
+        publish(hub, &json!({"topic": "ticks", "data": ""}));
+        reader.published();
+        clock.now().0 - sent
+    });
+    Duration::from_micros(took.max().expect("there are events"))
+}
+
+#[test]
+fn who_lists_all_streams_over_and_over_holds_nobody_up() {
+    const STREAMS: usize = 3_000;
+    const MORE_MAX: Duration = Duration::from_millis(100);
+    let hub = Hub::start_with(BINARY, &["--dev"], &[("TIDEWIRE_SHARDS", "1")]);
+    let patterns: String = (0..10).map(|n| format!("&pattern=/{n}/:a/*")).collect();
+    let _streams: Vec<EventStream> =
+        (0..STREAMS).map(|n| open(&hub, &format!("topic=t{n}{patterns}"), &[]).0).collect();
+    let (mut reader, _) = open(&hub, "topic=ticks", &[]);
+    let mut told = Vec::new();
+    let holds = (0..3).any(|_| {
+        let alone = slowest(&hub, &mut reader);
+        let is_over = AtomicBool::new(false);
+        let (beside, pages) = std::thread::scope(|scope| {
+            let list = || {
+                let mut pages = 0;
+                while !is_over.load(Ordering::Relaxed) {
+                    assert_eq!(ask(&hub, "GET", &format!("{PATH}?topic=/9/x/y&limit=1000"), &[]).0, 200);
+                    pages += 1;
+                }
+                pages
+            };
+            let listing = scope.spawn(list);
+            let beside = slowest(&hub, &mut reader);
+            is_over.store(true, Ordering::Relaxed);
+            (beside, listing.join().expect("it lists"))
+        });
+        told.push(format!("{alone:?} alone, {beside:?} beside {pages} pages"));
+        pages > 0 && beside <= alone + MORE_MAX
+    });
+    println!("{told:?}");
+    assert!(holds, "{told:?}");
 }

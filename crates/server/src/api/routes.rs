@@ -187,7 +187,7 @@ mod tests {
         let operations = || ROUTES.iter().flat_map(|route| route.operations);
         for &kind in Kind::ALL {
             let is_told = operations().any(|operation| operation.problems().any(|told| told == kind));
-            let is_of_none = matches!(kind, Kind::NotFound | Kind::Method);
+            let is_of_none = matches!(kind, Kind::NotFound | Kind::Method | Kind::Origin | Kind::Stuck);
             assert_ne!(is_told, is_of_none, "{kind:?}");
         }
     }
