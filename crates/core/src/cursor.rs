@@ -1,7 +1,12 @@
-use tidewire_log::{EventLog, Filter, Hidden, HubId, LastMatches, PublisherId, ReadError, Standing, Tail};
+use tidewire_log::{
+    EventLog, Filter, Hidden, HubId, LOOK_BACK_RECORDS_MAX, LastMatches, PublisherId, ReadError, Standing, Tail,
+};
 
 /// The most bytes of a last id; a longer one cannot be an id (`log.md`, named limits).
 pub const LAST_ID_BYTES_MAX: usize = 128;
+
+/// So many records may be looked at where others wait: an eighth of those that are looked at by who may wait.
+const QUICK_RECORDS_MAX: u64 = LOOK_BACK_RECORDS_MAX / 8;
 
 /// Where a subscriber asks to go on. Parsing never fails: a stream is never refused for its
 /// last id, what cannot be one is a gap.
@@ -127,13 +132,13 @@ impl Cursor {
         }
     }
 
-    /// Whether [`Cursor::resolve`] answers from memory. Otherwise it may read the disk, and
+    /// Whether [`Cursor::resolve`] answers from memory, and soon. Otherwise it may read the disk, and
     /// belongs on a thread that may wait.
     #[must_use]
     pub fn is_quick(&self, tail: &Tail, filter: &Filter) -> bool {
         match self {
             Cursor::AfterPublisherId(_) => false,
-            Cursor::Last(count) => tail.read().position_before_last(*count, filter).is_some(),
+            Cursor::Last(count) => tail.read().position_before_last(*count, filter, QUICK_RECORDS_MAX).is_some(),
             _ => true,
         }
     }
@@ -154,7 +159,8 @@ impl Cursor {
             Cursor::Last(count) => {
                 let in_tail = {
                     let reader = tail.read();
-                    reader.position_before_last(*count, filter).and_then(|position| reader.id_at(position))
+                    let position = reader.position_before_last(*count, filter, LOOK_BACK_RECORDS_MAX);
+                    position.and_then(|position| reader.id_at(position))
                 };
                 match in_tail {
                     Some(place) => whole(place),

@@ -15,6 +15,29 @@ pub struct Frames {
     pieces: Vec<Piece>,
 }
 
+/// For whom frames were made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MadeFor {
+    pub(crate) group: u32,
+    pub(crate) progress: Progress,
+    /// The position up to which records had been matched.
+    pub(crate) matched: Position,
+    /// How often the tail had forgotten: frames that were copied before may hold what was erased.
+    pub(crate) forgets: u64,
+    /// Whoever else stands at the same position is owed the same if its place lies below this one.
+    pub(crate) below: Option<HubId>,
+}
+
+impl MadeFor {
+    /// Whether frames that were made for these serve another, who would have them made for itself.
+    pub(crate) fn serves(&self, other: &MadeFor) -> bool {
+        let (Progress { at, place, offset }, to) = (self.progress, other.progress);
+        (self.group, at, offset, self.matched, self.forgets)
+            == (other.group, to.at, to.offset, other.matched, other.forgets)
+            && (place == to.place || self.below.is_some_and(|below| to.place < below))
+    }
+}
+
 #[derive(Debug)]
 struct Piece {
     position: Position,
@@ -68,6 +91,11 @@ impl Frames {
         let is_whole = taken == rest.len();
         self.pieces.push(Piece { position, id, offset, end: self.bytes.len(), is_whole });
         is_whole
+    }
+
+    /// The id of the first frame.
+    pub(crate) fn first(&self) -> Option<HubId> {
+        self.pieces.first().map(|piece| piece.id)
     }
 
     /// Drops all frames but the first.

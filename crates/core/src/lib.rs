@@ -5,6 +5,7 @@
 //! given anything at or below it; delivering, catching up and being slow are the same operation:
 //! write what lies between the position and the watermark.
 
+mod blocks;
 mod catch_up;
 mod cursor;
 mod drain;

@@ -1,4 +1,4 @@
-use tidewire_log::{Filter, Position, TailReader};
+use tidewire_log::{Filter, LOOK_RECORDS_MAX, Listing, Position, TailReader};
 
 use crate::Frames;
 use crate::group::Group;
@@ -6,10 +6,6 @@ use crate::slot::{Progress, Slot};
 
 /// How many positions are kept for others of the group; with more, the list begins anew.
 const LISTED_MAX: usize = 16 * 1024;
-
-/// How many records one visit looks at where nothing but looking tells what matches, as with a pattern: others wait
-/// meanwhile, and so do those who append. Where asking costs more, it is fewer.
-pub(crate) const LOOK_RECORDS_MAX: u64 = 2_048;
 
 /// The positions owed by one group, used again while a subscriber stands inside the range.
 #[derive(Default)]
@@ -60,19 +56,24 @@ impl Listed {
             return Filled::Frames;
         }
         let look_records = filter.look_records(LOOK_RECORDS_MAX);
-        let is_cut = !filter.topics.is_exact() && to.0 - at.0.min(to.0) > look_records;
-        let to = if is_cut { Position(at.0 + look_records) } else { to };
+        // How much lies between says what it costs, unless it is known what lies on each topic.
+        let mut is_cut = !filter.topics.is_exact() && to.0 - at.0.min(to.0) > look_records;
+        let mut to = if is_cut { Position(at.0 + look_records) } else { to };
         if filter.topics.is_any() {
             let admitted = |p: &Position| reader.record(*p).is_some_and(|record| record.is_admitted_by(filter));
             let _full = (at.0 + 1..=to.0).map(Position).filter(admitted).all(&mut add);
         } else {
-            let mut from = at;
+            let (mut from, mut cost) = (at, 0);
             while from < to {
+                if cost >= LOOK_RECORDS_MAX {
+                    (is_cut, to) = (true, from);
+                    break;
+                }
                 let (positions, listed) = self.list(slot.group, filter, from, to, reader);
                 if !positions.iter().all(|&position| add(position)) {
                     break;
                 }
-                from = listed;
+                (from, cost) = (listed.to, cost + listed.cost);
             }
         }
         if is_cut && frames.is_empty() { Filled::Cut(to) } else { Filled::Frames }
@@ -83,8 +84,8 @@ impl Listed {
         self.group = None;
     }
 
-    /// The positions after `from` that the group is owed, and the position up to which they are
-    /// listed: `to` or, where much is owed, less.
+    /// The positions after `from` that the group is owed, and how far they are listed: up to `to` or, where much is
+    /// owed, less.
     fn list(
         &mut self,
         group: u32,
@@ -92,16 +93,18 @@ impl Listed {
         from: Position,
         to: Position,
         reader: &TailReader<'_>,
-    ) -> (&[Position], Position) {
+    ) -> (&[Position], Listing) {
         let is_other = self.group != Some(group) || from < self.from || from > self.to || to < self.to;
         if is_other || self.positions.len() > LISTED_MAX {
             self.positions.clear();
             (self.group, self.from, self.to) = (Some(group), from, from);
         }
+        let mut listed = Listing { to: self.to, cost: 0 };
         if self.to == from {
-            self.to = reader.matches(filter, from, to, &mut self.positions);
+            listed = reader.matches(filter, from, to, &mut self.positions);
+            self.to = listed.to;
         }
         let first = self.positions.partition_point(|&position| position <= from);
-        (&self.positions[first..], self.to)
+        (&self.positions[first..], listed)
     }
 }

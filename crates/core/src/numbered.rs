@@ -1,6 +1,8 @@
 use std::hash::{BuildHasher, Hash, RandomState};
 
-use hashbrown::HashTable;
+use tidewire_topic::HashParts;
+
+use crate::blocks::Blocks;
 
 /// What is found by a key that it holds itself.
 pub(crate) trait Keyed {
@@ -9,61 +11,58 @@ pub(crate) trait Keyed {
     fn key(&self) -> &Self::Key;
 }
 
-/// Values under numbers that are given out again, each found by its key: the table of keys has the numbers only,
-/// which with a value for each subscriber is what its memory comes to.
+/// Values under numbers that are given out again, each found by its key: the table of keys has the numbers only, and half
+/// of each key's hash, so that it grows without a look at the keys. With a value for each subscriber, this is what its
+/// memory comes to.
 pub(crate) struct Numbered<V> {
-    values: Vec<Option<V>>,
+    values: Blocks<Option<V>>,
     free: Vec<u32>,
-    by_key: HashTable<u32>,
+    by_key: HashParts<(u32, u32)>,
     hasher: RandomState,
 }
 
 impl<V: Keyed> Numbered<V> {
     /// The number of the value with this key.
     pub(crate) fn find(&self, key: &V::Key) -> Option<u32> {
-        let has_key = |&number: &u32| self.at(number).key() == key;
-        self.by_key.find(self.hasher.hash_one(key), has_key).copied()
+        let half = self.half(key);
+        let is_it = |&(other, number): &(u32, u32)| other == half && self.at(number).key() == key;
+        self.by_key.find(spread(half), is_it).map(|&(_, number)| number)
     }
 
     /// Takes in a value whose key no other has.
     pub(crate) fn insert(&mut self, value: V) -> u32 {
-        let Numbered { values, free, by_key, hasher } = self;
-        let hash = hasher.hash_one(value.key());
-        let number = free.pop().unwrap_or_else(|| {
-            values.push(None);
-            u32::try_from(values.len() - 1).expect("there are no more values than slots, which are u32")
-        });
-        values[number as usize] = Some(value);
-        by_key.insert_unique(hash, number, |&number| {
-            let value = values[number as usize].as_ref().expect("a number in the table has a value");
-            hasher.hash_one(value.key())
-        });
+        if self.free.is_empty() {
+            self.values.grow(&mut self.free, || None);
+        }
+        let number = self.free.pop().expect("a block was added if there was none");
+        let half = self.half(value.key());
+        *self.values.get_mut(number).expect("what is free is there") = Some(value);
+        self.by_key.insert(spread(half), (half, number), |&(half, _)| spread(half));
         number
     }
 
     /// Takes a value out; its number names nobody until it is given out again.
     pub(crate) fn remove(&mut self, number: u32) -> Option<V> {
-        let value = self.values.get_mut(number as usize)?.take()?;
-        if let Ok(entry) = self.by_key.find_entry(self.hasher.hash_one(value.key()), |&other| other == number) {
-            entry.remove();
-        }
+        let value = self.values.get_mut(number)?.take()?;
+        let half = self.half(value.key());
+        self.by_key.remove(spread(half), |&(_, other)| other == number, |&(half, _)| spread(half));
         self.free.push(number);
         Some(value)
     }
 
     /// The value under a number, if there is one.
     pub(crate) fn get_mut(&mut self, number: u32) -> Option<&mut V> {
-        self.values.get_mut(number as usize)?.as_mut()
+        self.values.get_mut(number)?.as_mut()
     }
 
     /// The value under a number that somebody holds.
     pub(crate) fn at(&self, number: u32) -> &V {
-        self.values[number as usize].as_ref().expect("a value lives while its number is held")
+        self.values.get(number).and_then(Option::as_ref).expect("a value lives while its number is held")
     }
 
     /// The value under a number that somebody holds.
     pub(crate) fn at_mut(&mut self, number: u32) -> &mut V {
-        self.values[number as usize].as_mut().expect("a value lives while its number is held")
+        self.get_mut(number).expect("a value lives while its number is held")
     }
 
     /// How many values there are.
@@ -71,20 +70,33 @@ impl<V: Keyed> Numbered<V> {
         self.by_key.len()
     }
 
-    /// One more than the highest number that was ever given out.
+    /// Every number that was ever given out lies below this one.
     pub(crate) fn numbers(&self) -> u32 {
-        u32::try_from(self.values.len()).expect("numbers are given out as u32")
+        self.values.len()
+    }
+
+    fn half(&self, key: &V::Key) -> u32 {
+        u32::try_from(self.hasher.hash_one(key) & u64::from(u32::MAX)).expect("it is masked")
     }
 }
 
 impl<V> Default for Numbered<V> {
     fn default() -> Numbered<V> {
-        Numbered { values: Vec::new(), free: Vec::new(), by_key: HashTable::new(), hasher: RandomState::new() }
+        Numbered { values: Blocks::new(), free: Vec::new(), by_key: HashParts::new(), hasher: RandomState::new() }
     }
+}
+
+/// Half a hash over all bits of a whole one: a table uses the highest and the lowest of them.
+fn spread(half: u32) -> u64 {
+    // Any odd number keeps different halves apart; this one, 2^64 by the golden ratio, moves each bit to many places.
+    u64::from(half).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::hash::Hasher;
+
     use super::*;
 
     struct Word(String);
@@ -95,6 +107,38 @@ mod tests {
         fn key(&self) -> &String {
             &self.0
         }
+    }
+
+    /// The story: the table hashed every filter anew when it grew.
+    #[test]
+    fn no_key_is_hashed_twice_however_many_there_are() {
+        thread_local!(static HASHED: Cell<u32> = const { Cell::new(0) });
+
+        #[derive(PartialEq, Eq)]
+        struct Counted(u32);
+
+        impl Hash for Counted {
+            fn hash<H: Hasher>(&self, state: &mut H) {
+                HASHED.set(HASHED.get() + 1);
+                self.0.hash(state);
+            }
+        }
+
+        impl Keyed for Counted {
+            type Key = Counted;
+
+            fn key(&self) -> &Counted {
+                self
+            }
+        }
+
+        let mut numbers = Numbered::default();
+        let many = 100_000;
+        for n in 0..many {
+            numbers.insert(Counted(n));
+        }
+        assert_eq!(HASHED.get(), many);
+        assert!((0..many).all(|n| numbers.find(&Counted(n)) == Some(n)));
     }
 
     #[test]
@@ -112,7 +156,7 @@ mod tests {
             assert_eq!(words.find(&word(n)), (n % 2 == 1).then_some(n));
         }
         let again = words.insert(Word("another".to_owned()));
-        assert_eq!((again, words.len(), words.numbers()), (998, 501, 1_000));
+        assert_eq!((again, words.len(), words.numbers()), (998, 501, 1_024));
         assert_eq!(words.find(&"another".to_owned()), Some(998));
         assert_eq!(words.find(&word(998)), None);
     }

@@ -3,6 +3,7 @@ use std::collections::VecDeque;
 use tidewire_log::{Filter, HubId, Position, Tail};
 
 use crate::catch_up::{CatchUp, CatchUpRead};
+use crate::frames::MadeFor;
 use crate::group::Groups;
 use crate::listed::{Filled, Listed};
 use crate::slot::{Number, Own, Progress, Slot, Slots, Source};
@@ -64,7 +65,7 @@ pub struct Shard<T> {
     round: Round,
     frames: Frames,
     /// For whom `frames` were made, while they may serve the next one as well.
-    frames_for: Option<(u32, Progress, Position, u64)>,
+    frames_for: Option<MadeFor>,
     listed: Listed,
     gaps_told: [u64; GapReason::ALL.len()],
 }
@@ -289,9 +290,10 @@ impl<T> Shard<T> {
         if slot.source == Source::Tail && slot.progress.offset == 0 {
             slot.progress.at = group.settled(slot.progress.at);
         }
-        // Frames that were copied before the tail forgot something may hold what was erased.
-        let wanted = (slot.group, slot.progress, self.matched, tail.forgets());
-        if slot.own.is_some() || slot.source != Source::Tail || self.frames_for != Some(wanted) {
+        let (matched, forgets) = (self.matched, tail.forgets());
+        let wanted = MadeFor { group: slot.group, progress: slot.progress, matched, forgets, below: None };
+        let is_made = self.frames_for.is_some_and(|made| made.serves(&wanted));
+        if slot.own.is_some() || slot.source != Source::Tail || !is_made {
             self.frames_for = None;
             self.frames.begin_with(slot.own_rest());
             let reader = tail.read();
@@ -306,7 +308,11 @@ impl<T> Shard<T> {
             if slot.source == Source::Tail {
                 match self.listed.fill(&mut self.frames, slot, group, self.matched, &reader) {
                     Filled::Frames if slot.own.is_none() => {
-                        self.frames_for = Some((slot.group, slot.progress, self.matched, wanted.3));
+                        let Progress { at, place, offset } = slot.progress;
+                        // Nothing was passed over that its place has and another's may not have.
+                        let is_common = offset == 0 && reader.id_at(at).is_some_and(|id| place <= id);
+                        let below = self.frames.first().filter(|_| is_common);
+                        self.frames_for = Some(MadeFor { progress: slot.progress, below, ..wanted });
                     }
                     Filled::Frames => {}
                     Filled::Cut(looked_to) => {

@@ -3,9 +3,7 @@ use std::num::NonZeroU32;
 use tidewire_log::{HubId, Position};
 
 use crate::GapReason;
-
-/// Slots lie in blocks of this many, which never move.
-const BLOCK_SLOTS: usize = 1024;
+use crate::blocks::Blocks;
 
 /// Names a subscriber of one shard; a key outlives its subscriber and then names nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -127,7 +125,7 @@ struct Entry<T> {
 
 /// The slots of a shard.
 pub(crate) struct Slots<T> {
-    blocks: Vec<Box<[Entry<T>]>>,
+    entries: Blocks<Entry<T>>,
     free: Vec<u32>,
     len: usize,
 }
@@ -136,7 +134,7 @@ impl<T> Slots<T> {
     pub(crate) const SLOT_BYTES: usize = size_of::<Entry<T>>();
 
     pub(crate) fn new() -> Slots<T> {
-        Slots { blocks: Vec::new(), free: Vec::new(), len: 0 }
+        Slots { entries: Blocks::new(), free: Vec::new(), len: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -145,25 +143,22 @@ impl<T> Slots<T> {
 
     /// How many slots there are, taken or not.
     pub(crate) fn capacity(&self) -> u32 {
-        u32::try_from(self.blocks.len() * BLOCK_SLOTS).expect("indexes are given out as u32")
+        self.entries.len()
     }
 
     pub(crate) fn insert(&mut self, slot: Slot<T>) -> SlotKey {
         if self.free.is_empty() {
-            let first = self.capacity();
-            let block = (0..BLOCK_SLOTS).map(|_| Entry { generation: 0, slot: None }).collect();
-            self.blocks.push(block);
-            self.free.extend((first..self.capacity()).rev());
+            self.entries.grow(&mut self.free, || Entry { generation: 0, slot: None });
         }
         let index = self.free.pop().expect("a block was added if there was none");
-        let entry = &mut self.blocks[index as usize / BLOCK_SLOTS][index as usize % BLOCK_SLOTS];
+        let entry = self.entries.get_mut(index).expect("what is free is there");
         entry.slot = Some(slot);
         self.len += 1;
         SlotKey { index, generation: entry.generation }
     }
 
     pub(crate) fn remove(&mut self, key: SlotKey) -> Option<Slot<T>> {
-        let entry = self.entry_mut(key.index)?;
+        let entry = self.entries.get_mut(key.index)?;
         if entry.generation != key.generation {
             return None;
         }
@@ -175,36 +170,33 @@ impl<T> Slots<T> {
     }
 
     pub(crate) fn get(&self, key: SlotKey) -> Option<&Slot<T>> {
-        let entry = self.blocks.get(key.index as usize / BLOCK_SLOTS)?.get(key.index as usize % BLOCK_SLOTS)?;
+        let entry = self.entries.get(key.index)?;
         entry.slot.as_ref().filter(|_| entry.generation == key.generation)
     }
 
     pub(crate) fn get_mut(&mut self, key: SlotKey) -> Option<&mut Slot<T>> {
-        let entry = self.entry_mut(key.index)?;
+        let entry = self.entries.get_mut(key.index)?;
         let is_current = entry.generation == key.generation;
         entry.slot.as_mut().filter(|_| is_current)
     }
 
     /// The key of whoever has this slot now.
     pub(crate) fn key_at(&self, index: u32) -> Option<SlotKey> {
-        let entry = self.blocks.get(index as usize / BLOCK_SLOTS)?.get(index as usize % BLOCK_SLOTS)?;
+        let entry = self.entries.get(index)?;
         entry.slot.as_ref().map(|_| SlotKey { index, generation: entry.generation })
     }
 
     /// A slot known to be taken, since a list of the shard names it.
     pub(crate) fn at_mut(&mut self, index: u32) -> &mut Slot<T> {
-        let entry = self.entry_mut(index).expect("lists name only slots that exist");
+        let entry = self.entries.get_mut(index).expect("lists name only slots that exist");
         entry.slot.as_mut().expect("a slot leaves every list before it is freed")
-    }
-
-    fn entry_mut(&mut self, index: u32) -> Option<&mut Entry<T>> {
-        self.blocks.get_mut(index as usize / BLOCK_SLOTS)?.get_mut(index as usize % BLOCK_SLOTS)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::blocks::BLOCK_ENTRIES as BLOCK_SLOTS;
 
     fn slot(transport: u32) -> Slot<u32> {
         Slot {
@@ -227,7 +219,6 @@ mod tests {
         }
     }
 
-    /// A list that grows by copying would hold a shard up for as long as the copy of a million slots takes.
     #[test]
     fn slots_never_move_and_are_used_again_under_another_key() {
         let mut slots = Slots::new();

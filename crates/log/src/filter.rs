@@ -26,10 +26,14 @@ impl Types {
     pub fn admit(&self, event_type: &str) -> bool {
         match self {
             Types::All => true,
-            Types::Only(types) => types.iter().any(|t| &**t == event_type),
+            Types::Only(types) => types.binary_search_by(|t| (**t).cmp(event_type)).is_ok(),
         }
     }
 }
+
+/// So many records are looked at between two pauses where asking costs least: others wait meanwhile, and so do those who
+/// append.
+pub const LOOK_RECORDS_MAX: u64 = 2_048;
 
 /// So many records are looked at without a pause, whatever asking costs.
 pub const LOOK_RECORDS_MIN: u64 = 16;
@@ -63,6 +67,12 @@ impl Filter {
         let grants = self.grants.as_ref().map_or(0, MatcherSet::weight);
         let weight = u64::from(self.topics.weight()) + u64::from(grants);
         (records_max / weight.max(1)).max(LOOK_RECORDS_MIN)
+    }
+
+    /// What it costs to ask about a private event on a topic that was asked for, if a public one costs 1.
+    #[must_use]
+    pub fn private_cost(&self) -> u64 {
+        self.grants.as_ref().map_or(1, |grants| u64::from(grants.weight()).max(1))
     }
 
     /// Whether an event may be read, asked for or not.

@@ -58,11 +58,11 @@ pub use file::{
 pub use file::{fuzz_index, fuzz_tombstones};
 #[cfg(test)]
 pub(crate) use file::{wire_line, wire_record};
-pub use filter::{Filter, LOOK_RECORDS_MIN, Types};
+pub use filter::{Filter, LOOK_RECORDS_MAX, LOOK_RECORDS_MIN, Types};
 pub use id::{HubId, ParseHubIdError};
 pub use memory::{MemoryLog, MemoryLogConfig};
 pub use record::{Attributes, BadRecord, RecordView, Topics};
 pub use rules::{RETENTION_RULES_MAX, RetentionRule, RetentionRules, RetentionRulesError};
 pub use stats::{Durations, LogStats, MICROS_BUCKETS};
-pub use tail::{LIST_RECORDS_MAX, LOOK_BACK_RECORDS_MAX, Position, Tail, TailReader, TailRecord};
+pub use tail::{LIST_RECORDS_MAX, LOOK_BACK_RECORDS_MAX, Listing, Position, Tail, TailReader, TailRecord};
 pub use visibility::{Hidden, Met, Standing};

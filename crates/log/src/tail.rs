@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use chain::Link;
 
-use crate::{Filter, Follower, HubId, RecordView};
+use crate::{Filter, Follower, HubId, LOOK_RECORDS_MAX, LOOK_RECORDS_MIN, RecordView};
 
 mod chain;
 
@@ -14,9 +14,8 @@ const BLOCK_BYTES: usize = 256 * 1024;
 /// How many records of one topic a listing looks at before it stops and says how far it came.
 pub const LIST_RECORDS_MAX: u64 = 256;
 
-/// How many records are looked at for the last few of a filter, before the search is left to
-/// those who may wait.
-pub const LOOK_BACK_RECORDS_MAX: usize = 4096;
+/// How many records are looked at for the last few of a filter, before the log itself is asked.
+pub const LOOK_BACK_RECORDS_MAX: u64 = 4096;
 
 /// A record's number in the tail; the first is 1. `Position::default()` lies before all of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -263,6 +262,15 @@ impl Inner {
     }
 }
 
+/// How far a listing came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// Everything up to here is listed.
+    pub to: Position,
+    /// What it cost: a record that was looked at costs 1, a private one as much as the grants weigh.
+    pub cost: u64,
+}
+
 /// A look at the tail.
 pub struct TailReader<'a> {
     inner: RwLockReadGuard<'a, Inner>,
@@ -353,29 +361,32 @@ impl TailReader<'_> {
 
     /// The positions in `(from, to]` of the records that `filter` admits, ascending, appended to `out`,
     /// and the position up to which they were listed: less than `to` once [`LIST_RECORDS_MAX`]
-    /// records of one topic were looked at. It costs what lies between for a filter on every topic or with
-    /// patterns, else what is looked at, however much lies beyond.
+    /// records of one topic were looked at, or fewer where there are many topics or asking costs more. It costs what
+    /// lies between for a filter on every topic or with patterns, else what is looked at, however much lies beyond.
     #[must_use]
-    pub fn matches(&self, filter: &Filter, from: Position, to: Position, out: &mut Vec<Position>) -> Position {
+    pub fn matches(&self, filter: &Filter, from: Position, to: Position, out: &mut Vec<Position>) -> Listing {
         if !filter.topics.is_exact() {
             let first = from.0.max(self.inner.dropped) + 1;
             let to = to.min(Position(first.saturating_add(LIST_RECORDS_MAX - 1)));
             out.extend((first..=to.0).map(Position).filter(|&p| self.admits(filter, p)));
-            return to;
+            return Listing { to, cost: to.0 + 1 - first };
         }
         let begin = out.len();
-        let mut listed = to;
-        for topic in filter.topics.exact() {
-            let Some((_, first)) = self.inner.oldest_on(topic.as_str(), |position, _| position > from) else {
-                continue;
-            };
-            let last_depth = first.depth + LIST_RECORDS_MAX - 1;
-            let last = self.inner.oldest_on(topic.as_str(), |_, link| link.depth >= last_depth);
+        let (mut listed, mut cost) = (to, 0);
+        let private_cost = filter.private_cost();
+        let oldest = |topic| Some((topic, self.inner.oldest_on(topic, |position, _| position > from)?.1.depth));
+        let owed: Vec<(&str, u64)> = filter.topics.exact().filter_map(|topic| oldest(topic.as_str())).collect();
+        let records_max = filter.look_records(LOOK_RECORDS_MAX) / (owed.len() as u64).max(1);
+        let records_max = records_max.clamp(LOOK_RECORDS_MIN, LIST_RECORDS_MAX);
+        for (topic, first_depth) in owed {
+            let last_depth = first_depth + records_max - 1;
+            let last = self.inner.oldest_on(topic, |_, link| link.depth >= last_depth);
             if let Some((last, _)) = last {
                 listed = listed.min(last);
             }
-            let newest = last.map(|(last, _)| last).or_else(|| self.inner.newest_on.get(topic.as_str()).copied());
-            let newer = self.chain(topic.as_str(), newest).take_while(|(position, _)| *position > from);
+            let newest = last.map(|(last, _)| last).or_else(|| self.inner.newest_on.get(topic).copied());
+            let newer = self.chain(topic, newest).take_while(|(position, _)| *position > from);
+            let newer = newer.inspect(|(_, entry)| cost += if entry.private { private_cost } else { 1 });
             let owed = newer.filter(|(position, _)| *position <= to);
             let admitted = owed.filter(|(_, e)| filter.admits(e.topics(), &e.event_type, e.private));
             out.extend(admitted.map(|(position, _)| position));
@@ -391,7 +402,7 @@ impl TailReader<'_> {
             }
         }
         out.truncate(kept);
-        listed
+        Listing { to: listed, cost }
     }
 
     fn admits(&self, filter: &Filter, position: Position) -> bool {
@@ -399,17 +410,17 @@ impl TailReader<'_> {
     }
 
     /// The position after which the last `count` records that `filter` admits lie. `None` if the
-    /// tail holds fewer, or if more than [`LOOK_BACK_RECORDS_MAX`] would have to be looked at, with patterns as many of
+    /// tail holds fewer, or if more than `records_max` would have to be looked at, with patterns as many of
     /// them as their weight allows ([`Filter::look_records`]).
     #[must_use]
-    pub fn position_before_last(&self, count: u64, filter: &Filter) -> Option<Position> {
+    pub fn position_before_last(&self, count: u64, filter: &Filter, records_max: u64) -> Option<Position> {
         let (head, _) = self.head();
         let Some(back) = count.checked_sub(1) else { return Some(head) };
-        let back = usize::try_from(back).ok().filter(|&back| back < LOOK_BACK_RECORDS_MAX)?;
-        let mut budget = LOOK_BACK_RECORDS_MAX;
+        let back = usize::try_from(back).ok().filter(|_| back < records_max)?;
+        let mut budget = records_max;
         let mut found = Vec::new();
         if !filter.topics.is_exact() {
-            let mut budget = filter.look_records(LOOK_BACK_RECORDS_MAX as u64);
+            budget = filter.look_records(records_max);
             let mut next = head;
             while found.len() <= back {
                 budget = budget.checked_sub(1)?;
@@ -419,11 +430,12 @@ impl TailReader<'_> {
                 next = Position(next.0 - 1);
             }
         } else {
+            let private_cost = filter.private_cost();
             for topic in filter.topics.exact() {
                 let mut of_topic = 0;
                 let newest = self.inner.newest_on.get(topic.as_str()).copied();
-                for (position, entry) in self.chain(topic.as_str(), newest).take(LOOK_BACK_RECORDS_MAX + 1) {
-                    budget = budget.checked_sub(1)?;
+                for (position, entry) in self.chain(topic.as_str(), newest) {
+                    budget = budget.checked_sub(if entry.private { private_cost } else { 1 })?;
                     if filter.admits(entry.topics(), &entry.event_type, entry.private) {
                         found.push(position);
                         of_topic += 1;

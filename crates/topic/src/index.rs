@@ -1,8 +1,9 @@
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
+use std::hash::{BuildHasher, RandomState};
 
 use crate::keys::Keys;
 use crate::trie::Trie;
-use crate::{BaseUrl, Matcher, MatcherSet, Pattern, Template, Topic};
+use crate::{BaseUrl, HashParts, Matcher, MatcherSet, Pattern, Template, Topic};
 
 /// Finds the keys whose matchers match an event: topics by hash, patterns and templates by what
 /// they begin with. The cost is that of the keys found and of the patterns that begin like the
@@ -12,21 +13,19 @@ use crate::{BaseUrl, Matcher, MatcherSet, Pattern, Template, Topic};
 #[derive(Clone, Debug)]
 pub struct TopicIndex<K> {
     any: BTreeSet<K>,
-    exact: HashMap<Topic, Keys<K>>,
+    exact: HashParts<(Topic, Keys<K>)>,
+    hasher: RandomState,
     /// Of a hub there is one base URL.
     patterns: Vec<(BaseUrl, Trie<Pattern, K>)>,
     templates: Trie<Template, K>,
 }
 
-/// Tables up to this many topics are kept when they empty.
-const SHRINK_TOPICS_MIN: usize = 1_024;
-
 impl<K: Copy + Ord> TopicIndex<K> {
     /// An index without keys.
     #[must_use]
     pub fn new() -> TopicIndex<K> {
-        let (any, exact) = (BTreeSet::new(), HashMap::new());
-        TopicIndex { any, exact, patterns: Vec::new(), templates: Trie::new() }
+        let (any, exact, hasher) = (BTreeSet::new(), HashParts::new(), RandomState::new());
+        TopicIndex { any, exact, hasher, patterns: Vec::new(), templates: Trie::new() }
     }
 
     /// Puts a key under each matcher of a set. A key that is there already stays.
@@ -36,12 +35,17 @@ impl<K: Copy + Ord> TopicIndex<K> {
                 Matcher::Any => {
                     self.any.insert(key);
                 }
-                Matcher::Exact(topic) => match self.exact.get_mut(&topic) {
-                    Some(keys) => keys.insert(key),
-                    None => {
-                        self.exact.insert(topic, Keys::One(key));
+                Matcher::Exact(topic) => {
+                    let hash = self.hash(topic.as_str());
+                    match self.exact.find_mut(hash, |(other, _)| *other == topic) {
+                        Some((_, keys)) => keys.insert(key),
+                        None => {
+                            let hasher = &self.hasher;
+                            self.exact
+                                .insert(hash, (topic, Keys::One(key)), |(topic, _)| hasher.hash_one(topic.as_str()));
+                        }
                     }
-                },
+                }
                 Matcher::Pattern(pattern) => {
                     let at = self.patterns.iter().position(|(base, _)| base == pattern.base());
                     let at = at.unwrap_or_else(|| {
@@ -68,8 +72,11 @@ impl<K: Copy + Ord> TopicIndex<K> {
                     self.any.remove(&key);
                 }
                 Matcher::Exact(topic) => {
-                    if self.exact.get_mut(&topic).is_some_and(|keys| keys.remove(key)) {
-                        self.exact.remove(&topic);
+                    let hash = self.hash(topic.as_str());
+                    let is_it = |(other, _): &(Topic, Keys<K>)| *other == topic;
+                    if self.exact.find_mut(hash, is_it).is_some_and(|(_, keys)| keys.remove(key)) {
+                        let hasher = &self.hasher;
+                        self.exact.remove(hash, is_it, |(topic, _)| hasher.hash_one(topic.as_str()));
                     }
                 }
                 Matcher::Pattern(pattern) => {
@@ -87,12 +94,6 @@ impl<K: Copy + Ord> TopicIndex<K> {
                 }
             }
         }
-        // A table that many one-off topics have made large is given back, at a cost that those
-        // who filled it have paid.
-        let capacity = self.exact.capacity();
-        if capacity > SHRINK_TOPICS_MIN && self.exact.len() < capacity / 8 {
-            self.exact.shrink_to(self.exact.len() * 2);
-        }
     }
 
     /// Shows each key that matches an event on these topics, once, even if several topics match
@@ -101,7 +102,7 @@ impl<K: Copy + Ord> TopicIndex<K> {
         self.any.iter().copied().for_each(&mut visit);
         let mut found = Found { first: None, keys: Vec::new() };
         for topic in topics {
-            if let Some(keys) = self.exact.get(topic) {
+            if let Some((_, keys)) = self.exact.find(self.hash(topic), |(other, _)| other.as_str() == topic) {
                 found.add(keys);
             }
             if !self.templates.is_empty() {
@@ -121,6 +122,10 @@ impl<K: Copy + Ord> TopicIndex<K> {
             }
         }
         found.visit(visit);
+    }
+
+    fn hash(&self, topic: &str) -> u64 {
+        self.hasher.hash_one(topic)
     }
 
     /// How many topics have a key of their own; keys under other matchers are not among them.
@@ -297,7 +302,6 @@ pub(crate) mod tests {
             index.for_each(once("t0"), |_| assert_eq!(n, many, "t0 was the first to go"));
         }
         assert!(index.is_empty());
-        assert!(index.exact.capacity() <= SHRINK_TOPICS_MIN * 2, "{} of {many}", index.exact.capacity());
     }
 
     #[test]

@@ -62,3 +62,40 @@ fn what_is_written_is_made_once_a_group_and_used_again_while_it_stays_the_same()
     let more = visit(second, MARK);
     assert!(more.starts_with(&made) && more.contains("data: three\n") && !more.contains("made for"), "{more:?}");
 }
+
+/// The story: a heartbeat tells of a place as far as its shard has come, to each subscriber at another time. From then on
+/// each had its frames made for itself, though it was owed the same as all others.
+#[test]
+fn what_is_written_is_made_once_also_where_heartbeats_have_moved_places_apart() {
+    let log = MemoryLog::open(SimDisk::default(), &MemoryLogConfig::default(), Arc::new(Standing)).expect("opened");
+    let tail = Arc::new(Tail::new(1 << 20));
+    log.follow(tail.follower());
+    let mut shard = Shard::new(Limits { heartbeat_ms: 20_000, stall_ms: 120_000 });
+    let keys = [(); 3].map(|()| join(&mut shard, "a", log.head(), &tail));
+    // One after the other is told of a place; the last one is told of none.
+    for slice in 0..2 {
+        publish(&log, &["b"], "other");
+        shard.observe(&tail);
+        let mut due = Vec::new();
+        shard.look(slice, 3, 10_000, &mut due);
+        let Owed::Write(bytes, ()) = shard.owed(keys[slice as usize], &tail) else { panic!("a heartbeat is owed") };
+        let written = bytes.len();
+        shard.wrote(keys[slice as usize], written, 10_000);
+    }
+    publish(&log, &["a"], "one");
+    let places = keys.map(|key| shard.slots.get(key).expect("it is there").progress.place);
+    assert!(places[1] > places[0] && places[0] > places[2], "{places:?}");
+    for order in [[1, 0, 2], [2, 0, 1]] {
+        shard.frames_for = None;
+        let made: Vec<usize> = order
+            .iter()
+            .map(|&n| {
+                let Owed::Write(bytes, ()) = shard.owed(keys[n], &tail) else { panic!("an event is owed") };
+                let length = bytes.len();
+                shard.frames.push(Position(u64::MAX), HubId::ZERO, b"!", 0);
+                length
+            })
+            .collect();
+        assert_eq!(made, [made[0], made[0] + 1, made[0] + 2], "they were made again");
+    }
+}

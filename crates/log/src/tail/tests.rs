@@ -43,7 +43,7 @@ fn matches_of_several_topics_come_once_and_in_order() {
     }
     let matches = |filter: &Filter, from, to| {
         let mut out = Vec::new();
-        assert_eq!(tail.read().matches(filter, Position(from), Position(to), &mut out), Position(to));
+        assert_eq!(tail.read().matches(filter, Position(from), Position(to), &mut out).to, Position(to));
         out.iter().map(|position| position.0).collect::<Vec<_>>()
     };
     assert_eq!(matches(&filter(&["a", "b"]), 0, 4), [1, 2, 4]);
@@ -56,18 +56,20 @@ fn matches_of_several_topics_come_once_and_in_order() {
 fn the_last_few_are_found_without_looking_at_everything() {
     let tail = Tail::new(1 << 26);
     push(&tail, 0, &["rare"], b"x");
-    for seq in 1..=LOOK_BACK_RECORDS_MAX as u64 {
+    for seq in 1..=LOOK_BACK_RECORDS_MAX {
         push(&tail, seq, &["often"], b"x");
     }
-    let before_last = |count, topics: &[&str]| tail.read().position_before_last(count, &filter(topics)).map(|p| p.0);
-    let head = 1 + LOOK_BACK_RECORDS_MAX as u64;
+    let before_last = |count, topics: &[&str]| {
+        tail.read().position_before_last(count, &filter(topics), LOOK_BACK_RECORDS_MAX).map(|p| p.0)
+    };
+    let head = 1 + LOOK_BACK_RECORDS_MAX;
     assert_eq!(before_last(0, &["rare"]), Some(head));
     assert_eq!(before_last(1, &["rare"]), Some(0));
     assert_eq!(before_last(2, &["rare"]), None);
     assert_eq!(before_last(3, &["*"]), Some(head - 3));
     assert_eq!(before_last(3, &["often", "rare"]), Some(head - 3));
-    assert_eq!(before_last(LOOK_BACK_RECORDS_MAX as u64, &["*"]), Some(1));
-    assert_eq!(before_last(LOOK_BACK_RECORDS_MAX as u64 + 1, &["*"]), None, "one more than the limit");
+    assert_eq!(before_last(LOOK_BACK_RECORDS_MAX, &["*"]), Some(1));
+    assert_eq!(before_last(LOOK_BACK_RECORDS_MAX + 1, &["*"]), None, "one more than the limit");
 }
 
 /// The story: the last few that match a hundred patterns were sought for most of a second, with the tail locked.
@@ -82,7 +84,7 @@ fn fewer_are_looked_at_for_the_last_few_of_patterns_that_weigh_more() {
     let last = |texts: &[&str], count| {
         let topics = MatcherSet::new(texts.iter().map(|text| pattern(text))).expect("a set");
         let filter = Filter { topics, types: Types::All, grants: None };
-        tail.read().position_before_last(count, &filter).map(|position| position.0)
+        tail.read().position_before_last(count, &filter, LOOK_BACK_RECORDS_MAX).map(|position| position.0)
     };
     assert_eq!((last(&["/a/*"], 1), last(&["/a/*"], 2)), (Some(1), Some(0)));
     let heavy = ["/a/*", "/(c)", "/(d)", "/(e)", "/(f)"];
@@ -119,14 +121,14 @@ fn a_listing_stops_at_its_limit_and_goes_on_where_it_stopped() {
     for topics in [&["often"][..], &["often", "rare"], &["*"]] {
         let (mut listed, mut out, mut portions) = (Position(0), Vec::new(), 0);
         while listed < Position(total) {
-            listed = tail.read().matches(&filter(topics), listed, Position(total), &mut out);
+            listed = tail.read().matches(&filter(topics), listed, Position(total), &mut out).to;
             portions += 1;
         }
         assert_eq!(out.iter().map(|position| position.0).collect::<Vec<_>>(), naive, "{topics:?}");
         assert_eq!(portions, 4, "{topics:?}: three full ones, and one record more than the limit");
     }
     let mut rare = Vec::new();
-    assert_eq!(tail.read().matches(&filter(&["rare"]), Position(0), Position(total), &mut rare), Position(total));
+    assert_eq!(tail.read().matches(&filter(&["rare"]), Position(0), Position(total), &mut rare).to, Position(total));
 }
 
 #[test]
