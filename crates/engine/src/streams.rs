@@ -229,3 +229,6 @@ fn write(socket: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
         }
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests;

@@ -6,22 +6,12 @@ mod support;
 use std::io::Write;
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::Instant;
 
-use support::{DEADLINE, Hub, read_to_end, read_until};
+use support::{Hub, read_to_end, read_until, until};
 use tidewire_engine::EngineConfig;
 
 /// How many admissions of a shard the pool is given, and does not give back.
 const UNDER_WAY: usize = 64;
-
-#[expect(clippy::disallowed_methods, reason = "a test's deadline")]
-fn until(what: &str, is_so: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < DEADLINE, "{what}");
-        std::thread::yield_now();
-    }
-}
 
 /// How many admissions wait or are under way, besides the two who count them.
 fn undecided(hub: &Hub) -> usize {

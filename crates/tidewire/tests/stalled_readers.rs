@@ -104,8 +104,9 @@ impl Reader {
         }
     }
 
+    /// A last chunk would say that nothing is missing: a reader whose event is gone is cut inside of it.
     fn read_chunk(&mut self) -> io::Result<()> {
-        let chunk = self.http.chunk()?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        let chunk = self.http.chunk()?.expect("a stream is cut and never ended");
         let text = std::str::from_utf8(&chunk).expect("text");
         let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
         if let Some(id) = field("id: ") {

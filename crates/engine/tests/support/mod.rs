@@ -1,11 +1,16 @@
 //! What the tests over real sockets share: a hub with the smallest of admissions, in which a target
 //! names a topic.
 
+mod failing_log;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use failing_log::FailingLog;
 
 use tidewire_core::Cursor;
 use tidewire_engine::{
@@ -112,6 +117,14 @@ pub(crate) struct Hub {
     /// Held by each admission to the topic `gated` that is not decided and not dropped.
     pub(crate) undecided: Arc<()>,
     pub(crate) seen: Arc<Seen>,
+    /// While it is set, what streams need of the log cannot be read.
+    pub(crate) is_unreadable: Arc<AtomicBool>,
+}
+
+/// How much of what is published is kept, in bytes.
+pub(crate) struct Room {
+    pub(crate) log: usize,
+    pub(crate) tail: usize,
 }
 
 /// Both ends of a connection that was handed over.
@@ -123,10 +136,13 @@ pub(crate) struct Elsewhere {
 
 impl Hub {
     pub(crate) fn start(config: EngineConfig) -> Hub {
-        let log = Arc::new(
-            MemoryLog::open(SimDisk::default(), &MemoryLogConfig::default(), Arc::new(Standing)).expect("opened"),
-        );
-        let tail = Arc::new(Tail::new(1 << 20));
+        Hub::start_with(config, &Room { log: 64 << 20, tail: 1 << 20 })
+    }
+
+    pub(crate) fn start_with(config: EngineConfig, room: &Room) -> Hub {
+        let kept = MemoryLogConfig { memory_bytes: room.log, ..MemoryLogConfig::default() };
+        let log = Arc::new(MemoryLog::open(SimDisk::default(), &kept, Arc::new(Standing)).expect("opened"));
+        let tail = Arc::new(Tail::new(room.tail));
         log.follow(tail.follower());
         let (gate, undecided, seen) = (Arc::default(), Arc::default(), Arc::<Seen>::default());
         let admit = Targets {
@@ -146,10 +162,12 @@ impl Hub {
         });
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
         let config = EngineConfig { listen, ..config };
-        let engine = Engine::start(config, Arc::clone(&log) as Arc<dyn EventLog>, tail, admit, hand_over);
+        let is_unreadable = Arc::new(AtomicBool::new(false));
+        let failing = FailingLog { log: Arc::clone(&log), is_unreadable: Arc::clone(&is_unreadable) };
+        let engine = Engine::start(config, Arc::new(failing), tail, admit, hand_over);
         let engine = engine.expect("a free port");
         assert!(seen.handle.set(engine.handle()).is_ok(), "it is set once");
-        Hub { engine, log, handed_over, gate, undecided, seen }
+        Hub { engine, log, handed_over, gate, undecided, seen, is_unreadable }
     }
 
     pub(crate) fn connect(&self) -> TcpStream {
@@ -202,4 +220,14 @@ pub(crate) fn read_to_end(mut socket: TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     socket.read_to_end(&mut bytes).expect("an end before the deadline");
     bytes
+}
+
+/// Waits until something is so.
+#[expect(clippy::disallowed_methods, reason = "a test's deadline")]
+pub(crate) fn until(what: &str, is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < DEADLINE, "{what}");
+        std::thread::yield_now();
+    }
 }
