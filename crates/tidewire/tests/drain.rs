@@ -43,11 +43,16 @@ fn health(hub: &Hub, what: &str) -> u16 {
 /// What a stream shows from here to its last chunk: the data of events, comments, and times to come back.
 fn rest(stream: &mut EventStream) -> (Vec<String>, Vec<String>, Vec<u64>) {
     let (mut events, mut comments, mut retries) = (Vec::new(), Vec::new(), Vec::new());
+    let mut heartbeats = 0;
     while let Some(item) = stream.item().expect("it ends with its last chunk") {
         match item {
             Item::Checkpoint(_) => {}
             Item::Event(event) if event.event_type.starts_with("tidewire.") => {}
             Item::Event(event) => events.push(event.data),
+            Item::Comment(text) if text.is_empty() => {
+                heartbeats += 1;
+                assert!(heartbeats < 5, "it does not end");
+            }
             Item::Comment(text) => comments.push(text),
             Item::Retry(ms) => retries.push(ms),
         }

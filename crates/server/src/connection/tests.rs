@@ -137,3 +137,16 @@ async fn an_idle_connection_ends_when_the_hub_stops() {
     assert!(served.await.expect("it was served").is_none());
     assert!(tokio::task::spawn_blocking(|| reader.join()).await.expect("a thread").expect("nothing").is_empty());
 }
+
+/// The story: what a shard had handed over a moment before was told to end before its request was looked at, and so it
+/// ended without an answer.
+#[tokio::test]
+async fn a_request_that_came_before_the_hub_stopped_is_answered() {
+    let Connection { client, served, _stopper } = Connection::new(PAGE).await;
+    let reader = read_all(client);
+    // The connection is served from here on.
+    _stopper.stop().await;
+    assert!(served.await.expect("it was served").is_none());
+    let answer = tokio::task::spawn_blocking(|| reader.join()).await.expect("a thread").expect("an answer");
+    assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"), "{:?}", String::from_utf8_lossy(&answer));
+}
