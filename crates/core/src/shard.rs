@@ -338,7 +338,7 @@ impl<T> Shard<T> {
             Source::Log => {
                 slot.source = Source::Reading;
                 let Progress { place, offset, .. } = slot.progress;
-                let (forgets, reads) = (tail.forgets(), slot.reads);
+                let (forgets, reads) = (tail.forgets_elsewhere(), slot.reads);
                 slot.reads = reads.saturating_add(1);
                 Owed::CatchUp(CatchUp { key, filter: group.filter.clone(), place, offset, reads, forgets })
             }

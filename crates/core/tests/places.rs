@@ -239,6 +239,28 @@ fn what_was_read_from_the_log_is_not_shown_once_it_is_erased() {
     assert!(told.contains(r#""reason":"erased""#) && !told.contains("secret"), "{told:?}");
 }
 
+/// The story: a read waited for its turn, and something was erased meanwhile, of another topic. What was read then, and
+/// could not hold what had been erased before, was thrown away: as long as somebody erased, nobody caught up.
+#[test]
+fn a_read_that_begins_after_an_erasure_is_not_thrown_away_for_it() {
+    let log = memory_log(1 << 20);
+    let tail = Arc::new(Tail::new(1));
+    let place = log.head();
+    publish(&log, "a", "wanted");
+    let secret = publish(&log, "a", "secret");
+    for _ in 0..2 {
+        publish(&log, "b", &"x".repeat(LARGE));
+    }
+    log.follow(tail.follower());
+    let mut shard = Shard::new(LIMITS);
+    let key = shard.join((), stream("a", place), &tail, 0);
+    visit(&mut shard, key, &tail, usize::MAX, 0).expect("it begins");
+    let Err(Some(job)) = visit(&mut shard, key, &tail, usize::MAX, 0) else { panic!("it needs the log") };
+    log.erase(&Erase::Event(secret)).expect("erased");
+    let read = caught_up(&mut shard, &job, &log, &tail);
+    assert!(read.contains("data: wanted\n") && !read.contains("secret"), "{read:?}");
+}
+
 /// Whoever came back to a topic whose events lie far apart got the first of them once 64 KiB of them had been found: on a
 /// cold disk, four hundred reads later.
 #[test]
