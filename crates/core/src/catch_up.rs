@@ -1,7 +1,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use tidewire_log::{EventLog, Filter, HubId, Met, Position, ReadError};
+use tidewire_log::{EventLog, Filter, Forgets, HubId, Met, Position, ReadError};
 
 use crate::frames::VISIT_BYTES_MAX;
 use crate::{Frames, GapReason, SlotKey};
@@ -29,8 +29,7 @@ pub struct CatchUp {
     pub(crate) offset: u32,
     /// How many reads this stream had before, up to 255.
     pub(crate) reads: u8,
-    /// How often the tail had forgotten when this was asked for.
-    pub(crate) forgets: u64,
+    pub(crate) forgets: Forgets,
 }
 
 /// What such a read found.
@@ -43,7 +42,7 @@ pub struct CatchUpRead {
     /// The place up to which the log was looked at.
     pub(crate) looked_at: HubId,
     pub(crate) low_water: HubId,
-    /// How often the tail had forgotten when it was asked for.
+    /// How often the tail had forgotten when the read began: what is erased while it waits for its turn is hidden from it.
     pub(crate) forgets: u64,
     /// The frame that the subscriber has half of is gone.
     pub(crate) is_torn: bool,
@@ -61,6 +60,7 @@ impl CatchUp {
     /// # Errors
     /// When the log cannot be read.
     pub fn read(&self, log: &dyn EventLog) -> Result<CatchUpRead, ReadError> {
+        let forgets = self.forgets.count();
         let mut frames = Frames::default();
         let bytes_wanted = bytes_wanted(self.reads);
         let mut more = true;
@@ -69,11 +69,11 @@ impl CatchUp {
                 more = frames.push(Position::default(), record.id, record.frame, self.offset as usize);
             })?;
             if !found {
-                return Ok(CatchUpRead { is_torn: true, ..self.answer(frames, self.place, log.low_water()) });
+                return Ok(CatchUpRead { is_torn: true, ..self.answer(forgets, frames, self.place, log.low_water()) });
             }
         }
         if !more {
-            return Ok(self.answer(frames, self.place, log.low_water()));
+            return Ok(self.answer(forgets, frames, self.place, log.low_water()));
         }
         // What is hidden is told once all before it is written, and before anything behind it.
         let mut hidden: Option<(GapReason, HubId)> = None;
@@ -98,17 +98,17 @@ impl CatchUp {
         })?;
         if let Some((reason, place)) = hidden {
             let looked_at = if ends_before { place } else { end.looked_at };
-            return Ok(CatchUpRead { hidden: Some(reason), ..self.answer(frames, looked_at, end.low_water) });
+            return Ok(CatchUpRead { hidden: Some(reason), ..self.answer(forgets, frames, looked_at, end.low_water) });
         }
         if self.offset > 0 && end.low_water > self.place {
             // Something that follows the frame may be gone, which cannot be told inside of it.
             frames.keep_first();
         }
-        Ok(self.answer(frames, end.looked_at, end.low_water))
+        Ok(self.answer(forgets, frames, end.looked_at, end.low_water))
     }
 
-    fn answer(&self, frames: Frames, looked_at: HubId, low_water: HubId) -> CatchUpRead {
-        CatchUpRead { key: self.key, frames, hidden: None, looked_at, low_water, forgets: self.forgets, is_torn: false }
+    fn answer(&self, forgets: u64, frames: Frames, looked_at: HubId, low_water: HubId) -> CatchUpRead {
+        CatchUpRead { key: self.key, frames, hidden: None, looked_at, low_water, forgets, is_torn: false }
     }
 }
 

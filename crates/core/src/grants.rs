@@ -54,6 +54,11 @@ impl GrantSets {
         set.answer = Some((position, answer));
         answer
     }
+
+    #[cfg(test)]
+    pub(crate) fn answer(&self, set: &MatcherSet) -> Option<(Position, bool)> {
+        self.0.at(self.0.find(set)?).answer
+    }
 }
 
 #[cfg(test)]

@@ -201,4 +201,10 @@ impl Groups {
     pub(crate) fn len(&self) -> usize {
         self.groups.len()
     }
+
+    /// What a set of grants was asked last, and what it answered.
+    #[cfg(test)]
+    pub(crate) fn answer(&self, grants: &MatcherSet) -> Option<(Position, bool)> {
+        self.grants.answer(grants)
+    }
 }

@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
 
-use tidewire_log::{Filter, HubId, Position, Tail};
+use tidewire_log::{Filter, HubId, Position, Tail, TailReader};
 
 use crate::catch_up::{CatchUp, CatchUpRead};
 use crate::frames::MadeFor;
@@ -210,25 +210,28 @@ impl<T> Shard<T> {
     /// this one.
     pub fn observe(&mut self, tail: &Tail) {
         while self.matched < tail.watermark() {
-            let reader = tail.read();
-            let (head, _) = reader.head();
-            if self.matched < reader.before().0 || self.is_empty() {
-                self.groups.mark_all(head);
-                self.matched = head;
-            } else {
-                let to = head.min(Position(self.matched.0 + OBSERVE_RECORDS_MAX));
-                while self.matched < to {
-                    let position = self.matched.next();
-                    let record = reader.record(position).expect("what lies after `before` and up to the head is there");
-                    self.groups.note(&record, self.matched);
-                    self.matched = position;
-                }
-            }
-            self.matched_place = reader.id_at(self.matched).expect("the last position matched is in the tail");
+            self.observe_some(&tail.read());
         }
         if self.matched == Position::default() {
             self.matched_place = self.matched_place.max(tail.read().before().1);
         }
+    }
+
+    fn observe_some(&mut self, reader: &TailReader<'_>) {
+        let (head, _) = reader.head();
+        if self.matched < reader.before().0 || self.is_empty() {
+            self.groups.mark_all(head);
+            self.matched = head;
+        } else {
+            let to = head.min(Position(self.matched.0 + OBSERVE_RECORDS_MAX));
+            while self.matched < to {
+                let position = self.matched.next();
+                let record = reader.record(position).expect("what lies after `before` and up to the head is there");
+                self.groups.note(&record, self.matched);
+                self.matched = position;
+            }
+        }
+        self.matched_place = reader.id_at(self.matched).expect("the last position matched is in the tail");
     }
 
     /// Whether something was committed that this shard has not looked at.
@@ -338,7 +341,7 @@ impl<T> Shard<T> {
             Source::Log => {
                 slot.source = Source::Reading;
                 let Progress { place, offset, .. } = slot.progress;
-                let (forgets, reads) = (tail.forgets(), slot.reads);
+                let (forgets, reads) = (tail.forgets_elsewhere(), slot.reads);
                 slot.reads = reads.saturating_add(1);
                 Owed::CatchUp(CatchUp { key, filter: group.filter.clone(), place, offset, reads, forgets })
             }

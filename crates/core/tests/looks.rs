@@ -38,7 +38,10 @@ fn append_many(log: &dyn EventLog, count: u64, event: &NewEvent) {
 
 /// How many visits one stream has until nothing is owed, and the data it was given.
 fn settle(tail: &Tail, stream: StreamStart) -> (usize, Vec<String>) {
-    let mut shard = Shard::new(LIMITS);
+    settle_one_more(&mut Shard::new(LIMITS), tail, stream)
+}
+
+fn settle_one_more(shard: &mut Shard<()>, tail: &Tail, stream: StreamStart) -> (usize, Vec<String>) {
     shard.join((), stream, tail, 0);
     let (mut visits, mut written) = (0, String::new());
     while shard.has_work() || shard.has_news(tail) {
@@ -46,7 +49,7 @@ fn settle(tail: &Tail, stream: StreamStart) -> (usize, Vec<String>) {
         shard.begin_round();
         while let Some(key) = shard.next_visit() {
             visits += 1;
-            if let Ok(text) = visit(&mut shard, key, tail, usize::MAX, 0) {
+            if let Ok(text) = visit(shard, key, tail, usize::MAX, 0) {
                 written.push_str(&text);
             }
         }
@@ -84,6 +87,23 @@ fn a_visit_looks_at_so_many_records_of_its_topics_and_goes_on_in_the_next() {
     let (visits, data) = settle(&tail, of_both);
     assert_eq!(data, wanted);
     assert!((10..40).contains(&visits), "{visits} visits: each record is looked at for both");
+}
+
+/// Looked at once, it is known to all who ask for the same: made anew for each of them, the list would cost each as much.
+#[test]
+fn what_was_looked_at_for_one_is_not_looked_at_again_for_others_of_its_group() {
+    let (log, tail) = logged();
+    let begin = log.head();
+    append_many(&log, 5 * LOOK_RECORDS_MAX, &event(&["a"], "in vain"));
+    let tick = EventType::parse("tick").expect("a type");
+    append(&log, vec![event(&["a"], "wanted").with_type(tick)]);
+    let mut shard = Shard::new(LIMITS);
+    let stream = || typed(stream("a", begin), &["tick"]);
+    let (first, data) = settle_one_more(&mut shard, &tail, stream());
+    assert!(first >= 5 && data == ["wanted"], "{first} visits, {data:?}");
+    for _ in 0..3 {
+        assert_eq!(settle_one_more(&mut shard, &tail, stream()), (1, data.clone()));
+    }
 }
 
 /// As of types, so of grants: private events that may not be read cost a look as well, and a dear one where patterns are

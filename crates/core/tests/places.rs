@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, mpsc};
 
 use support::{StandingClock, memory_log, publish, stream, visit};
-use tidewire_core::{CatchUp, Cursor, GapReason, Limits, Owed, Shard, Start};
+use tidewire_core::{CatchUp, Cursor, GapReason, Heartbeat, Limits, Owed, Shard, Start};
 use tidewire_log::{
     Data, Done, Erase, EraseError, Erased, EventLog, FileLog, FileLogConfig, Filter, Follower, HubId, LastMatches,
     LogStats, MemoryLog, MemoryLogConfig, Met, NewEvent, ReadEnd, ReadError, RecordView, SimDisk, Standing, Tail,
@@ -237,6 +237,95 @@ fn what_was_read_from_the_log_is_not_shown_once_it_is_erased() {
     assert_eq!(caught_up(&mut shard, &job, &log, &tail), "");
     let told = visit(&mut shard, key, &tail, usize::MAX, 0).expect("a gap");
     assert!(told.contains(r#""reason":"erased""#) && !told.contains("secret"), "{told:?}");
+}
+
+/// The story: a read waited for its turn, and something was erased meanwhile, of another topic. What was read then, and
+/// could not hold what had been erased before, was thrown away: as long as somebody erased, nobody caught up.
+#[test]
+fn a_read_that_begins_after_an_erasure_is_not_thrown_away_for_it() {
+    let log = memory_log(1 << 20);
+    let tail = Arc::new(Tail::new(1));
+    let place = log.head();
+    publish(&log, "a", "wanted");
+    let secret = publish(&log, "a", "secret");
+    for _ in 0..2 {
+        publish(&log, "b", &"x".repeat(LARGE));
+    }
+    log.follow(tail.follower());
+    let mut shard = Shard::new(LIMITS);
+    let key = shard.join((), stream("a", place), &tail, 0);
+    visit(&mut shard, key, &tail, usize::MAX, 0).expect("it begins");
+    let Err(Some(job)) = visit(&mut shard, key, &tail, usize::MAX, 0) else { panic!("it needs the log") };
+    log.erase(&Erase::Event(secret)).expect("erased");
+    let read = caught_up(&mut shard, &job, &log, &tail);
+    assert!(read.contains("data: wanted\n") && !read.contains("secret"), "{read:?}");
+}
+
+/// A read looks at 8 MiB of the log and no more, so that others have their turn; how far it came is told by the next
+/// heartbeat, or else whoever resumes after it has all of it read again.
+#[test]
+fn a_read_that_finds_nothing_ends_and_its_place_is_told() {
+    let log = memory_log(64 << 20);
+    let tail = Arc::new(Tail::new(1));
+    let begin = log.head();
+    log.follow(tail.follower());
+    for _ in 0..100 {
+        publish(&log, "b", &"x".repeat(LARGE));
+    }
+    let mut shard = Shard::new(LIMITS);
+    let key = shard.join((), stream("a", begin), &tail, 0);
+    visit(&mut shard, key, &tail, usize::MAX, 0).expect("it begins");
+    let Err(Some(job)) = visit(&mut shard, key, &tail, usize::MAX, 0) else { panic!("it needs the log") };
+    assert_eq!(caught_up(&mut shard, &job, &log, &tail), "");
+    let mut due = Vec::new();
+    shard.look(0, 1, 10_000, &mut due);
+    assert_eq!(due, [Heartbeat::Visit(key)]);
+    let told = visit(&mut shard, key, &tail, usize::MAX, 10_000).expect("a heartbeat");
+    let id = told.lines().find_map(|line| line.strip_prefix("id: ")).unwrap_or_else(|| panic!("no place in {told:?}"));
+    let id: HubId = id.parse().expect("an id");
+    assert!(told.contains("event: tidewire.checkpoint\n") && id > begin && id < log.head(), "{told:?}");
+    let mut reads = 1;
+    while let Err(Some(job)) = visit(&mut shard, key, &tail, usize::MAX, 10_000) {
+        reads += 1;
+        caught_up(&mut shard, &job, &log, &tail);
+    }
+    assert_eq!(reads, 3, "of 20 MB");
+}
+
+/// What is erased in one place and is met by two reads is one gap to whoever reads it.
+#[test]
+fn a_gap_that_goes_on_in_the_next_read_is_not_told_again() {
+    let log = memory_log(64 << 20);
+    let tail = Arc::new(Tail::new(1));
+    let begin = log.head();
+    log.follow(tail.follower());
+    let erased = [(); 2].map(|()| {
+        let id = publish(&log, "a", "secret");
+        (0..50).for_each(|_| _ = publish(&log, "b", &"x".repeat(LARGE)));
+        id
+    });
+    let mut shard = Shard::new(LIMITS);
+    let key = shard.join((), stream("a", begin), &tail, 0);
+    visit(&mut shard, key, &tail, usize::MAX, 0).expect("it begins");
+    for id in erased {
+        log.erase(&Erase::Event(id)).expect("erased");
+    }
+    let last = publish(&log, "a", "seen");
+    let mut told = String::new();
+    let mut reads = 0;
+    while !told.contains(&format!("id: {last}\n")) {
+        match visit(&mut shard, key, &tail, usize::MAX, 0) {
+            Ok(bytes) => told.push_str(&bytes),
+            Err(Some(job)) => {
+                reads += 1;
+                told.push_str(&caught_up(&mut shard, &job, &log, &tail));
+            }
+            Err(None) => panic!("the last event is owed after {told:?}"),
+        }
+    }
+    assert!(reads >= 2, "{reads} reads");
+    assert_eq!(told.matches("event: tidewire.gap\n").count(), 1, "{told:?}");
+    assert_eq!(shard.gaps_told()[GapReason::Erased.index()], 1);
 }
 
 /// Whoever came back to a topic whose events lie far apart got the first of them once 64 KiB of them had been found: on a

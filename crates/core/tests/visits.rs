@@ -97,6 +97,49 @@ fn who_is_owed_much_is_given_64_kib_a_visit_and_others_have_their_turn_between()
     assert!(modest <= 1, "it waited for {modest} visits to another");
 }
 
+/// Those who were served last stand last, whatever comes meanwhile: were it otherwise, a group that has news all the time
+/// would keep all others from theirs.
+#[test]
+fn each_group_with_news_has_its_turn_in_every_round() {
+    let mut world = World::new(8 << 20);
+    let topics = ["a", "b", "c"];
+    let keys = topics.map(|topic| world.join(topic));
+    for topic in topics {
+        publish(&world.log, topic, "first");
+    }
+    for round in 0..5 {
+        world.begin_round();
+        let mut visited = Vec::new();
+        while let Some(key) = world.shard.next_visit() {
+            let number = keys.iter().position(|&other| other == key).expect("it joined");
+            world.visit(key);
+            visited.push(number);
+            publish(&world.log, topics[number], "more");
+            world.shard.observe(&world.tail);
+        }
+        assert_eq!(visited, [0, 1, 2], "in round {round}");
+    }
+}
+
+#[test]
+fn each_who_is_owed_more_than_a_visit_has_a_turn_in_every_round() {
+    let mut world = World::new(8 << 20);
+    let begin = world.log.head();
+    for _ in 0..6 {
+        publish(&world.log, "large", &"x".repeat(40_000));
+    }
+    let keys = [(); 3].map(|()| world.shard.join((), stream("large", begin), &world.tail, 0));
+    for round in 0..6 {
+        world.begin_round();
+        let mut visited = Vec::new();
+        while let Some(key) = world.shard.next_visit() {
+            world.visit(key);
+            visited.push(key);
+        }
+        assert_eq!(visited, keys, "in round {round}");
+    }
+}
+
 /// Whoever waits for other topics costs nothing, and stands where its shard has come when something comes: what has left
 /// the tail meanwhile is not read for it.
 #[test]

@@ -64,5 +64,5 @@ pub use memory::{MemoryLog, MemoryLogConfig};
 pub use record::{Attributes, BadRecord, RecordView, Topics};
 pub use rules::{RETENTION_RULES_MAX, RetentionRule, RetentionRules, RetentionRulesError};
 pub use stats::{Durations, LogStats, MICROS_BUCKETS};
-pub use tail::{LIST_RECORDS_MAX, LOOK_BACK_RECORDS_MAX, Listing, Position, Tail, TailReader, TailRecord};
+pub use tail::{Forgets, LIST_RECORDS_MAX, LOOK_BACK_RECORDS_MAX, Listing, Position, Tail, TailReader, TailRecord};
 pub use visibility::{Hidden, Met, Standing};

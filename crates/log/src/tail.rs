@@ -37,7 +37,7 @@ impl Position {
 pub struct Tail {
     inner: RwLock<Inner>,
     watermark: AtomicU64,
-    forgets: AtomicU64,
+    forgets: Forgets,
     watchers: Mutex<Vec<Watcher>>,
     bytes_max: usize,
 }
@@ -52,7 +52,7 @@ impl Tail {
         Tail {
             inner: RwLock::new(Inner::default()),
             watermark: AtomicU64::new(0),
-            forgets: AtomicU64::new(0),
+            forgets: Forgets::default(),
             watchers: Mutex::new(Vec::new()),
             bytes_max,
         }
@@ -81,12 +81,17 @@ impl Tail {
     /// How often something was taken away that was not to be shown any more. Who has copied bytes at another
     /// count must not use them for someone else.
     pub fn forgets(&self) -> u64 {
-        self.forgets.load(Ordering::Acquire)
+        self.forgets.count()
+    }
+
+    /// The same count, for those who have it looked at elsewhere.
+    pub fn forgets_elsewhere(&self) -> Forgets {
+        self.forgets.clone()
     }
 
     fn change(&self, change: impl FnOnce(&mut Inner)) {
         change(&mut self.inner.write().unwrap_or_else(PoisonError::into_inner));
-        self.forgets.fetch_add(1, Ordering::AcqRel);
+        self.forgets.0.fetch_add(1, Ordering::AcqRel);
     }
 
     fn push(&self, group: &[RecordView<'_>]) {
@@ -102,6 +107,18 @@ impl Tail {
         for watcher in self.watchers.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             watcher();
         }
+    }
+}
+
+/// How often a tail has taken something away ([`Tail::forgets`]).
+#[derive(Clone, Debug, Default)]
+pub struct Forgets(Arc<AtomicU64>);
+
+impl Forgets {
+    /// The count now.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
     }
 }
 

@@ -99,3 +99,44 @@ fn what_is_written_is_made_once_also_where_heartbeats_have_moved_places_apart() 
         assert_eq!(made, [made[0], made[0] + 1, made[0] + 2], "they were made again");
     }
 }
+
+/// While a shard looks, those who append wait.
+#[test]
+fn a_look_at_what_is_new_ends_after_4096_records() {
+    let log = MemoryLog::open(SimDisk::default(), &MemoryLogConfig::default(), Arc::new(Standing)).expect("opened");
+    let tail = Arc::new(Tail::new(1 << 24));
+    log.follow(tail.follower());
+    let mut shard = Shard::new(Limits { heartbeat_ms: 20_000, stall_ms: 120_000 });
+    join(&mut shard, "a", log.head(), &tail);
+    for _ in 0..5_000 {
+        publish(&log, &["a"], "x");
+    }
+    let mut came = Vec::new();
+    while shard.has_news(&tail) {
+        shard.observe_some(&tail.read());
+        came.push(shard.matched.0);
+    }
+    assert_eq!(came, [4_096, 5_000]);
+}
+
+/// Asked for each group anew, the answers would be the same, and a private event would cost as much as there are
+/// groups.
+#[test]
+fn a_private_event_asks_one_set_of_grants_for_all_groups_that_have_it() {
+    let log = MemoryLog::open(SimDisk::default(), &MemoryLogConfig::default(), Arc::new(Standing)).expect("opened");
+    let tail = Arc::new(Tail::new(1 << 20));
+    log.follow(tail.follower());
+    let mut groups = Groups::default();
+    let set = |topic| MatcherSet::new([Matcher::parse(topic).expect("a matcher")]).expect("a set");
+    for types in [Types::All, Types::new(vec!["message".into()])] {
+        groups.intern(Filter { topics: set("a"), types, grants: Some(set("b")) }, Position::default());
+    }
+    let topics = ["a", "b"].map(|topic| Topic::parse(topic).expect("a topic")).to_vec();
+    let event = NewEvent::new(topics, &Data::Text("x".into()), 1 << 20).expect("an event").private();
+    let (sender, receiver) = mpsc::sync_channel(1);
+    log.append(vec![event], Box::new(move |result| sender.send(result).expect("somebody waits")));
+    receiver.recv().expect("an answer").expect("it is appended");
+    groups.note(&tail.read().record(Position(1)).expect("it is there"), Position::default());
+    assert_eq!(groups.queued(), 2, "it is for both");
+    assert_eq!(groups.answer(&set("b")), Some((Position(1), true)), "the set has not been asked");
+}
