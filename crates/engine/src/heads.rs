@@ -1,3 +1,5 @@
+mod parsing;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
@@ -5,14 +7,7 @@ use mio::net::TcpStream;
 use slab::Slab;
 
 use crate::Admission;
-
-/// Header fields of one head, at most: as many as hyper takes, so that a head which is handed over is not
-/// refused there.
-const HEADERS_MAX: usize = 100;
-
-/// Bytes of empty lines that may precede a request line: two are enough for the careless clients of
-/// RFC 9112, section 2.2.
-const LEADING_BYTES_MAX: usize = 4;
+pub(crate) use parsing::{Parsed, parse};
 
 /// A head that is longer, in bytes, holds a buffer as an unfinished one does while its admission is decided.
 const SMALL_BYTES_MAX: usize = 4 * 1024;
@@ -270,91 +265,11 @@ fn forget_gone(
     }
 }
 
-/// What the bytes of a head come to.
-pub(crate) enum Parsed<R> {
-    /// The head is whole; what the reader of it made of it.
-    Whole(R),
-    /// More bytes must come.
-    Partial,
-    /// There are too many header fields.
-    TooLarge,
-    /// It is no HTTP/1 request.
-    Malformed,
-}
-
-/// Parses a request head and shows it to `read`. `seen` bytes at the front are known to hold no end
-/// of a head, so that a head which comes byte by byte is not parsed anew for each.
-pub(crate) fn parse<R>(
-    bytes: &[u8],
-    seen: usize,
-    peer: SocketAddr,
-    read: impl FnOnce(&crate::Head<'_>) -> R,
-) -> Parsed<R> {
-    // An empty line before the request line ends no head, and whoever sends nothing else would have
-    // all of it parsed anew for each.
-    if bytes.iter().take_while(|&&byte| byte == b'\r' || byte == b'\n').count() > LEADING_BYTES_MAX {
-        return Parsed::Malformed;
-    }
-    if !has_blank_line(&bytes[seen.saturating_sub(3)..]) {
-        return Parsed::Partial;
-    }
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
-    let mut request = httparse::Request::new(&mut headers);
-    match request.parse(bytes) {
-        Ok(httparse::Status::Complete(_)) => {}
-        Ok(httparse::Status::Partial) => return Parsed::Partial,
-        Err(httparse::Error::TooManyHeaders) => return Parsed::TooLarge,
-        Err(_) => return Parsed::Malformed,
-    }
-    match (request.method, request.path, request.version) {
-        (Some(method), Some(target), Some(version_minor)) => {
-            Parsed::Whole(read(&crate::Head { method, target, version_minor, headers: request.headers, peer }))
-        }
-        _ => Parsed::Malformed,
-    }
-}
-
-fn has_blank_line(bytes: &[u8]) -> bool {
-    bytes.windows(2).any(|pair| pair == b"\n\n") || bytes.windows(3).any(|three| three == b"\n\r\n")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
-
-    fn target(bytes: &[u8], seen: usize) -> Option<String> {
-        match parse(bytes, seen, PEER, |head| head.target.to_owned()) {
-            Parsed::Whole(target) => Some(target),
-            _ => None,
-        }
-    }
-
-    #[test]
-    fn a_head_is_found_whole_wherever_it_was_cut() {
-        let head = b"GET /x HTTP/1.1\r\nhost: a\r\n\r\n";
-        for cut in 0..head.len() {
-            assert_eq!(target(&head[..cut], 0), None);
-            assert_eq!(target(head, cut).as_deref(), Some("/x"), "cut at {cut}");
-        }
-    }
-
-    /// The story: for each byte that came of a long head, everything before it was searched for its end
-    /// again, and empty lines before a request line were parsed again as well.
-    #[test]
-    fn a_few_empty_lines_may_precede_a_request_and_one_more_is_malformed() {
-        let head = |lines: usize| format!("{}GET /x HTTP/1.1\r\n\r\n", "\r\n".repeat(lines));
-        for cut in 0..=LEADING_BYTES_MAX {
-            let head = head(LEADING_BYTES_MAX / 2);
-            assert_eq!(target(&head.as_bytes()[..cut], 0), None);
-            assert_eq!(target(head.as_bytes(), cut).as_deref(), Some("/x"), "cut at {cut}");
-        }
-        let more = head(LEADING_BYTES_MAX / 2 + 1);
-        assert!(matches!(parse(more.as_bytes(), 0, PEER, |_| ()), Parsed::Malformed));
-        let newlines = "\n".repeat(LEADING_BYTES_MAX + 1);
-        assert!(matches!(parse(newlines.as_bytes(), 0, PEER, |_| ()), Parsed::Malformed));
-    }
 
     /// A connection as the shard has it, and the client's end.
     fn connect() -> (TcpStream, std::net::TcpStream) {
@@ -481,14 +396,5 @@ mod tests {
         assert_eq!((first.index, second.index), (0, 0));
         assert!(heads.get_mut(first).is_none() && heads.get_mut(second).is_some());
         assert_eq!(heads.take_readable(), Some(second));
-    }
-
-    #[test]
-    fn one_field_too_many_is_too_large_and_nonsense_is_malformed() {
-        let head = |fields: usize| format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(fields));
-        assert_eq!(target(head(HEADERS_MAX).as_bytes(), 0).as_deref(), Some("/"));
-        assert!(matches!(parse(head(HEADERS_MAX + 1).as_bytes(), 0, PEER, |_| ()), Parsed::TooLarge));
-        assert!(matches!(parse(b"\x16\x03\x01\n\n", 0, PEER, |_| ()), Parsed::Malformed));
-        assert!(matches!(parse(b"PRI * HTTP/2.0\r\n\r\n", 0, PEER, |_| ()), Parsed::Malformed));
     }
 }
