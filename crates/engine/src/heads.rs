@@ -1,3 +1,5 @@
+mod parsing;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
@@ -6,14 +8,7 @@ use slab::Slab;
 
 use crate::accepting::Promise;
 use crate::{Admission, Work};
-
-/// Header fields of one head, at most: as many as hyper takes, so that a head which is handed over is not
-/// refused there.
-const HEADERS_MAX: usize = 100;
-
-/// Bytes of empty lines that may precede a request line: two are enough for the careless clients of
-/// RFC 9112, section 2.2.
-const LEADING_BYTES_MAX: usize = 4;
+pub(crate) use parsing::{Parsed, parse};
 
 /// A head that is longer, in bytes, holds a buffer as an unfinished one does while its admission is decided.
 const SMALL_BYTES_MAX: usize = 4 * 1024;
@@ -281,54 +276,6 @@ fn forget_gone<K>(queue: &mut VecDeque<K>, here: usize, is_here: impl FnMut(&K) 
     if queue.len() > 2 * here + GONE_KEYS_MAX {
         queue.retain(is_here);
     }
-}
-
-/// What the bytes of a head come to.
-pub(crate) enum Parsed<R> {
-    /// The head is whole; what the reader of it made of it.
-    Whole(R),
-    /// More bytes must come.
-    Partial,
-    /// There are too many header fields.
-    TooLarge,
-    /// It is no HTTP/1 request.
-    Malformed,
-}
-
-/// Parses a request head and shows it to `read`. `seen` bytes at the front are known to hold no end
-/// of a head, so that a head which comes byte by byte is not parsed anew for each.
-pub(crate) fn parse<R>(
-    bytes: &[u8],
-    seen: usize,
-    peer: SocketAddr,
-    read: impl FnOnce(&crate::Head<'_>) -> R,
-) -> Parsed<R> {
-    // An empty line before the request line ends no head, and whoever sends nothing else would have
-    // all of it parsed anew for each.
-    if bytes.iter().take_while(|&&byte| byte == b'\r' || byte == b'\n').count() > LEADING_BYTES_MAX {
-        return Parsed::Malformed;
-    }
-    if !has_blank_line(&bytes[seen.saturating_sub(3)..]) {
-        return Parsed::Partial;
-    }
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
-    let mut request = httparse::Request::new(&mut headers);
-    match request.parse(bytes) {
-        Ok(httparse::Status::Complete(_)) => {}
-        Ok(httparse::Status::Partial) => return Parsed::Partial,
-        Err(httparse::Error::TooManyHeaders) => return Parsed::TooLarge,
-        Err(_) => return Parsed::Malformed,
-    }
-    match (request.method, request.path, request.version) {
-        (Some(method), Some(target), Some(version_minor)) => {
-            Parsed::Whole(read(&crate::Head { method, target, version_minor, headers: request.headers, peer }))
-        }
-        _ => Parsed::Malformed,
-    }
-}
-
-fn has_blank_line(bytes: &[u8]) -> bool {
-    bytes.windows(2).any(|pair| pair == b"\n\n") || bytes.windows(3).any(|three| three == b"\n\r\n")
 }
 
 #[cfg(test)]

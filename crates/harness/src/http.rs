@@ -70,6 +70,14 @@ impl Http {
     /// When the peer closes before its end, or does not speak HTTP.
     pub fn receive(&mut self) -> io::Result<Response> {
         let (status, headers) = self.receive_head()?;
+        self.receive_body(status, headers)
+    }
+
+    /// Reads the body of an answer whose head has been read.
+    ///
+    /// # Errors
+    /// When the peer closes before its end, or does not speak HTTP.
+    pub fn receive_body(&mut self, status: u16, headers: Vec<(String, String)>) -> io::Result<Response> {
         let mut response = Response { status, headers, body: Vec::new() };
         if let Some(length) = response.header("content-length") {
             let length = length.parse().map_err(|_| invalid("a content-length that is no number"))?;

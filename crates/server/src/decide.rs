@@ -28,6 +28,8 @@ pub(crate) struct RequestHead<'a> {
     origin: Option<&'a [u8]>,
     upgrades_to_websocket: bool,
     has_body: bool,
+    hosts: usize,
+    is_host_valid: bool,
 }
 
 /// The headers that [`RequestHead::new`] takes account of.
@@ -63,6 +65,8 @@ impl<'a> RequestHead<'a> {
             origin: None,
             upgrades_to_websocket: false,
             has_body: false,
+            hosts: 0,
+            is_host_valid: true,
         };
         for (name, value) in headers {
             head.add(name, value);
@@ -78,6 +82,10 @@ impl<'a> RequestHead<'a> {
     fn add(&mut self, name: &str, value: &'a [u8]) {
         // Lengths first: most headers are none of these.
         match name.len() {
+            4 if name.eq_ignore_ascii_case("host") => {
+                self.hosts += 1;
+                self.is_host_valid &= value.iter().all(|byte| is_in_host(*byte));
+            }
             6 if name.eq_ignore_ascii_case("accept") => {
                 let value = String::from_utf8_lossy(value);
                 self.accept = Some(match self.accept.take() {
@@ -105,10 +113,21 @@ impl<'a> RequestHead<'a> {
         self.origin
     }
 
+    /// Whether it names its host as it must: once in HTTP/1.1, at most once before (RFC 9112, section 3.2). Whoever sends
+    /// two may mean one for a proxy, and the other for the hub.
+    pub(crate) fn names_its_host(&self) -> bool {
+        self.is_host_valid && (self.hosts == 1 || self.hosts == 0 && self.version_minor == 0)
+    }
+
     /// Whether the request is for the events and [`decide`] is to be asked.
     pub(crate) fn asks_for_events(&self) -> bool {
         asks_for_events(self.method, self.path)
     }
+}
+
+/// Whether a host and its port may have this byte (RFC 3986, section 3.2.2).
+fn is_in_host(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:%[]".contains(&byte)
 }
 
 /// So many patterns and templates are read at once on a shard.
@@ -352,6 +371,22 @@ mod tests {
         let longest = "x".repeat(EVENT_TYPE_BYTES_MAX);
         assert!(ask(&format!("/api/v1/events?topic=a&type={longest}"), &[]).is_ok());
         assert_eq!(ask(&format!("/api/v1/events?topic=a&type={longest}x"), &[]), Err(Kind::Type));
+    }
+
+    #[test]
+    fn a_host_is_named_once() {
+        let names = |version_minor, hosts: &[&str]| {
+            let headers = hosts.iter().map(|host| ("Host", host.as_bytes()));
+            RequestHead::new("GET", "/", version_minor, headers).names_its_host()
+        };
+        for host in ["", "hub", "hub:80", "[::1]:80", "a%20b"] {
+            assert!(names(1, &[host]) && names(0, &[host]), "{host}");
+        }
+        for host in ["a b", "a/b", "a@b", "a\tb", "ä"] {
+            assert!(!names(1, &[host]) && !names(0, &[host]), "{host}");
+        }
+        assert!(names(0, &[]) && !names(1, &[]));
+        assert!(!names(1, &["a", "a"]) && !names(0, &["a", "a"]));
     }
 
     #[test]

@@ -140,7 +140,7 @@ impl Admit for Admissions {
     fn admit(&self, head: &Head<'_>) -> Admission {
         let headers = head.headers.iter().map(|header| (header.name, header.value));
         let request = RequestHead::new(head.method, head.target, head.version_minor, headers);
-        if !request.asks_for_events() {
+        if !request.asks_for_events() || !request.names_its_host() {
             return Admission::HandOver;
         }
         if !is_quick(&request) {
@@ -151,29 +151,32 @@ impl Admit for Admissions {
     }
 
     fn refuse(&self, refusal: Refusal) -> Vec<u8> {
-        let problem = match refusal {
-            Refusal::HeadTimeout => {
-                Problem::new(Kind::Timeout, "the request's head did not come in time (head_timeout)")
-            }
-            Refusal::HeadTooLarge => {
-                Problem::new(Kind::HeadBytes, "the request's head is too long, or has too many fields")
-            }
-            Refusal::HeadMalformed => Problem::new(Kind::Head, "what came is no HTTP/1 request head"),
-            Refusal::TooManyStreams => {
-                Problem::new(Kind::Streams, "there are as many streams as the hub takes (max_streams)")
-            }
-            Refusal::TooManyUndecided => Problem::new(Kind::Busy, "too many places are being sought in the log"),
-            Refusal::TooManyConnections => {
-                Problem::new(Kind::Connections, "there are as many connections as the hub takes (max_connections)")
-            }
-            Refusal::LogUnreadable => Problem::new(Kind::LogFailed, "the log could not be read"),
-        };
+        let problem = problem(refusal);
         self.0.metrics.count_problem(&problem);
         problem.to_bytes()
     }
 
     fn retry_ms(&self) -> u64 {
         self.0.streams.retry_ms()
+    }
+}
+
+/// What is said of a connection that is closed before it is anything, or because of what came on it.
+pub(crate) fn problem(refusal: Refusal) -> Problem {
+    match refusal {
+        Refusal::HeadTimeout => Problem::new(Kind::Timeout, "the request's head did not come in time (head_timeout)"),
+        Refusal::HeadTooLarge => {
+            Problem::new(Kind::HeadBytes, "the request's head is too long, or has too many fields")
+        }
+        Refusal::HeadMalformed => Problem::new(Kind::Head, "what came is no HTTP/1 request head"),
+        Refusal::TooManyStreams => {
+            Problem::new(Kind::Streams, "there are as many streams as the hub takes (max_streams)")
+        }
+        Refusal::TooManyUndecided => Problem::new(Kind::Busy, "too many places are being sought in the log"),
+        Refusal::TooManyConnections => {
+            Problem::new(Kind::Connections, "there are as many connections as the hub takes (max_connections)")
+        }
+        Refusal::LogUnreadable => Problem::new(Kind::LogFailed, "the log could not be read"),
     }
 }
 
@@ -206,7 +209,8 @@ mod tests {
 
     fn admit(admissions: &Admissions, method: &str, target: &str, headers: &[httparse::Header<'_>]) -> Admission {
         let peer = SocketAddr::from(([127, 0, 0, 1], 1));
-        admissions.admit(&Head { method, target, version_minor: 1, headers, peer })
+        let headers = [headers, &[httparse::Header { name: "Host", value: b"hub" }]].concat();
+        admissions.admit(&Head { method, target, version_minor: 1, headers: &headers, peer })
     }
 
     #[test]

@@ -2,38 +2,6 @@ use super::*;
 
 const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
 
-fn target(bytes: &[u8], seen: usize) -> Option<String> {
-    match parse(bytes, seen, PEER, |head| head.target.to_owned()) {
-        Parsed::Whole(target) => Some(target),
-        _ => None,
-    }
-}
-
-#[test]
-fn a_head_is_found_whole_wherever_it_was_cut() {
-    let head = b"GET /x HTTP/1.1\r\nhost: a\r\n\r\n";
-    for cut in 0..head.len() {
-        assert_eq!(target(&head[..cut], 0), None);
-        assert_eq!(target(head, cut).as_deref(), Some("/x"), "cut at {cut}");
-    }
-}
-
-/// The story: for each byte that came of a long head, everything before it was searched for its end
-/// again, and empty lines before a request line were parsed again as well.
-#[test]
-fn a_few_empty_lines_may_precede_a_request_and_one_more_is_malformed() {
-    let head = |lines: usize| format!("{}GET /x HTTP/1.1\r\n\r\n", "\r\n".repeat(lines));
-    for cut in 0..=LEADING_BYTES_MAX {
-        let head = head(LEADING_BYTES_MAX / 2);
-        assert_eq!(target(&head.as_bytes()[..cut], 0), None);
-        assert_eq!(target(head.as_bytes(), cut).as_deref(), Some("/x"), "cut at {cut}");
-    }
-    let more = head(LEADING_BYTES_MAX / 2 + 1);
-    assert!(matches!(parse(more.as_bytes(), 0, PEER, |_| ()), Parsed::Malformed));
-    let newlines = "\n".repeat(LEADING_BYTES_MAX + 1);
-    assert!(matches!(parse(newlines.as_bytes(), 0, PEER, |_| ()), Parsed::Malformed));
-}
-
 /// A connection as the shard has it, and the client's end.
 fn connect() -> (TcpStream, std::net::TcpStream) {
     let listener = std::net::TcpListener::bind((PEER.ip(), 0)).expect("a free port");
@@ -194,13 +162,4 @@ fn the_memory_of_a_storm_is_given_back_and_no_key_names_another() {
     assert_eq!((first.index, second.index), (0, 0));
     assert!(heads.get_mut(first).is_none() && heads.get_mut(second).is_some());
     assert_eq!(heads.take_readable(), Some(second));
-}
-
-#[test]
-fn one_field_too_many_is_too_large_and_nonsense_is_malformed() {
-    let head = |fields: usize| format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(fields));
-    assert_eq!(target(head(HEADERS_MAX).as_bytes(), 0).as_deref(), Some("/"));
-    assert!(matches!(parse(head(HEADERS_MAX + 1).as_bytes(), 0, PEER, |_| ()), Parsed::TooLarge));
-    assert!(matches!(parse(b"\x16\x03\x01\n\n", 0, PEER, |_| ()), Parsed::Malformed));
-    assert!(matches!(parse(b"PRI * HTTP/2.0\r\n\r\n", 0, PEER, |_| ()), Parsed::Malformed));
 }

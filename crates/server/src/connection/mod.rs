@@ -1,5 +1,6 @@
 //! Connections that the shards handed over, and their way back.
 
+mod closing;
 mod way_back;
 mod wire;
 
@@ -12,20 +13,22 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::Request;
-use http::header::ORIGIN;
+use http::header::{CONNECTION, HeaderValue, ORIGIN};
+use http::request::Parts;
+use http::{Method, Request};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
+use tidewire_engine::Refusal;
 use tokio::net::TcpStream;
 
 use crate::api::{self, Answer, Unanswered};
 use crate::decide::decide;
 use crate::hub::Hub;
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 use crate::shutdown::Shutdown;
-use crate::time;
+use crate::{stream, time};
 use way_back::{WayBack, head_bytes};
 use wire::Wire;
 
@@ -85,16 +88,19 @@ pub(crate) async fn serve(hub: Arc<Hub>, socket: TcpStream, bytes: Vec<u8>, shut
     let way_back = Arc::new(WayBack::default());
     let wire = Wire::new(socket, bytes, Arc::clone(&way_back));
     let asked = Arc::clone(&way_back);
-    let service = service_fn(move |request| handle(&hub, &asked, request));
+    let asked_of = Arc::clone(&hub);
+    let service = service_fn(move |request| handle(&asked_of, &asked, request));
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE_TIMEOUT)
         .max_buf_size(HEAD_BYTES_MAX)
+        // Who has no more to say than this request waits for its answer all the same.
+        .half_close(true)
         // Answers are small: to copy head and body together costs less than to write them from two places.
         .writev(false)
         .serve_connection(wire, service);
     let mut stopping = Box::pin(shutdown.begun());
-    let (mut is_stopping, mut is_ending) = (false, false);
+    let (mut is_stopping, mut is_ending, mut refusal) = (false, false, None);
     let ended = poll_fn(|cx| {
         let mut served = Poll::Pending;
         if !is_ending {
@@ -109,23 +115,22 @@ pub(crate) async fn serve(hub: Arc<Hub>, socket: TcpStream, bytes: Vec<u8>, shut
         if let Poll::Ready(served) = served {
             match served {
                 Ok(()) => is_ending = true,
-                // hyper has an answer for what is no request, perhaps still in its buffer.
+                // Earlier answers may still be in hyper's buffer.
                 Err(error) if error.is_parse() => {
-                    tracing::debug!(%error, "a request could not be read");
+                    refusal = Some(unreadable(&error));
                     is_ending = true;
                 }
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
         if is_ending {
-            // The last answer may not be flushed yet; to poll the connection itself flushes it and shuts down.
+            // The last answer may not be flushed yet; to poll the connection itself flushes it.
             return Pin::new(&mut connection).poll(cx).map_ok(|()| None);
         }
         way_back.take().map_or(Poll::Pending, |head| Poll::Ready(Ok(Some(head))))
     });
-    let mut bytes = match ended.await {
-        Ok(Some(head)) => head,
-        Ok(None) => return None,
+    let head = match ended.await {
+        Ok(head) => head,
         Err(error) => {
             tracing::debug!(%error, "a connection ended early");
             return None;
@@ -133,6 +138,18 @@ pub(crate) async fn serve(hub: Arc<Hub>, socket: TcpStream, bytes: Vec<u8>, shut
     };
     let parts = connection.into_parts();
     let (socket, unread) = parts.io.into_parts();
+    let Some(mut bytes) = head else {
+        let mut answer = Vec::new();
+        if let Some(problem) = refusal {
+            hub.metrics.count_problem(&problem);
+            answer = problem.to_bytes();
+        }
+        tokio::select! {
+            () = closing::close(socket, &answer, hub.body_timeout) => {}
+            () = shutdown.begun() => {}
+        }
+        return None;
+    };
     bytes.extend_from_slice(&parts.read_buf);
     bytes.extend_from_slice(&unread);
     match socket.into_std() {
@@ -144,10 +161,21 @@ pub(crate) async fn serve(hub: Arc<Hub>, socket: TcpStream, bytes: Vec<u8>, shut
     }
 }
 
+/// What is said of a head that hyper cannot read: what a shard says of it.
+fn unreadable(error: &hyper::Error) -> Problem {
+    tracing::debug!(%error, "a request could not be read");
+    stream::problem(if error.is_parse_too_large() { Refusal::HeadTooLarge } else { Refusal::HeadMalformed })
+}
+
 type Handling = Pin<Box<dyn Future<Output = Result<Answer, Unanswered>> + Send>>;
 
 fn handle(hub: &Arc<Hub>, way_back: &WayBack, request: Request<Incoming>) -> Handling {
     let (parts, body) = request.into_parts();
+    if let Some(problem) = refusal(&parts) {
+        let mut answer = counted(hub, Err(problem));
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        return Box::pin(async { Ok(answer) });
+    }
     if api::asks_for_events(&parts) && decide(&api::head_of(&parts), &hub.access, time::now_ms() / 1_000).is_ok() {
         way_back.ask(head_bytes(&parts));
         // The driver takes the connection apart and drops this.
@@ -163,6 +191,16 @@ fn handle(hub: &Arc<Hub>, way_back: &WayBack, request: Request<Incoming>) -> Han
         hub.origins.mark(origin.as_ref(), answer.headers_mut());
         Ok(answer)
     })
+}
+
+/// Why a request is not looked at any further, and its connection is closed.
+fn refusal(parts: &Parts) -> Option<Problem> {
+    if !api::head_of(parts).names_its_host() {
+        return Some(Problem::new(Kind::Head, "a request has one Host field, which is a host and perhaps a port"));
+    }
+    // What follows may be meant for the other end.
+    let is_tunnel = parts.method == Method::CONNECT;
+    is_tunnel.then(|| Problem::new(Kind::Method, "the hub makes no tunnels").allowing("GET, HEAD, POST, DELETE"))
 }
 
 fn counted(hub: &Hub, leave: Result<Answer, Problem>) -> Answer {

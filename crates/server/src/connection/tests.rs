@@ -32,8 +32,11 @@ impl Connection {
         Connection { client: client.into(), served, _stopper: stopper }
     }
 
+    /// What came back, once nobody but a reader holds the client's end: the hub waits for it to be closed.
     async fn returned(self) -> Option<Returned> {
-        self.served.await.expect("it was served")
+        let Connection { client, served, _stopper } = self;
+        drop(client);
+        served.await.expect("it was served")
     }
 }
 
@@ -126,6 +129,7 @@ async fn a_first_request_that_cannot_be_read_is_answered() {
         assert!(connection.returned().await.is_none());
         let answer = tokio::task::spawn_blocking(|| reader.join()).await.expect("a thread").expect("an answer");
         assert!(answer.starts_with(b"HTTP/1.1 400 "), "{:?}", String::from_utf8_lossy(head));
+        assert_eq!((count(&answer, b"HTTP/1.1 "), count(&answer, b"urn:tidewire:error:head")), (1, 1));
     }
 }
 

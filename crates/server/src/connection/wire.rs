@@ -1,4 +1,4 @@
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -10,8 +10,11 @@ use tokio::net::TcpStream;
 
 use super::way_back::WayBack;
 
+/// hyper's answer to what is no request is shorter, in bytes.
+const REFUSAL_BYTES_MAX: usize = 256;
+
 /// A socket of which something has been read already, and which tells when everything written to
-/// it is with the system.
+/// it is with the system. hyper's own answer to what is no request is not written: the driver has one.
 pub(super) struct Wire {
     socket: TokioIo<TcpStream>,
     /// Read before this was made, and given out first.
@@ -44,19 +47,11 @@ impl Read for Wire {
 
 impl Write for Wire {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        parts: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(cx, parts)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
+        let rest = bytes.len() - refusal_length(bytes);
+        if rest == 0 {
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        Pin::new(&mut self.socket).poll_write(cx, &bytes[..rest])
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -67,7 +62,39 @@ impl Write for Wire {
         flushed
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
+    /// The driver closes the connection, perhaps with an answer of its own.
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// How long hyper's answer to what is no request is at the end of what it writes, if it is there: all that it has yet
+/// to write. No answer of the hub's own is like it, since each with such a status has a body.
+fn refusal_length(bytes: &[u8]) -> usize {
+    if !bytes.ends_with(b"\r\n\r\n") {
+        return 0;
+    }
+    let tail = &bytes[bytes.len().saturating_sub(REFUSAL_BYTES_MAX)..];
+    let Some(start) = tail.windows(7).rposition(|part| part == b"HTTP/1.") else { return 0 };
+    let answer = &tail[start..];
+    let has = |part: &[u8]| answer.windows(part.len()).any(|window| window == part);
+    let is_refusal = [" 400 ", " 414 ", " 431 "].iter().any(|status| answer[8..].starts_with(status.as_bytes()));
+    if is_refusal && has(b"\r\ncontent-length: 0\r\n") { answer.len() } else { 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_hyper_says_itself_is_its_refusal() {
+        let refusal = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\ndate: now\r\n\r\n";
+        let ours = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 2\r\n\r\n{}";
+        assert_eq!(refusal_length(refusal), refusal.len());
+        assert_eq!(refusal_length(&[&ours[..], refusal].concat()), refusal.len());
+        for other in [&b""[..], b"\r\n\r\n", ours, &ours[..ours.len() - 2], &refusal[30..]] {
+            assert_eq!(refusal_length(other), 0, "{:?}", String::from_utf8_lossy(other));
+        }
+        assert_eq!(refusal_length(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"), 0);
     }
 }

@@ -1,0 +1,39 @@
+use std::io;
+use std::net::Shutdown;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+
+/// How much is read at a time of what nobody wants, in bytes.
+const READ_BYTES: usize = 4 * 1024;
+
+/// Ends a connection with this answer, and reads what the client still sends until it closes: closing at once with bytes
+/// unread would reset the connection, and take the answer from a client that has not read it yet.
+pub(super) async fn close(socket: TcpStream, answer: &[u8], within: Duration) {
+    // Whoever does not close by then has had time to read the answer.
+    if let Ok(Err(error)) = tokio::time::timeout(within, end(&socket, answer)).await {
+        tracing::debug!(%error, "a connection ended before its end");
+    }
+}
+
+async fn end(socket: &TcpStream, mut answer: &[u8]) -> io::Result<()> {
+    while !answer.is_empty() {
+        socket.writable().await?;
+        match socket.try_write(answer) {
+            Ok(written) => answer = &answer[written..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    socket2::SockRef::from(socket).shutdown(Shutdown::Write)?;
+    let mut unread = vec![0; READ_BYTES];
+    loop {
+        socket.readable().await?;
+        match socket.try_read(&mut unread) {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
