@@ -306,7 +306,6 @@ impl<T> Shard<T> {
             {
                 slot.progress.at = at;
                 slot.source = Source::Tail;
-                slot.told = None;
             }
             if slot.source == Source::Tail {
                 match self.listed.fill(&mut self.frames, slot, group, self.matched, &reader) {
