@@ -346,6 +346,8 @@ impl<T> Shard<T> {
             }
             Source::Tail => {
                 slot.progress.at = slot.progress.at.max(self.matched);
+                // It has everything: what is hidden from here on is another gap.
+                slot.told = None;
                 Owed::Nothing
             }
             Source::Reading => Owed::Nothing,

@@ -284,7 +284,15 @@ impl World {
 
     fn visit(&mut self, key: SlotKey, takes: impl FnOnce(&mut SmallRng, usize) -> usize) {
         let (written, number, bytes) = match self.shard.owed(key, &self.tail) {
-            Owed::Nothing => return,
+            Owed::Nothing => {
+                // Unless a read is under way it has everything, and what is hidden from here on is another gap.
+                if self.jobs.iter().all(|job| job.key() != key)
+                    && let Some(number) = self.connected.iter().position(|connected| *connected == Some(key))
+                {
+                    self.clients[number].told = None;
+                }
+                return;
+            }
             Owed::Write(bytes, number) => {
                 let written = takes(&mut self.rng, bytes.len());
                 (written, *number, bytes[..written].to_vec())
