@@ -32,15 +32,11 @@ struct Load {
 
 /// 256 MB in 10 s, or 1 GB in a minute with `XTASK_LONG=1`.
 fn load() -> Load {
-    if is_long() {
+    if std::env::var("XTASK_LONG").is_ok_and(|long| long == "1") {
         Load { bytes: 1_000_000_000, takes: Duration::from_secs(60) }
     } else {
         Load { bytes: 256_000_000, takes: Duration::from_secs(10) }
     }
-}
-
-fn is_long() -> bool {
-    std::env::var("XTASK_LONG").is_ok_and(|long| long == "1")
 }
 
 /// Numbered events, on one connection.
@@ -208,11 +204,14 @@ fn median(mut values: Vec<u64>) -> u64 {
     values[values.len() / 2]
 }
 
+/// How often each is run, of which the median counts.
+const REPEATS: usize = 3;
+
 /// Compares runs with and without readers, in turn.
-fn compare(readers: usize, retention: &str, repeats: usize) {
+fn compare(readers: usize, retention: &str) {
     let _alone = ALONE.lock();
     let (mut without, mut with): (Vec<Peaks>, Vec<Peaks>) = (Vec::new(), Vec::new());
-    for _ in 0..repeats {
+    for _ in 0..REPEATS {
         without.push(run(0, retention));
         with.push(run(readers, retention));
     }
@@ -227,10 +226,10 @@ fn compare(readers: usize, retention: &str, repeats: usize) {
 
 #[test]
 fn three_hundred_readers_that_stop_cost_little_and_get_what_is_retained() {
-    compare(300, "4MiB", 3);
+    compare(300, "4MiB");
 }
 
 #[test]
 fn a_reader_that_stops_costs_little_and_gets_everything() {
-    compare(1, "2GiB", if is_long() { 3 } else { 1 });
+    compare(1, "2GiB");
 }
