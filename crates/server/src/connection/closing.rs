@@ -7,6 +7,9 @@ use tokio::net::TcpStream;
 /// How much is read at a time of what nobody wants, in bytes.
 const READ_BYTES: usize = 4 * 1024;
 
+/// How much is read of it in all, in bytes. Who sends more than that behind an answer is reset.
+const UNWANTED_BYTES_MAX: usize = 256 * 1024;
+
 /// Ends a connection with this answer, and reads what the client still sends until it closes: closing at once with bytes
 /// unread would reset the connection, and take the answer from a client that has not read it yet.
 pub(super) async fn close(socket: TcpStream, answer: &[u8], within: Duration) {
@@ -26,14 +29,15 @@ async fn end(socket: &TcpStream, mut answer: &[u8]) -> io::Result<()> {
         }
     }
     socket2::SockRef::from(socket).shutdown(Shutdown::Write)?;
-    let mut unread = vec![0; READ_BYTES];
-    loop {
+    let (mut unread, mut unwanted) = (vec![0; READ_BYTES], 0);
+    while unwanted < UNWANTED_BYTES_MAX {
         socket.readable().await?;
         match socket.try_read(&mut unread) {
             Ok(0) => return Ok(()),
-            Ok(_) => {}
+            Ok(read) => unwanted += read,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }
     }
+    Ok(())
 }
