@@ -53,6 +53,8 @@ struct State {
     is_locked: bool,
     /// What the lock's holder has noted.
     note: Vec<u8>,
+    /// How many looks at it will see it half written.
+    torn_notes: u32,
     /// Writes, syncs and changes of names since the last start.
     operations: u64,
     stop_at: Option<u64>,
@@ -160,6 +162,11 @@ impl SimDisk {
         let mut state = self.locked_state();
         state.names.remove(name);
         state.durable_names.remove(name);
+    }
+
+    /// Has the next so many looks at what the lock's holder has noted see it half written.
+    pub fn tear_notes(&self, looks: u32) {
+        self.locked_state().torn_notes = looks;
     }
 
     /// Puts a file with these bytes on the disk, as if it had always been there.
@@ -305,8 +312,16 @@ impl Disk for SimDisk {
     }
 
     fn holder(&self) -> io::Result<Holder> {
-        let state = self.state()?;
-        Ok(if state.is_locked { Holder::Process(state.note.clone()) } else { Holder::Nobody })
+        let mut state = self.state()?;
+        if !state.is_locked {
+            return Ok(Holder::Nobody);
+        }
+        let mut note = state.note.clone();
+        if state.torn_notes > 0 {
+            state.torn_notes -= 1;
+            note.iter_mut().skip(1).step_by(2).for_each(|byte| *byte ^= 0xff);
+        }
+        Ok(Holder::Process(note))
     }
 
     fn open_to_read(&self, name: &str) -> io::Result<SimFile> {

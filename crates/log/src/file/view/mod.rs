@@ -98,6 +98,7 @@ impl<D: Disk> LogView<D> {
     /// When it holds no log, the log is of another format, or the disk fails. Damaged segments are no error
     /// here: reading meets them.
     pub fn open(disk: D) -> Result<LogView<D>, ViewError> {
+        let mut why = ViewError::Changing;
         for _ in 0..LOOKS_MAX {
             // First how far it is committed: what was committed by then is among the files seen later.
             let holder = disk.holder()?;
@@ -113,7 +114,11 @@ impl<D: Disk> LogView<D> {
                 Holder::Process(note) => match Note::decode(note) {
                     Some(note) if note.log_id == manifest.log_id => (Usage::Running, Some(note.sequence)),
                     _ if manifest.state == State::Memory => (Usage::InMemory, None),
-                    _ => return Err(ViewError::NotReady),
+                    // It may be half written: a hub that commits writes it over and over.
+                    _ => {
+                        why = ViewError::NotReady;
+                        continue;
+                    }
                 },
             };
             let Some(mut segments) = segments::list(&disk, &manifest)? else { continue };
@@ -139,7 +144,7 @@ impl<D: Disk> LogView<D> {
                 return Ok(LogView { disk, manifest, usage, through, segments, missing, tombstones });
             }
         }
-        Err(ViewError::Changing)
+        Err(why)
     }
 
     /// Who used the folder when it was looked at.

@@ -113,6 +113,20 @@ fn a_running_hubs_folder_is_shown_as_it_was_committed_when_it_was_looked_at() {
     assert!(verify(&earlier).is_whole());
 }
 
+/// The story: a hub that commits notes how far, over what it noted before. A look at that moment saw half of it, and an
+/// export beside a busy hub failed.
+#[test]
+fn a_note_that_is_half_written_is_looked_at_again() {
+    let disk = SimDisk::default();
+    let log = open_log(&disk);
+    publish(&log, 5);
+    disk.tear_notes(3);
+    let view = view(&disk);
+    assert_eq!((view.usage(), shown(&view)), (Usage::Running, read_all(&log)));
+    disk.tear_notes(u32::MAX);
+    assert!(matches!(LogView::open(disk.clone()), Err(ViewError::NotReady)));
+}
+
 /// What was written and not synced lies in the file as if it were there. Its publishers were refused, or were
 /// never answered: it is not shown while the hub runs, which has not shown it either.
 #[test]
