@@ -1,9 +1,10 @@
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -361,7 +362,10 @@ impl Drop for Hub {
     }
 }
 
-/// A free port on loopback that no outgoing connection is given.
+/// The ports that tests of this program were given: no two are given the same.
+static GIVEN_PORTS: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+
+/// A free port on loopback that no outgoing connection is given, and nobody else in this program.
 ///
 /// # Panics
 /// If there is none.
@@ -371,7 +375,9 @@ pub fn free_port() -> SocketAddr {
         let random = getrandom::u32().expect("the machine has randomness") as usize;
         let port = u16::try_from(PORTS.start + random % PORTS.len()).expect("the range is of ports");
         let address = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port));
-        if TcpListener::bind(address).is_ok() {
+        // Whoever was given it before may not listen on it yet, or be about to start again.
+        let is_new = GIVEN_PORTS.lock().unwrap_or_else(PoisonError::into_inner).insert(port);
+        if is_new && TcpListener::bind(address).is_ok() {
             return address;
         }
     }
