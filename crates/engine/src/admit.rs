@@ -49,7 +49,8 @@ pub enum Work {
 }
 
 impl Work {
-    pub(crate) const ALL: [Work; 2] = [Work::Reading, Work::Seeking];
+    /// How many kinds there are.
+    pub(crate) const KINDS: usize = 2;
 }
 
 /// Why a connection is closed with an answer.

@@ -83,7 +83,7 @@ pub(crate) struct Heads {
     unfinished: VecDeque<HeadKey>,
     buffers: usize,
     /// Those whose admission waits for a thread, by its work, oldest first, and some that have gone.
-    undecided: [VecDeque<HeadKey>; Work::ALL.len()],
+    undecided: [VecDeque<HeadKey>; Work::KINDS],
     /// How many have not gone.
     waiting: usize,
     next_serial: u64,

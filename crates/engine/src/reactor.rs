@@ -69,7 +69,7 @@ pub(crate) struct Reactor {
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) shard: Shard<TcpStream>,
     pub(crate) reads: Reads,
-    deciding: [UnderWay; Work::ALL.len()],
+    deciding: [UnderWay; Work::KINDS],
     pub(crate) sent: Sent,
     pub(crate) now_ms: u64,
     pub(crate) scratch: Box<[u8]>,
@@ -289,11 +289,13 @@ impl Reactor {
                 add(&self.shared.stats.undecided_refused, 1);
                 return self.refuse_head(key, Refusal::TooManyUndecided);
             }
-            let Some(promise) = Promise::new(&self.shared) else {
+            let promise = Promise::new(&self.shared);
+            // While the hub stops no stream begins, and who asks for one is not refused.
+            if promise.is_none() && self.drain.is_none() {
                 return self.refuse_head(key, Refusal::TooManyStreams);
-            };
+            }
             if let Some(connection) = self.heads.get_mut(key) {
-                connection.promise = Some(promise);
+                connection.promise = promise;
             }
             self.put_off(key, work, decide);
         } else if let Some(connection) = self.heads.remove(key) {

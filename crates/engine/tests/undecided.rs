@@ -109,3 +109,20 @@ fn those_who_wait_to_be_decided_have_the_places_of_streams_and_no_others() {
     read_until(&mut socket, "data: \n\n\r\n");
     assert_eq!(read_to_end(hub.ask("/streams/later")), b"TooManyStreams", "both places are taken");
 }
+
+/// The story: with as many streams as there may be, whoever took long to decide on was refused also while the hub stopped, and a
+/// native `EventSource` never comes back after that.
+#[test]
+fn while_the_hub_stops_who_takes_long_to_decide_on_is_answered_as_all_others() {
+    let hub = Hub::start(EngineConfig { max_streams: 1, ..EngineConfig::default() });
+    let mut stream = hub.ask("/streams/a");
+    read_until(&mut stream, "data: \n\n\r\n");
+    let engine = &hub.engine;
+    std::thread::scope(|scope| {
+        scope.spawn(move || engine.drain(None));
+        until("it does not begin to stop", || read_to_end(hub.ask("/streams/b")).starts_with(b"HTTP/1.1 200"));
+        let answer = read_to_end(hub.ask("/streams/later"));
+        drop(stream);
+        assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+    });
+}
