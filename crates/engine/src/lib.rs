@@ -11,6 +11,7 @@ mod heads;
 mod inspect;
 mod listen;
 mod mailbox;
+mod pipe;
 mod pool;
 mod reactor;
 mod stats;
@@ -29,6 +30,7 @@ use tidewire_log::{EventLog, Tail};
 
 pub use admit::{Admission, Admit, HandOver, Head, Refusal, Work};
 pub use config::{EngineConfig, Listeners};
+pub use pipe::{PipeReader, Piped};
 pub use inspect::{Connection, ConnectionId, ConnectionPlace, Connections, NoAnswer, ParseConnectionIdError};
 pub use stats::EngineStats;
 pub use tidewire_core::StreamStart;
@@ -171,8 +173,20 @@ impl EngineHandle {
     /// Gives a connection to a shard: one that was handed over and has now turned into an event
     /// stream. `bytes` hold its request head and whatever was read after it.
     pub fn adopt(&self, socket: TcpStream, bytes: Vec<u8>, peer: SocketAddr) {
-        let number = self.next.fetch_add(1, Ordering::Relaxed) % self.mailboxes.len();
-        self.mailboxes[number].post(Message::Adopt(socket, bytes, peer));
+        self.next_mailbox().post(Message::Adopt(socket, bytes, peer));
+    }
+
+    /// Begins a stream that has no socket, for whoever is at this address. Its `head` must be empty: how it is answered is
+    /// the reader's business, once it has bytes or is refused.
+    #[must_use]
+    pub fn open(&self, stream: StreamStart, peer: SocketAddr) -> PipeReader {
+        let (writer, reader) = pipe::pipe(peer);
+        self.next_mailbox().post(Message::Open(writer, stream));
+        reader
+    }
+
+    fn next_mailbox(&self) -> &Mailbox {
+        &self.mailboxes[self.next.fetch_add(1, Ordering::Relaxed) % self.mailboxes.len()]
     }
 
     /// How often each shard has turned. A shard that does not stand still turns ten times a second, though it has nothing

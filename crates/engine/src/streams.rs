@@ -9,6 +9,7 @@ use tidewire_log::ReadError;
 
 use crate::inspect;
 use crate::mailbox::Message;
+use crate::pipe::Leave;
 use crate::pool::{Waiting, guarded};
 use crate::reactor::Reactor;
 use crate::stats::{Stats, add};
@@ -50,9 +51,14 @@ impl Reactor {
         if let Some(gap) = &stream.start.gap {
             add(&stats.gaps[gap.reason.index()], 1);
         }
+        let is_pipe = matches!(socket, Transport::Pipe(_));
+        self.pipes += usize::from(is_pipe);
         let key = self.shard.join(socket, stream, &self.shared.tail, self.now_ms);
         let Some(socket) = self.shard.transport(key) else { return };
-        let registered = self.poll.registry().reregister(socket, Token(key.index()), Interest::READABLE);
+        let registered = match socket {
+            Transport::Pipe(pipe) if !pipe.attach(&self.mailbox, key) => return self.close(key),
+            socket => self.poll.registry().reregister(socket, Token(key.index()), Interest::READABLE),
+        };
         add(&stats.streams_begun, 1);
         match registered {
             Ok(()) => self.visit(key),
@@ -146,6 +152,14 @@ impl Reactor {
         self.close(key);
     }
 
+    /// Closes a stream without a socket whose reader has left.
+    pub(crate) fn left(&mut self, key: SlotKey, why: Leave) {
+        if self.shard.holds(key) && why == Leave::Stalled {
+            add(&self.shared.stats.stalls, 1);
+        }
+        self.close(key);
+    }
+
     fn read_log(&mut self, job: CatchUp) {
         add(&self.shared.stats.catch_up_reads, 1);
         let (log, mailbox, key) = (Arc::clone(&self.shared.log), Arc::clone(&self.mailbox), job.key());
@@ -197,7 +211,8 @@ impl Reactor {
     }
 
     pub(crate) fn close(&mut self, key: SlotKey) {
-        if self.shard.leave(key).is_some() {
+        if let Some(socket) = self.shard.leave(key) {
+            self.pipes -= usize::from(matches!(socket, Transport::Pipe(_)));
             self.shared.stats.streams.fetch_sub(1, Ordering::Relaxed);
         }
     }
