@@ -152,7 +152,7 @@ impl Reactor {
 
     /// Has this shard's sockets counted among those held by all.
     pub(crate) fn note_held(&mut self) {
-        let now = self.heads.len() + self.shard.len() - self.pipes;
+        let now = self.heads.len() + self.shard.len();
         let before = std::mem::replace(&mut self.accepting.held, now);
         if now > before {
             self.shared.held.fetch_add(now - before, Ordering::Relaxed);

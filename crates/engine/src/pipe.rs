@@ -174,11 +174,8 @@ impl PipeReader {
     #[must_use]
     pub fn take(&self, max: usize) -> Vec<u8> {
         let mut state = self.0.lock();
-        let taken = if max < state.bytes.len() {
-            state.bytes.drain(..max).collect()
-        } else {
-            std::mem::take(&mut state.bytes)
-        };
+        let taken =
+            if max < state.bytes.len() { state.bytes.drain(..max).collect() } else { std::mem::take(&mut state.bytes) };
         let has_room = state.is_blocked && state.bytes.len() <= ROOM_AGAIN_BYTES;
         if has_room {
             state.is_blocked = false;

@@ -76,8 +76,6 @@ pub(crate) struct Reactor {
     pub(crate) scratch: Box<[u8]>,
     pub(crate) accepting: Accepting,
     pub(crate) heads: Heads,
-    /// How many streams have no socket.
-    pub(crate) pipes: usize,
     /// Since the hub stops.
     pub(crate) drain: Option<Drain>,
     slices: u32,
@@ -107,7 +105,6 @@ impl Reactor {
             scratch: vec![0; READ_BYTES].into(),
             accepting: Accepting::new(listener),
             heads: Heads::default(),
-            pipes: 0,
             drain: None,
             slices: limits.slices(TICK_MS),
             next_slice: 0,

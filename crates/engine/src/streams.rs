@@ -51,8 +51,6 @@ impl Reactor {
         if let Some(gap) = &stream.start.gap {
             add(&stats.gaps[gap.reason.index()], 1);
         }
-        let is_pipe = matches!(socket, Transport::Pipe(_));
-        self.pipes += usize::from(is_pipe);
         let key = self.shard.join(socket, stream, &self.shared.tail, self.now_ms);
         let Some(socket) = self.shard.transport(key) else { return };
         let registered = match socket {
@@ -211,8 +209,7 @@ impl Reactor {
     }
 
     pub(crate) fn close(&mut self, key: SlotKey) {
-        if let Some(socket) = self.shard.leave(key) {
-            self.pipes -= usize::from(matches!(socket, Transport::Pipe(_)));
+        if self.shard.leave(key).is_some() {
             self.shared.stats.streams.fetch_sub(1, Ordering::Relaxed);
         }
     }

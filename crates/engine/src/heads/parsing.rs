@@ -11,7 +11,7 @@ const HEADERS_MAX: usize = 100;
 const LEADING_BYTES_MAX: usize = 4;
 
 /// What a client says first that knows the hub to speak HTTP/2 (RFC 9113, section 3.4).
-const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// What the bytes of a head come to.
 pub(crate) enum Parsed<R> {

@@ -156,9 +156,17 @@ mod tests {
 
     #[test]
     fn what_is_not_chunked_is_an_error() {
-        for body in
-            [&b"\r\n"[..], b"x", b"1;a=b\r\n", b"1\n", b"1\rx", b"1\r\nax", b"1\r\na\rx", b"0\r\nA: b", b"100000000\r\n"]
-        {
+        for body in [
+            &b"\r\n"[..],
+            b"x",
+            b"1;a=b\r\n",
+            b"1\n",
+            b"1\rx",
+            b"1\r\nax",
+            b"1\r\na\rx",
+            b"0\r\nA: b",
+            b"100000000\r\n",
+        ] {
             let taken = Unchunk::default().take(body, &mut Vec::new(), 100);
             assert_eq!(taken.map_err(|error| error.kind()), Err(io::ErrorKind::InvalidData), "{body:?}");
         }

@@ -172,7 +172,7 @@ async fn read_log<T: Send + 'static>(
 }
 
 /// Does something with the log on a thread that may wait.
-async fn on_a_thread_that_may_wait<T: Send + 'static>(
+pub(crate) async fn on_a_thread_that_may_wait<T: Send + 'static>(
     hub: &Arc<Hub>,
     work: impl FnOnce(&Hub) -> T + Send + 'static,
 ) -> Result<T, Problem> {
