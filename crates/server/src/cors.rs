@@ -19,7 +19,7 @@ use crate::problem::{Kind, Problem};
 const ORIGINS_MAX: usize = 1_000;
 
 /// What may be asked of the hub from elsewhere.
-const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, DELETE");
+const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, QUERY, DELETE");
 
 /// What a page may read of an answer beside what every page may.
 const EXPOSED: HeaderValue = HeaderValue::from_static("Tidewire-Heartbeat, Retry-After, WWW-Authenticate, Allow");
