@@ -28,7 +28,7 @@ use std::time::Duration;
 use tidewire_core::Stagger;
 use tidewire_log::{EventLog, Tail};
 
-pub use admit::{Admission, Admit, HandOver, Head, Refusal, Work};
+pub use admit::{Admission, Admit, Decide, HandOver, Head, Refusal, Work};
 pub use config::{EngineConfig, Listeners};
 pub use heads::HTTP2_PREFACE;
 pub use inspect::{Connection, ConnectionId, ConnectionPlace, Connections, NoAnswer, ParseConnectionIdError};
@@ -171,18 +171,18 @@ impl Engine {
 }
 
 impl EngineHandle {
-    /// Gives a connection to a shard: one that was handed over and has now turned into an event
-    /// stream. `bytes` hold its request head and whatever was read after it.
-    pub fn adopt(&self, socket: TcpStream, bytes: Vec<u8>, peer: SocketAddr) {
-        self.next_mailbox().post(Message::Adopt(socket, bytes, peer));
+    /// Gives a connection to a shard: one that was handed over and has now turned into an event stream, as `admit` says
+    /// on the shard. Everything before the stream is answered, and nothing that is behind the request for it is wanted.
+    pub fn adopt(&self, socket: TcpStream, admit: Decide, peer: SocketAddr) {
+        self.next_mailbox().post(Message::Adopt(socket, admit, peer));
     }
 
-    /// Begins a stream that has no socket, for whoever is at this address. Its `head` must be empty: how it is answered is
-    /// the reader's business, once it has bytes or is refused.
+    /// Begins a stream that has no socket, for whoever is at this address, as `admit` says on the shard. Its `head` must be
+    /// empty: how the request is answered is the reader's business, once it has bytes or is refused.
     #[must_use]
-    pub fn open(&self, stream: StreamStart, peer: SocketAddr) -> PipeReader {
+    pub fn open(&self, admit: Decide, peer: SocketAddr) -> PipeReader {
         let (writer, reader) = pipe::pipe(peer);
-        self.next_mailbox().post(Message::Open(writer, stream));
+        self.next_mailbox().post(Message::Open(writer, admit));
         reader
     }
 

@@ -2,7 +2,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tidewire_core::{CatchUpRead, SlotKey, StreamStart};
+use tidewire_core::{CatchUpRead, SlotKey};
 use tidewire_log::ReadError;
 
 use crate::accepting::OnItsWay;
@@ -10,20 +10,20 @@ use crate::drain::Turns;
 use crate::heads::HeadKey;
 use crate::inspect::Question;
 use crate::pipe::{Leave, PipeWriter};
-use crate::{Admission, Work};
+use crate::{Admission, Decide, Work};
 
 /// What others tell a shard.
 pub(crate) enum Message {
-    /// A connection comes back.
-    Adopt(TcpStream, Vec<u8>, SocketAddr),
+    /// A connection comes back, with what admits it.
+    Adopt(TcpStream, Decide, SocketAddr),
     /// A connection was accepted for this shard by another.
     Dealt(TcpStream, SocketAddr, OnItsWay),
     /// An admission that had to wait is decided, or could not be.
     Decided(HeadKey, Work, Option<Admission>),
     /// A read from the log is done.
     CaughtUp(SlotKey, Result<CatchUpRead, ReadError>),
-    /// A stream without a socket was admitted.
-    Open(PipeWriter, StreamStart),
+    /// A stream without a socket is asked for, with what admits it.
+    Open(PipeWriter, Decide),
     /// A stream without a socket has room again.
     Writable(SlotKey),
     /// The reader of a stream without a socket has left.

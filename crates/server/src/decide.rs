@@ -21,6 +21,7 @@ pub(crate) struct RequestHead<'a> {
     method: &'a str,
     path: &'a str,
     query: &'a str,
+    form: &'a str,
     version_minor: u8,
     accept: Option<Cow<'a, str>>,
     authorization: Presented<'a>,
@@ -58,6 +59,7 @@ impl<'a> RequestHead<'a> {
             method,
             path,
             query,
+            form: "",
             version_minor,
             accept: None,
             authorization: Presented::default(),
@@ -72,6 +74,11 @@ impl<'a> RequestHead<'a> {
             head.add(name, value);
         }
         head
+    }
+
+    /// The same request with the form that was its body: parameters are those of the query and then those of the form.
+    pub(crate) fn with_form(self, form: &'a str) -> RequestHead<'a> {
+        RequestHead { form, ..self }
     }
 
     /// Whether a header of this name, in any case, has a say in a decision.
@@ -119,9 +126,9 @@ impl<'a> RequestHead<'a> {
         self.is_host_valid && (self.hosts == 1 || self.hosts == 0 && self.version_minor == 0)
     }
 
-    /// Whether the request is for the events and [`decide`] is to be asked.
+    /// Whether the request is for the events and [`decide`] can be asked at once: there is no body to be read.
     pub(crate) fn asks_for_events(&self) -> bool {
-        asks_for_events(self.method, self.path)
+        self.method == "GET" && self.path == EVENTS_PATH
     }
 }
 
@@ -150,14 +157,10 @@ pub(crate) fn is_quick(head: &RequestHead<'_>) -> bool {
         && is_plain("template", Template::is_quick)
 }
 
-/// Whether a request is for the events and [`decide`] is to be asked.
-pub(crate) fn asks_for_events(method: &str, path: &str) -> bool {
-    method == "GET" && path == EVENTS_PATH
-}
-
-/// Whether a `GET` of the events is a stream, and which. Nothing but its arguments decides.
+/// Whether a `GET` or `QUERY` of the events is a stream, and which. Nothing but its arguments decides.
 pub(crate) fn decide(head: &RequestHead<'_>, access: &Access, now_s: u64) -> Result<Plan, Problem> {
-    let parameters = Query::parse(head.query).map_err(|error| Problem::new(Kind::Query, error.to_string()))?;
+    let parameters =
+        Query::parse_with(head.query, head.form).map_err(|error| Problem::new(Kind::Query, error.to_string()))?;
     check_form(head, &parameters)?;
     let caller = access.caller(head.authorization, now_s)?;
     let grants = access.reading(&caller)?;
@@ -187,8 +190,8 @@ fn check_form(head: &RequestHead<'_>, parameters: &Query<'_>) -> Result<(), Prob
             "only text/event-stream is supported yet; the Accept header excludes it",
         ));
     }
-    if head.has_body {
-        return Err(Problem::new(Kind::BodyUnexpected, "a request for a stream must not have a body"));
+    if head.has_body && head.method == "GET" {
+        return Err(Problem::new(Kind::BodyUnexpected, "a GET of a stream must not have a body; send it with QUERY"));
     }
     if head.version_minor == 0 {
         return Err(Problem::new(

@@ -7,12 +7,10 @@ use std::time::Duration;
 
 use http::Response;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
-use http::request::Parts;
 use tidewire_core::{Cursor, Gap, GapReason, Start, StreamStart};
 use tidewire_engine::{Admission, Admit, Head, PipeReader, Refusal, Work};
 use tidewire_log::HubId;
 
-use crate::api;
 use crate::decide::{Plan, RequestHead, decide, is_quick};
 use crate::hub::Hub;
 use crate::problem::{Kind, Problem};
@@ -138,35 +136,34 @@ impl OwnHead {
     }
 }
 
-/// What becomes of a request for the events. A place that may have to be sought on the disk is sought later.
+/// What becomes of a request for the events.
 fn admit(hub: &Arc<Hub>, request: &RequestHead<'_>) -> Admission {
-    let now_s = time::now_ms() / 1_000;
-    let Ok(plan) = decide(request, &hub.access, now_s) else { return Admission::HandOver };
-    let more = hub.origins.lines(request.origin());
-    if plan.cursor.is_quick(&hub.tail, &plan.filter) {
-        return Admission::Stream(hub.begin(plan, hub.streams.head(now_s, more.as_deref())));
+    match decide(request, &hub.access, time::now_ms() / 1_000) {
+        Ok(plan) => admission(hub, plan, request.origin()),
+        Err(_) => Admission::HandOver,
     }
-    let hub = Arc::clone(hub);
-    let begin = move || Admission::Stream(hub.begin(plan, hub.streams.head(now_s, more.as_deref())));
-    Admission::Later(Work::Seeking, Box::new(begin))
 }
 
-/// Begins a stream that has no socket of its own, as a shard would begin one. Whether there is room for it, it says
-/// itself.
-pub(crate) async fn open(hub: &Arc<Hub>, parts: Parts, peer: SocketAddr) -> Result<PipeReader, Problem> {
-    let now_s = time::now_ms() / 1_000;
-    let plan = if is_quick(&api::head_of(&parts)) {
-        decide(&api::head_of(&parts), &hub.access, now_s)
-    } else {
-        let read = move |hub: &Hub| decide(&api::head_of(&parts), &hub.access, now_s);
-        api::on_a_thread_that_may_wait(hub, read).await?
-    }?;
-    let stream = if plan.cursor.is_quick(&hub.tail, &plan.filter) {
-        hub.begin(plan, Vec::new())
-    } else {
-        api::on_a_thread_that_may_wait(hub, move |hub| hub.begin(plan, Vec::new())).await?
-    };
-    Ok(hub.engine.wait().open(stream, peer))
+/// How a stream begins that a page of this origin is given.
+pub(crate) fn admission(hub: &Arc<Hub>, plan: Plan, origin: Option<&[u8]>) -> Admission {
+    let (now_s, more) = (time::now_ms() / 1_000, hub.origins.lines(origin));
+    begin(hub, plan, move |hub| hub.streams.head(now_s, more.as_deref()))
+}
+
+/// Begins a stream that has no socket of its own, and is answered by whoever carries it.
+pub(crate) fn open(hub: &Arc<Hub>, plan: Plan, peer: SocketAddr) -> PipeReader {
+    let asked = Arc::clone(hub);
+    hub.engine.wait().open(Box::new(move || begin(&asked, plan, |_| Vec::new())), peer)
+}
+
+/// A place that may have to be sought on the disk is sought later.
+fn begin(hub: &Arc<Hub>, plan: Plan, head: impl FnOnce(&Hub) -> Vec<u8> + Send + 'static) -> Admission {
+    if plan.cursor.is_quick(&hub.tail, &plan.filter) {
+        return Admission::Stream(hub.begin(plan, head(hub)));
+    }
+    let hub = Arc::clone(hub);
+    let begin = move || Admission::Stream(hub.begin(plan, head(&hub)));
+    Admission::Later(Work::Seeking, Box::new(begin))
 }
 
 /// Admission on the shards. What is no stream is handed over to be answered with all of HTTP.
@@ -209,6 +206,11 @@ pub(crate) fn problem(refusal: Refusal) -> Problem {
             Problem::new(Kind::Streams, "there are as many streams as the hub takes (max_streams)")
         }
         Refusal::TooManyUndecided => Problem::new(Kind::Busy, "too many places are being sought in the log"),
+        Refusal::UndecidedTimeout => {
+            let detail =
+                "the stream's place in the log was not found, or its patterns not read, in time (decide_timeout)";
+            Problem::new(Kind::Busy, detail)
+        }
         Refusal::TooManyConnections => {
             Problem::new(Kind::Connections, "there are as many connections as the hub takes (max_connections)")
         }
@@ -308,6 +310,7 @@ mod tests {
             (Refusal::HeadMalformed, "400"),
             (Refusal::TooManyStreams, "503"),
             (Refusal::TooManyUndecided, "503"),
+            (Refusal::UndecidedTimeout, "503"),
             (Refusal::LogUnreadable, "503"),
         ] {
             let answer = String::from_utf8(admissions.refuse(refusal)).expect("text");

@@ -60,6 +60,7 @@ pub(super) struct Settings {
     pub(super) heartbeat: Option<Duration>,
     pub(super) stall_timeout: Option<Duration>,
     pub(super) head_timeout: Option<Duration>,
+    pub(super) decide_timeout: Option<Duration>,
     pub(super) retry: Option<Duration>,
     pub(super) max_streams: Option<usize>,
     pub(super) max_connections: Option<usize>,
@@ -161,6 +162,12 @@ pub const KEYS: &[Key] = &[
     key!(heartbeat, "DURATION", Some("20s"), "No stream is silent for longer; 2s to 10min"),
     key!(stall_timeout, "DURATION", Some("2min"), "A stream whose client takes nothing for so long is closed"),
     key!(head_timeout, "DURATION", Some("10s"), "How long a request's head may take, and each part of its body"),
+    key!(
+        decide_timeout,
+        "DURATION",
+        Some("30s"),
+        "How long a stream may wait for its place in the log to be found, or its patterns to be read; then 503"
+    ),
     key!(
         retry,
         "DURATION",

@@ -67,11 +67,13 @@ async fn decide(hub: Arc<Hub>, request: Request<RecvStream>, peer: SocketAddr) -
     let origin = parts.headers.get(ORIGIN).cloned();
     let mut outcome = match hub.origins.preflight(&parts) {
         Some(leave) => Outcome::Answer(counted(&hub, leave)),
-        None if api::asks_for_events(&parts) => match begin(&hub, parts, peer).await {
-            Ok((head, reader)) => Outcome::Events(head, reader),
-            Err(problem) => Outcome::Answer(counted(&hub, Err(problem))),
+        None => match api::answer(Arc::clone(&hub), Request::from_parts(parts, Incoming(body))).await? {
+            api::Outcome::Answer(answer) => Outcome::Answer(answer),
+            api::Outcome::Stream(plan) => match begin(stream::open(&hub, plan, peer)).await {
+                Ok(reader) => Outcome::Events(hub.streams.response(), reader),
+                Err(problem) => Outcome::Answer(counted(&hub, Err(problem))),
+            },
         },
-        None => Outcome::Answer(api::answer(Arc::clone(&hub), Request::from_parts(parts, Incoming(body))).await?),
     };
     let headers = match &mut outcome {
         Outcome::Answer(answer) => answer.headers_mut(),
@@ -82,15 +84,10 @@ async fn decide(hub: Arc<Hub>, request: Request<RecvStream>, peer: SocketAddr) -
     Ok(outcome)
 }
 
-/// A stream that has begun, and what its answer begins with.
-async fn begin(
-    hub: &Arc<Hub>,
-    parts: http::request::Parts,
-    peer: SocketAddr,
-) -> Result<(Response<()>, PipeReader), Problem> {
-    let reader = stream::open(hub, parts, peer).await?;
+/// The stream once it has begun.
+async fn begin(reader: PipeReader) -> Result<PipeReader, Problem> {
     match poll_fn(|context| reader.poll(context)).await {
-        Piped::Bytes(_) | Piped::Ended => Ok((hub.streams.response(), reader)),
+        Piped::Bytes(_) | Piped::Ended => Ok(reader),
         Piped::Refused(refusal) => Err(stream::problem(refusal)),
         Piped::Torn => Err(Problem::new(Kind::NotReady, "the hub is stopping")),
     }
