@@ -31,7 +31,7 @@ use tidewire_log::{EventLog, Tail};
 pub use admit::{Admission, Admit, Decide, HandOver, Head, Refusal, Work};
 pub use config::{EngineConfig, Listeners};
 pub use heads::HTTP2_PREFACE;
-pub use inspect::{Connection, ConnectionId, ConnectionPlace, Connections, NoAnswer, ParseConnectionIdError};
+pub use inspect::{Carried, Connection, ConnectionId, ConnectionPlace, Connections, NoAnswer, ParseConnectionIdError};
 pub use pipe::{PipeReader, Piped};
 pub use stats::EngineStats;
 pub use tidewire_core::StreamStart;

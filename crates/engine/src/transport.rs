@@ -6,6 +6,7 @@ use mio::event::Source;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
+use crate::Carried;
 use crate::pipe::PipeWriter;
 
 /// What of a stream's bytes the kernel may hold unsent: the rest of a slow reader's backlog stays
@@ -53,8 +54,13 @@ impl Transport {
         Ok(())
     }
 
+    /// What it is, for those who look at the stream.
+    pub(crate) fn seen(&self) -> Carried {
+        Carried { address: self.peer(), is_piped: matches!(self, Transport::Pipe(_)) }
+    }
+
     /// Where the other end is.
-    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+    fn peer(&self) -> Option<SocketAddr> {
         match self {
             Transport::Tcp(socket) => socket.peer_addr().ok(),
             Transport::Pipe(pipe) => Some(pipe.peer()),
