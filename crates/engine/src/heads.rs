@@ -3,10 +3,10 @@ mod parsing;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use mio::net::TcpStream;
 use slab::Slab;
 
 use crate::accepting::Promise;
+use crate::transport::Transport;
 use crate::{Admission, Work};
 pub use parsing::HEADERS_MAX;
 pub(crate) use parsing::{Parsed, parse};
@@ -41,7 +41,7 @@ impl HeadKey {
 /// A connection of which no whole request head has been read yet, or whose admission is being
 /// decided.
 pub(crate) struct Connection {
-    pub(crate) socket: TcpStream,
+    pub(crate) socket: Transport,
     pub(crate) peer: SocketAddr,
     /// What of the head has been read, while it is unfinished.
     pub(crate) bytes: Vec<u8>,
@@ -104,7 +104,7 @@ impl Heads {
     /// Takes in a connection, which may have something to read.
     pub(crate) fn insert(
         &mut self,
-        socket: TcpStream,
+        socket: Transport,
         peer: SocketAddr,
         bytes: Vec<u8>,
         stage: Stage,

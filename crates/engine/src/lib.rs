@@ -15,6 +15,7 @@ mod pool;
 mod reactor;
 mod stats;
 mod streams;
+mod transport;
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
