@@ -7,6 +7,7 @@ use mio::net::TcpListener;
 use crate::mailbox::{Mailbox, Message};
 use crate::reactor::{Reactor, Shared, millis};
 use crate::stats::add;
+use crate::transport::Transport;
 
 /// How long a request head may take while the shards hold as many sockets as they may, in milliseconds: whoever says
 /// nothing would else keep all others waiting for the whole of `head_timeout`.
@@ -100,7 +101,7 @@ impl Reactor {
                     let accepting = &mut self.accepting;
                     if accepting.others.is_empty() {
                         accepting.held += 1;
-                        self.take_in(socket, peer, None);
+                        self.take_in(Transport::Tcp(socket), peer, None);
                     } else {
                         let on_its_way = OnItsWay(Arc::clone(&self.shared));
                         accepting.others[accepting.next].post(Message::Dealt(socket.into(), peer, on_its_way));

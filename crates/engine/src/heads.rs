@@ -3,11 +3,12 @@ mod parsing;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use mio::net::TcpStream;
 use slab::Slab;
 
 use crate::accepting::Promise;
+use crate::transport::Transport;
 use crate::{Decide, Work};
+pub use parsing::HEADERS_MAX;
 pub(crate) use parsing::{Parsed, parse};
 
 /// A head that is longer, in bytes, holds a buffer as an unfinished one does while its admission is decided.
@@ -37,7 +38,7 @@ impl HeadKey {
 /// A connection of which no whole request head has been read yet, or whose admission is being
 /// decided.
 pub(crate) struct Connection {
-    pub(crate) socket: TcpStream,
+    pub(crate) socket: Transport,
     pub(crate) peer: SocketAddr,
     /// What of the head has been read, while it is unfinished.
     pub(crate) bytes: Vec<u8>,
@@ -104,7 +105,7 @@ impl Heads {
     /// Takes in a connection, which may have something to read.
     pub(crate) fn insert(
         &mut self,
-        socket: TcpStream,
+        socket: Transport,
         peer: SocketAddr,
         bytes: Vec<u8>,
         stage: Stage,

@@ -8,12 +8,12 @@ use std::str::FromStr;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
-use mio::net::TcpStream;
 use tidewire_core::{LAST_CHUNK, SlotKey, Subscriber, Subscribers};
 
 use crate::EngineHandle;
 use crate::mailbox::Message;
 use crate::reactor::Reactor;
+use crate::transport::Transport;
 
 /// How long a shard may take to answer.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -69,7 +69,7 @@ impl EngineHandle {
         if shard as usize >= self.mailboxes.len() {
             return Ok(Connections { found: Vec::new(), next: None });
         }
-        let address = |socket: &TcpStream| socket.peer_addr().ok();
+        let address = Transport::peer;
         let Subscribers { found, next } = self.ask(shard, move |reactor| {
             let Reactor { shard, shared, now_ms, .. } = reactor;
             shard.subscribers(slot, subject.as_deref(), &shared.tail, *now_ms, address)
@@ -133,7 +133,7 @@ impl EngineHandle {
 }
 
 /// Writes what ends a stream on which nothing is unfinished.
-pub(crate) fn end(socket: &mut TcpStream) {
+pub(crate) fn end(socket: &mut Transport) {
     if let Err(error) = socket.write(LAST_CHUNK) {
         tracing::debug!(%error, "failed to end a stream");
     }

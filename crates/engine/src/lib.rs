@@ -15,6 +15,7 @@ mod pool;
 mod reactor;
 mod stats;
 mod streams;
+mod transport;
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -28,9 +29,11 @@ use tidewire_log::{EventLog, Tail};
 
 pub use admit::{Admission, Admit, Decide, HandOver, Head, Refusal, Work};
 pub use config::{EngineConfig, Listeners};
+pub use heads::HEADERS_MAX;
 pub use inspect::{Connection, ConnectionId, ConnectionPlace, Connections, NoAnswer, ParseConnectionIdError};
+pub use pool::JOBS_A_SHARD_MAX;
 pub use stats::EngineStats;
-pub use tidewire_core::StreamStart;
+pub use tidewire_core::{Lag, StreamStart};
 
 use drain::Turns;
 use mailbox::{Mailbox, Message};
@@ -179,6 +182,14 @@ impl EngineHandle {
     #[must_use]
     pub fn turns(&self) -> Vec<u64> {
         self.mailboxes.iter().map(|mailbox| mailbox.turns()).collect()
+    }
+
+    /// How far the streams of all shards were behind when each was last looked at: at most half a heartbeat ago.
+    #[must_use]
+    pub fn lag(&self) -> Lag {
+        let mut lag = Lag::default();
+        self.mailboxes.iter().for_each(|mailbox| lag.add(mailbox.lag()));
+        lag
     }
 
     /// The shards' figures, summed.

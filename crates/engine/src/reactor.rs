@@ -1,5 +1,5 @@
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use mio::event::Event;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
-use tidewire_core::{Limits, Shard};
+use tidewire_core::{Lag, Limits, Shard};
 use tidewire_log::{EventLog, Tail};
 
 use crate::accepting::{Accepting, Promise};
@@ -18,6 +18,7 @@ use crate::mailbox::{Mailbox, Message};
 use crate::pool::{Job, Pool, Reads, UnderWay, guarded};
 use crate::stats::{Stats, add};
 use crate::streams::Sent;
+use crate::transport::Transport;
 use crate::{Admission, Admit, Decide, EngineConfig, HandOver, Refusal, Work};
 
 const LISTENER: Token = Token(usize::MAX);
@@ -69,7 +70,7 @@ pub(crate) struct Reactor {
     pub(crate) poll: Poll,
     pub(crate) shared: Arc<Shared>,
     pub(crate) mailbox: Arc<Mailbox>,
-    pub(crate) shard: Shard<TcpStream>,
+    pub(crate) shard: Shard<Transport>,
     pub(crate) reads: Reads,
     deciding: [UnderWay; Work::KINDS],
     pub(crate) sent: Sent,
@@ -80,6 +81,8 @@ pub(crate) struct Reactor {
     /// Since the hub stops.
     pub(crate) drain: Option<Drain>,
     slices: u32,
+    /// Of the slices looked at since the first one.
+    lag: Lag,
     next_slice: u32,
     next_tick_ms: u64,
 }
@@ -108,6 +111,7 @@ impl Reactor {
             heads: Heads::default(),
             drain: None,
             slices: limits.slices(TICK_MS),
+            lag: Lag::default(),
             next_slice: 0,
             next_tick_ms: TICK_MS,
         };
@@ -189,10 +193,10 @@ impl Reactor {
         match message {
             Message::Adopt(socket, admit, peer) => {
                 add(&self.shared.stats.adopted, 1);
-                self.take_in(TcpStream::from_std(socket), peer, Some(admit));
+                self.take_in(Transport::Tcp(TcpStream::from_std(socket)), peer, Some(admit));
             }
             Message::Dealt(socket, peer, on_its_way) => {
-                self.take_in(TcpStream::from_std(socket), peer, None);
+                self.take_in(Transport::Tcp(TcpStream::from_std(socket)), peer, None);
                 // It is counted as this shard's before it is not on its way any more.
                 self.note_held();
                 drop(on_its_way);
@@ -216,7 +220,11 @@ impl Reactor {
         self.accept_again();
         self.look_at_ending();
         self.look_at_slice(self.next_slice, self.slices);
+        self.lag.add(self.shard.lag_of(self.next_slice, self.slices, &self.shared.tail));
         self.next_slice = (self.next_slice + 1) % self.slices;
+        if self.next_slice == 0 {
+            self.mailbox.set_lag(std::mem::take(&mut self.lag));
+        }
         let late_ms = self.now_ms.checked_sub(self.head_timeout_ms());
         while let Some(connection) = late_ms.and_then(|then_ms| self.heads.take_late(then_ms, self.now_ms)) {
             if connection.stage == Stage::Reading && !connection.bytes.is_empty() {
@@ -239,7 +247,7 @@ impl Reactor {
     }
 
     /// Takes in a connection, whose turn comes among the heads: with `admit`, its head was read elsewhere.
-    pub(crate) fn take_in(&mut self, mut socket: TcpStream, peer: SocketAddr, admit: Option<Decide>) {
+    pub(crate) fn take_in(&mut self, mut socket: Transport, peer: SocketAddr, admit: Option<Decide>) {
         let token = Token(HEAD_BIT | self.heads.next_key().index());
         if let Err(error) = self.poll.registry().register(&mut socket, token, Interest::READABLE) {
             tracing::error!(%error, "failed to register a connection");
@@ -257,7 +265,7 @@ impl Reactor {
         match connection.stage {
             Stage::Reading => {}
             Stage::Deciding => {
-                if has_left(&connection.socket) {
+                if connection.socket.has_left() {
                     self.heads.remove(key);
                 }
                 return;
@@ -302,7 +310,7 @@ impl Reactor {
 
     fn decide(&mut self, key: HeadKey, admission: Admission) {
         if let Admission::Later(work, decide) = admission {
-            if self.heads.get_mut(key).is_some_and(|connection| has_left(&connection.socket)) {
+            if self.heads.get_mut(key).is_some_and(|connection| connection.socket.has_left()) {
                 // Nothing more will be heard of the socket.
                 self.heads.remove(key);
                 return;
@@ -358,7 +366,7 @@ impl Reactor {
         }
     }
 
-    fn admitted(&mut self, socket: TcpStream, peer: SocketAddr, bytes: Vec<u8>, admission: Admission) {
+    fn admitted(&mut self, socket: Transport, peer: SocketAddr, bytes: Vec<u8>, admission: Admission) {
         match admission {
             Admission::Stream(stream) if self.drain.is_some() => {
                 let stats = &self.shared.stats;
@@ -383,8 +391,9 @@ impl Reactor {
         }
     }
 
-    fn hand_over(&mut self, mut socket: TcpStream, peer: SocketAddr, bytes: Vec<u8>) {
+    fn hand_over(&mut self, socket: Transport, peer: SocketAddr, bytes: Vec<u8>) {
         let registry = self.poll.registry();
+        let Transport::Tcp(mut socket) = socket;
         let left = registry.deregister(&mut socket).map(|()| (self.shared.hand_over)(socket.into(), bytes, peer));
         let given_back = match left {
             Ok(Ok(())) => return add(&self.shared.stats.handed_over, 1),
@@ -395,7 +404,7 @@ impl Reactor {
             Err(error) => Err(error),
         };
         match given_back {
-            Ok(socket) => self.refuse(socket, peer, Refusal::TooManyConnections),
+            Ok(socket) => self.refuse(Transport::Tcp(socket), peer, Refusal::TooManyConnections),
             Err(error) => tracing::error!(%error, "failed to hand a connection over"),
         }
     }
@@ -406,7 +415,7 @@ impl Reactor {
         }
     }
 
-    fn refuse(&mut self, socket: TcpStream, peer: SocketAddr, refusal: Refusal) {
+    fn refuse(&mut self, socket: Transport, peer: SocketAddr, refusal: Refusal) {
         add(&self.shared.stats.refused, 1);
         let answer = self.shared.admit.refuse(refusal);
         self.answer_last(socket, peer, &answer);
@@ -414,11 +423,11 @@ impl Reactor {
 
     /// Answers as far as the socket takes it at once, says that there is no more, and waits for the
     /// client to close.
-    fn answer_last(&mut self, mut socket: TcpStream, peer: SocketAddr, answer: &[u8]) {
+    fn answer_last(&mut self, mut socket: Transport, peer: SocketAddr, answer: &[u8]) {
         let token = Token(HEAD_BIT | self.heads.next_key().index());
         let ended = socket
             .write(answer)
-            .and_then(|_| socket.shutdown(Shutdown::Write))
+            .and_then(|_| socket.end_writing())
             .and_then(|()| self.poll.registry().reregister(&mut socket, token, Interest::READABLE));
         match ended {
             Ok(()) => {
@@ -437,14 +446,6 @@ impl Reactor {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.heads.note_readable(key),
             Err(_) => drop(self.heads.remove(key)),
         }
-    }
-}
-
-/// Whether a client will not take an answer. What it has sent beyond its head is left unread.
-fn has_left(socket: &TcpStream) -> bool {
-    match socket.peek(&mut [0]) {
-        Ok(peeked) => peeked == 0,
-        Err(error) => !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted),
     }
 }
 

@@ -3,9 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use mio::event::Event;
-use mio::net::TcpStream;
 use mio::{Interest, Token};
-use socket2::SockRef;
 use tidewire_core::{CatchUp, CatchUpRead, CaughtUp, Heartbeat, Owed, Shard, SlotKey, StreamStart};
 use tidewire_log::ReadError;
 
@@ -14,15 +12,12 @@ use crate::mailbox::Message;
 use crate::pool::{Waiting, guarded};
 use crate::reactor::Reactor;
 use crate::stats::{Stats, add};
-
-/// What of a stream's bytes the kernel may hold unsent: the rest of a slow reader's backlog stays
-/// in the log.
-const NOT_SENT_BYTES_MAX: u32 = 16 * 1024;
+use crate::transport::Transport;
 
 /// Reads at one go of what a client says on a stream, which means nothing; who says more is closed.
 const IDLE_READS_MAX: usize = 4;
 
-const _: () = assert!(Shard::<TcpStream>::SLOT_BYTES <= 128, "a subscriber's slot takes at most 128 bytes");
+const _: () = assert!(Shard::<Transport>::SLOT_BYTES <= 128, "a subscriber's slot takes at most 128 bytes");
 
 /// What was sent in this turn.
 #[derive(Default)]
@@ -47,8 +42,8 @@ impl Sent {
 
 impl Reactor {
     /// Begins a stream, which is counted already.
-    pub(crate) fn open_stream(&mut self, socket: TcpStream, stream: StreamStart) {
-        if let Err(error) = self.tune(&socket) {
+    pub(crate) fn open_stream(&mut self, socket: Transport, stream: StreamStart) {
+        if let Err(error) = socket.tune(self.shared.config.stall_timeout) {
             tracing::debug!(%error, "failed to set a stream's socket options");
         }
         let stats = &self.shared.stats;
@@ -66,17 +61,6 @@ impl Reactor {
                 self.close(key);
             }
         }
-    }
-
-    fn tune(&self, socket: &TcpStream) -> io::Result<()> {
-        socket.set_nodelay(true)?;
-        #[cfg(target_os = "linux")]
-        {
-            let socket = SockRef::from(socket);
-            socket.set_tcp_notsent_lowat(NOT_SENT_BYTES_MAX)?;
-            socket.set_tcp_user_timeout(Some(self.shared.config.stall_timeout))?;
-        }
-        Ok(())
     }
 
     /// One round over those who are owed something.
@@ -220,7 +204,7 @@ impl Reactor {
 }
 
 /// Writes what the socket takes; nothing if it takes nothing now.
-fn write(socket: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
+fn write(socket: &mut Transport, bytes: &[u8]) -> io::Result<usize> {
     loop {
         match socket.write(bytes) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
