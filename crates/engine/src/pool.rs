@@ -14,7 +14,7 @@ pub(crate) const READ_THREADS: usize = 2;
 pub(crate) const DECIDE_THREADS: usize = 1;
 
 /// How many jobs of one shard may be under way; each holds at most one visit's bytes.
-pub(crate) const JOBS_A_SHARD_MAX: usize = 64;
+pub const JOBS_A_SHARD_MAX: usize = 64;
 
 /// What may wait: a read from the log, or an admission that needs one.
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
@@ -209,7 +209,7 @@ mod tests {
         let (sender, dispatched) = sync_channel::<Job>(JOBS_A_SHARD_MAX);
         let pool = Pool { sender };
         let (mut reads, done) = (Reads::default(), Arc::new(Mutex::new(Vec::new())));
-        let mut submit = |reads: &mut Reads, name: u32, reads_before| {
+        let submit = |reads: &mut Reads, name: u32, reads_before| {
             let done = Arc::clone(&done);
             let job = Box::new(move || done.lock().expect("no other thread panics with it").push(name));
             reads.submit(Waiting { key: SlotKey::new(name, 0), reads_before, job }, &pool, |_| true);

@@ -1,3 +1,4 @@
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -32,6 +33,8 @@ pub(crate) struct Hub {
     /// Requests that a client may have under way on an HTTP/2 connection.
     pub(crate) http2_max_streams: u32,
     pub(crate) log: Arc<dyn EventLog>,
+    /// The log's folder.
+    pub(crate) data_dir: PathBuf,
     pub(crate) tail: Arc<Tail>,
     pub(crate) origins: AllowedOrigins,
     pub(crate) streams: StreamHeads,
@@ -79,6 +82,7 @@ impl Hub {
             heartbeat: config.heartbeat,
             http2_max_streams: config.http2_max_streams,
             log,
+            data_dir: config.data_dir.clone(),
             tail,
             origins: config.cors_origins.clone(),
             streams: StreamHeads::new(config.heartbeat, config.retry, jitter_seed),

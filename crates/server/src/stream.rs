@@ -13,6 +13,7 @@ use tidewire_log::HubId;
 
 use crate::decide::{Plan, RequestHead, decide, is_quick};
 use crate::hub::Hub;
+use crate::limits::Limit;
 use crate::problem::{Kind, Problem};
 use crate::time;
 
@@ -205,11 +206,13 @@ pub(crate) fn problem(refusal: Refusal) -> Problem {
         Refusal::TooManyStreams => {
             Problem::new(Kind::Streams, "there are as many streams as the hub takes (max_streams)")
         }
-        Refusal::TooManyUndecided => Problem::new(Kind::Busy, "too many places are being sought in the log"),
+        Refusal::TooManyUndecided => {
+            Problem::new(Kind::Busy, "too many places are being sought in the log").past(Limit::UndecidedHeads)
+        }
         Refusal::UndecidedTimeout => {
             let detail =
                 "the stream's place in the log was not found, or its patterns not read, in time (decide_timeout)";
-            Problem::new(Kind::Busy, detail)
+            Problem::new(Kind::Busy, detail).past(Limit::DecideTimeout)
         }
         Refusal::TooManyConnections => {
             Problem::new(Kind::Connections, "there are as many connections as the hub takes (max_connections)")
