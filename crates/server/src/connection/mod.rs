@@ -1,7 +1,7 @@
 //! Connections that the shards handed over, and their way back.
 
 mod closing;
-mod http2;
+pub(crate) mod http2;
 mod way_back;
 mod wire;
 

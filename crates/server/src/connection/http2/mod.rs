@@ -1,7 +1,7 @@
 //! HTTP/2 connections: every request is a task, and event streams are subscribers of a shard like any other.
 //!
-//! hyper's server is not used: it cannot end a stream whose client takes nothing, since it polls a body only while there
-//! is room, nor a connection on which nothing is asked (`docs/adr/0009`).
+//! hyper's server is not used: it cannot end a stream whose client takes nothing, since it looks at a body only while
+//! there is room, nor a connection on which nothing is asked (`docs/adr/0009`).
 
 mod answer;
 mod events;
@@ -31,19 +31,19 @@ use place::Place;
 pub(super) use rewound::Rewound;
 
 /// What a client may send of a request's body before it is read, in bytes.
-const STREAM_WINDOW_BYTES: u32 = 64 * 1024 - 1;
+pub(crate) const WINDOW_BYTES: u32 = 64 * 1024 - 1;
 
 /// The same for all requests of a connection together.
-const CONNECTION_WINDOW_BYTES: u32 = 256 * 1024;
+pub(crate) const CONNECTION_WINDOW_BYTES: u32 = 256 * 1024;
 
 /// What of an answer may wait to be written, in bytes: as much as a pipe holds.
 const SEND_BUFFER_BYTES: usize = 16 * 1024;
 
 /// Requests that may be reset before anybody has looked at them. Whoever goes on so is cut off.
-const PENDING_RESETS_MAX: usize = 20;
+pub(crate) const PENDING_RESETS_MAX: usize = 20;
 
 /// Requests on a connection that the hub may find malformed. Whoever goes on so is cut off.
-const MALFORMED_MAX: usize = 1_000;
+pub(crate) const MALFORMED_MAX: usize = 1_000;
 
 /// Serves the requests on a connection until it ends. Its first bytes are a client's preface. It has a place among
 /// `max_connections`.
@@ -57,7 +57,7 @@ pub(crate) async fn serve<IO>(
     IO: AsyncRead + AsyncWrite + Unpin,
 {
     let handshake = Builder::new()
-        .initial_window_size(STREAM_WINDOW_BYTES)
+        .initial_window_size(WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_concurrent_streams(hub.http2_max_streams)
         .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).expect("it is small"))
