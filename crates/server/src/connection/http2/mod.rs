@@ -56,6 +56,17 @@ pub(crate) async fn serve<IO>(
 ) where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
+    // What this leaves is small, however long the connection lasts: the handshake's memory goes with its box.
+    let Some(connection) = Box::pin(begin(&hub, io)).await else { return };
+    if let Err(error) = Serving::new(connection, hub, peer, permit).run(shutdown).await {
+        tracing::debug!(%error, "an HTTP/2 connection ended early");
+    }
+}
+
+async fn begin<IO>(hub: &Hub, io: IO) -> Option<Box<Connection<IO, Bytes>>>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
     let handshake = Builder::new()
         .initial_window_size(WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
@@ -64,24 +75,18 @@ pub(crate) async fn serve<IO>(
         .max_send_buffer_size(SEND_BUFFER_BYTES)
         .max_pending_accept_reset_streams(PENDING_RESETS_MAX)
         .max_local_error_reset_streams(Some(MALFORMED_MAX))
-        .handshake::<_, Bytes>(io);
-    let ended = match tokio::time::timeout(hub.body_timeout, handshake).await {
-        Ok(Ok(mut connection)) => {
-            let pings = connection.ping_pong().expect("it is taken once");
-            let (requests, pace, place) = (JoinSet::new(), Pace::new(&hub, pings), Arc::new(Place::new(permit)));
-            Serving { connection, requests, pace, place, was_asked: false, hub, peer }.run(shutdown).await
-        }
-        Ok(Err(error)) => Err(error),
-        Err(_) => return tracing::debug!("an HTTP/2 connection did not begin in time (head_timeout)"),
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "an HTTP/2 connection ended early");
+        .handshake(io);
+    match tokio::time::timeout(hub.body_timeout, handshake).await {
+        Ok(Ok(connection)) => return Some(Box::new(connection)),
+        Ok(Err(error)) => tracing::debug!(%error, "an HTTP/2 connection did not begin"),
+        Err(_) => tracing::debug!("an HTTP/2 connection did not begin in time (head_timeout)"),
     }
+    None
 }
 
 /// A connection, and the requests that are being answered on it.
 struct Serving<IO> {
-    connection: Connection<IO, Bytes>,
+    connection: Box<Connection<IO, Bytes>>,
     /// Dropped with the connection, and their streams with them.
     requests: JoinSet<()>,
     pace: Pace,
@@ -93,7 +98,18 @@ struct Serving<IO> {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Serving<IO> {
-    async fn run(mut self, shutdown: &Shutdown) -> Result<(), h2::Error> {
+    fn new(
+        mut connection: Box<Connection<IO, Bytes>>,
+        hub: Arc<Hub>,
+        peer: SocketAddr,
+        permit: OwnedSemaphorePermit,
+    ) -> Serving<IO> {
+        let pace = Pace::new(&hub, connection.ping_pong().expect("it is taken once"));
+        let (requests, place) = (JoinSet::new(), Arc::new(Place::new(permit)));
+        Serving { connection, requests, pace, place, was_asked: false, hub, peer }
+    }
+
+    async fn run(&mut self, shutdown: &Shutdown) -> Result<(), h2::Error> {
         let (mut draining, mut begun) = (Box::pin(shutdown.draining()), Box::pin(shutdown.begun()));
         let mut timer = Box::pin(tokio::time::sleep_until(self.pace.due()));
         loop {
