@@ -69,7 +69,7 @@ pub(crate) async fn serve<IO>(
         Ok(Ok(mut connection)) => {
             let pings = connection.ping_pong().expect("it is taken once");
             let (requests, pace, place) = (JoinSet::new(), Pace::new(&hub, pings), Arc::new(Place::new(permit)));
-            Serving { connection, requests, pace, place, hub, peer }.run(shutdown).await
+            Serving { connection, requests, pace, place, was_asked: false, hub, peer }.run(shutdown).await
         }
         Ok(Err(error)) => Err(error),
         Err(_) => return tracing::debug!("an HTTP/2 connection did not begin in time (head_timeout)"),
@@ -86,13 +86,15 @@ struct Serving<IO> {
     requests: JoinSet<()>,
     pace: Pace,
     place: Arc<Place>,
+    /// A request has come.
+    was_asked: bool,
     hub: Arc<Hub>,
     peer: SocketAddr,
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Serving<IO> {
     async fn run(mut self, shutdown: &Shutdown) -> Result<(), h2::Error> {
-        let mut draining = Box::pin(shutdown.draining());
+        let (mut draining, mut begun) = (Box::pin(shutdown.draining()), Box::pin(shutdown.begun()));
         let mut timer = Box::pin(tokio::time::sleep_until(self.pace.due()));
         loop {
             tokio::select! {
@@ -107,7 +109,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Serving<IO> {
                 }
                 Some(ended) = self.requests.join_next() => self.ended(ended),
                 () = self.pace.pong() => {}
-                () = draining.as_mut(), if !self.pace.is_going() => self.say_goodbye(),
+                // Whoever comes while the hub stops has an answer before they go.
+                () = draining.as_mut(), if self.was_asked && !self.pace.is_going() => self.say_goodbye(),
+                () = begun.as_mut(), if !self.pace.is_going() => self.say_goodbye(),
                 () = timer.as_mut() => match self.pace.look() {
                     Due::Nothing => {}
                     Due::Goodbye => self.say_goodbye(),
@@ -132,6 +136,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Serving<IO> {
             self.peer,
             Arc::clone(&self.place),
         ));
+        self.was_asked = true;
         self.pace.note_busy();
     }
 
@@ -167,3 +172,6 @@ async fn next_request<IO: AsyncRead + AsyncWrite + Unpin>(
     })
     .await
 }
+
+#[cfg(test)]
+mod tests;
