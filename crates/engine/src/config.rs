@@ -22,6 +22,9 @@ pub struct EngineConfig {
     pub undecided_max: usize,
     /// The most event streams at a time, over all shards.
     pub max_streams: usize,
+    /// The most of them from one address, which is a /64 of IPv6; none: as many as `max_streams`. Whoever comes through
+    /// a Unix socket has no address.
+    pub max_streams_per_address: Option<usize>,
     /// The most sockets that the shards hold at a time, all together: streams, and connections that are
     /// nothing yet. At the limit others wait to be accepted, and cost no descriptor.
     pub max_sockets: usize,
@@ -58,6 +61,7 @@ impl Default for EngineConfig {
             head_buffers_max: 1024,
             undecided_max: 16 * 1024,
             max_streams: 1_000_000,
+            max_streams_per_address: None,
             max_sockets: 1_000_000,
             listeners: Listeners::default(),
         }

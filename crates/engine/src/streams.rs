@@ -7,6 +7,7 @@ use mio::{Interest, Token};
 use tidewire_core::{CatchUp, CatchUpRead, Heartbeat, Owed, Shard, SlotKey, StreamStart};
 use tidewire_log::ReadError;
 
+use crate::addresses::Network;
 use crate::inspect;
 use crate::mailbox::Message;
 use crate::pool::{Waiting, guarded};
@@ -42,7 +43,7 @@ impl Sent {
 
 impl Reactor {
     /// Begins a stream, which is counted already.
-    pub(crate) fn open_stream(&mut self, socket: Transport, stream: StreamStart) {
+    pub(crate) fn open_stream(&mut self, socket: Transport, stream: StreamStart, network: Option<Network>) {
         if let Err(error) = socket.tune(self.shared.config.stall_timeout) {
             tracing::debug!(%error, "failed to set a stream's socket options");
         }
@@ -51,6 +52,9 @@ impl Reactor {
             add(&stats.gaps[gap.reason.index()], 1);
         }
         let key = self.shard.join(socket, stream, &self.shared.tail, self.now_ms);
+        if let Some(network) = network.filter(|_| self.shared.addresses.is_some()) {
+            self.networks.note(key.index(), network);
+        }
         let Some(socket) = self.shard.transport(key) else { return };
         let registered = self.poll.registry().reregister(socket, Token(key.index()), Interest::READABLE);
         add(&stats.streams_begun, 1);
@@ -199,6 +203,7 @@ impl Reactor {
     pub(crate) fn close(&mut self, key: SlotKey) {
         if self.shard.leave(key).is_some() {
             self.shared.stats.streams.fetch_sub(1, Ordering::Relaxed);
+            self.shared.give_back_place_of(self.networks.take(key.index()));
         }
     }
 }

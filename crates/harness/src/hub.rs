@@ -305,14 +305,17 @@ impl Hub {
             command = Command::new("sh");
             command.args(["-c", "ulimit -n $0 && exec \"$@\"", &count.to_string()]).arg(&self.binary);
         }
+        // Who stops a hub has mostly seen what there was to see: streams need not end one after the other. With `--dev` they
+        // do not.
+        if !self.arguments.iter().any(|argument| argument == "--dev") {
+            command.env("TIDEWIRE_DRAIN_TIMEOUT", "0");
+        }
         command
             .arg("serve")
             .args(["--listen", &self.address.to_string(), "--admin-listen", &self.admin.to_string()])
             .arg("--data-dir")
             .arg(&self.data)
             .args(&self.arguments)
-            // Who stops a hub has mostly seen what there was to see: streams need not end one after the other.
-            .env("TIDEWIRE_DRAIN_TIMEOUT", "0")
             .envs(self.environment.iter().map(|(k, v)| (k, v)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped());

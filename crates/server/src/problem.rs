@@ -9,8 +9,11 @@ use http_body_util::Full;
 /// What every problem's `type` begins with.
 pub(crate) const TYPE_PREFIX: &str = "urn:tidewire:error:";
 
-/// After how many seconds a publisher refused with 503 may try again.
+/// After how many seconds whoever is refused with 503 may try again.
 const RETRY_AFTER_S: u64 = 1;
+
+/// And with 429: what is too much is a client's own, and stays so until it gives something up.
+const RETRY_OWN_AFTER_S: u64 = 10;
 
 /// A problem as it is told, its members in the order of RFC 9457.
 #[derive(serde::Serialize)]
@@ -131,6 +134,8 @@ problems! {
     MediaType => "media-type", 415, "The body's media type is not supported";
     /// The body is compressed.
     ContentEncoding => "content-encoding", 415, "The body's encoding is not supported";
+    /// The client's address has `max_streams_per_address` streams.
+    StreamsPerAddress => "streams-per-address", 429, "Too many streams from one address";
     /// The head is too large.
     HeadBytes => "head-bytes", 431, "The request's head is too large";
     /// Something in the hub broke.
@@ -249,9 +254,11 @@ impl Problem {
         if let Some(methods) = &self.allow {
             headers.insert(header::ALLOW, HeaderValue::from_str(methods).expect("methods are words"));
         }
-        if self.kind.status() == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
-        }
+        match self.kind.status() {
+            StatusCode::SERVICE_UNAVAILABLE => headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S)),
+            StatusCode::TOO_MANY_REQUESTS => headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_OWN_AFTER_S)),
+            _ => None,
+        };
         response
     }
 
@@ -325,6 +332,7 @@ mod tests {
         assert_eq!(document["status"], 401);
         assert_eq!(document["index"], 3);
         assert_eq!(Problem::new(Kind::Busy, "").to_response().headers()["retry-after"], "1");
+        assert_eq!(Problem::new(Kind::StreamsPerAddress, "").to_response().headers()["retry-after"], "10");
         let refused = Problem::new(Kind::Method, "").allowing("GET, POST").to_response();
         assert_eq!(refused.headers()["allow"], "GET, POST");
     }

@@ -62,6 +62,7 @@ pub(super) struct Settings {
     pub(super) head_timeout: Option<Duration>,
     pub(super) retry: Option<Duration>,
     pub(super) max_streams: Option<usize>,
+    pub(super) max_streams_per_address: Option<usize>,
     pub(super) max_connections: Option<usize>,
     pub(super) event_bytes: Option<Size>,
     pub(super) body_bytes: Option<Size>,
@@ -167,6 +168,12 @@ pub const KEYS: &[Key] = &[
         "After how long clients are told to reconnect, each up to a quarter more or less"
     ),
     key!(max_streams, "NUMBER", None, "Streams at a time, at most; as many as open files allow"),
+    key!(
+        max_streams_per_address,
+        "NUMBER",
+        None,
+        "Streams at a time from one address, or one /64 of IPv6, at most; 10000, and with --dev as many as there may be"
+    ),
     key!(max_connections, "NUMBER", Some("1024"), "Connections at a time that are not streams, at most"),
     key!(event_bytes, "SIZE", Some("1MiB"), "An event's data, at most"),
     key!(body_bytes, "SIZE", Some("8MiB"), "A request's body, at most; each one under way takes so much memory"),
@@ -226,8 +233,8 @@ pub const KEYS: &[Key] = &[
     key!(
         drain_timeout,
         "DURATION|none",
-        Some("30s"),
-        "Over how long streams are then ended; 0 ends all at once, none waits for their clients to leave"
+        None,
+        "Over how long streams are then ended; 30s, and 0 with --dev. 0 ends all at once, none waits for their clients to leave"
     ),
     key!(
         stuck_after,

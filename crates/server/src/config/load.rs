@@ -27,6 +27,13 @@ const KEY_FILE_BYTES_MAX: u64 = 64 * 1024;
 /// What `drain_delay` is, but for a hub for development, before which nobody stands.
 const DRAIN_DELAY: Duration = Duration::from_secs(2);
 
+/// What `drain_timeout` is, but for a hub for development, whose developer waits for it to end.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What `max_streams_per_address` is, but for a hub for development: more than there are people behind most addresses,
+/// and less than there are places, so that nobody takes them all from one.
+const STREAMS_PER_ADDRESS: usize = 10_000;
+
 /// Where the configuration comes from; a later source beats an earlier one.
 #[derive(Debug, Default)]
 pub struct Sources {
@@ -229,6 +236,7 @@ impl Loader {
             head_timeout: set.head_timeout.expect(given),
             retry: set.retry.expect(given),
             max_streams: set.max_streams,
+            max_streams_per_address: set.max_streams_per_address.or((!dev).then_some(STREAMS_PER_ADDRESS)),
             max_connections: set.max_connections.expect(given),
             event_bytes: self.memory_size("event_bytes", set.event_bytes.expect(given).0)?,
             body_bytes: self.memory_size("body_bytes", set.body_bytes.expect(given).0)?,
@@ -245,7 +253,9 @@ impl Loader {
             idempotence_window: set.idempotence_window.expect(given),
             idempotence_entries: set.idempotence_entries.expect(given),
             drain_delay: set.drain_delay.unwrap_or(if dev { Duration::ZERO } else { DRAIN_DELAY }),
-            drain_timeout: set.drain_timeout.expect(given).0,
+            drain_timeout: set
+                .drain_timeout
+                .map_or(Some(if dev { Duration::ZERO } else { DRAIN_TIMEOUT }), |bound| bound.0),
             stuck_after: set.stuck_after.expect(given),
             log_level: set.log_level.expect(given),
             log_format: set.log_format.expect(given),
@@ -290,6 +300,7 @@ impl Loader {
         for (key, value, least, most) in [
             ("shards", config.shards as u64, 1, system::SHARDS_MAX as u64),
             ("max_streams", config.max_streams.unwrap_or(1) as u64, 1, u64::MAX),
+            ("max_streams_per_address", config.max_streams_per_address.unwrap_or(1) as u64, 1, u64::MAX),
             ("max_connections", config.max_connections as u64, 1, u64::MAX),
             ("event_bytes", config.event_bytes as u64, 1, 1 << 30),
             ("body_bytes", config.body_bytes as u64, 1, 1 << 30),

@@ -56,6 +56,8 @@ pub struct Config {
     pub retry: Duration,
     /// Streams at a time. `None`: as many as open files allow.
     pub max_streams: Option<usize>,
+    /// Streams at a time from one address. `None`: as many as there may be.
+    pub max_streams_per_address: Option<usize>,
     /// Connections at a time that are not streams.
     pub max_connections: usize,
     /// An event's data, in bytes.

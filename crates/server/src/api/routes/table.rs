@@ -41,6 +41,7 @@ const STREAMS: &[Kind] = &[
     Kind::NotAcceptable,
     Kind::Busy,
     Kind::Streams,
+    Kind::StreamsPerAddress,
     Kind::NotReady,
     Kind::LogFailed,
     Kind::HttpVersion,
