@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -106,6 +106,13 @@ impl Hub {
             said: Vec::new(),
             told: Arc::default(),
         }
+    }
+
+    /// Has it serve at this address of the machine, from its next start on.
+    #[must_use]
+    pub fn with_ip(mut self, address: IpAddr) -> Hub {
+        self.address.set_ip(address);
+        self
     }
 
     /// Lets it open so many files, from its next start on.
