@@ -20,6 +20,7 @@ fn assert_refused(hub: &Hub, answer: &Response, status: u16, name: &str, key: &s
     assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains(key)), "{problem}");
     assert!(answer.header("retry-after").is_some_and(|after| after.parse::<u64>().is_ok()), "{:?}", answer.headers);
     assert!(hub.figure(&format!("tidewire_problems_total{{problem=\"{name}\"}}")) > 0);
+    assert!(hub.figure(&format!("tidewire_limits_passed_total{{limit=\"{key}\"}}")) > 0);
 }
 
 #[test]
