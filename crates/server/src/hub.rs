@@ -26,6 +26,10 @@ pub(crate) struct Hub {
     pub(crate) body_bytes: usize,
     /// How long a part of a request's body may take.
     pub(crate) body_timeout: Duration,
+    /// How long a connection may stand idle between two requests.
+    pub(crate) idle_timeout: Duration,
+    /// How many requests there may be on a connection.
+    pub(crate) connection_requests: usize,
     /// How long a client may take nothing of an answer.
     pub(crate) stall_timeout: Duration,
     pub(crate) log: Arc<dyn EventLog>,
@@ -74,6 +78,8 @@ impl Hub {
             limits: publish::Limits { event_bytes: config.event_bytes, batch_events: config.batch_events },
             body_bytes: config.body_bytes,
             body_timeout: config.head_timeout,
+            idle_timeout: config.idle_timeout,
+            connection_requests: config.connection_requests,
             stall_timeout: config.stall_timeout,
             log,
             data_dir: config.data_dir.clone(),

@@ -85,6 +85,10 @@ limits! {
         "an open file each, about 10 KB of memory, and `body_bytes` more while a body is under way";
     HeadTimeout "head_timeout": Key, "time that a request's head may take, and each part of its body",
         Refused(Kind::Timeout), "a slow client keeps a place for so long";
+    IdleTimeout "idle_timeout": Key, "time that a connection is idle between two requests",
+        Else("It is closed", None), "an idle client keeps a place for so long";
+    ConnectionRequests "connection_requests": Key, "requests on a connection",
+        Else("The last one's answer has `Connection: close`", Some("tidewire_connections_used_up_total")), "none that lasts";
     StallTimeout "stall_timeout": Key, "time in which a stream's client takes nothing",
         Else("The stream is closed; its client resumes", Some("tidewire_stalls_total")),
         "a client that is gone keeps a place for so long";
@@ -263,6 +267,7 @@ impl Kind {
     pub(crate) fn limit(self) -> Option<Limit> {
         match self {
             Kind::Streams => Some(Limit::MaxStreams),
+            Kind::StreamsPerAddress => Some(Limit::MaxStreamsPerAddress),
             Kind::Connections => Some(Limit::MaxConnections),
             Kind::Timeout => Some(Limit::HeadTimeout),
             Kind::EventBytes => Some(Limit::EventBytes),

@@ -24,6 +24,34 @@ fn assert_refused(hub: &Hub, answer: &Response, status: u16, name: &str, key: &s
 }
 
 #[test]
+fn requests_on_a_connection() {
+    let hub = Hub::start_with(BINARY, &["--dev"], &[("TIDEWIRE_CONNECTION_REQUESTS", "3")]);
+    let mut http = connect(&hub);
+    for number in 1..=3 {
+        let answer = http.request("GET", "/api/v1/topics", &[], b"").expect("an answer");
+        assert_eq!((answer.status, answer.header("connection")), (200, (number == 3).then_some("close")), "{number}");
+    }
+    assert!(http.is_closed().expect("it is closed"));
+    assert_eq!(hub.figure("tidewire_connections_used_up_total"), 1);
+    // Of those that come at once, three are answered; and a stream may be the last.
+    let mut http = connect(&hub);
+    for _ in 0..5 {
+        http.send("GET", "/nothing", &[], b"").expect("the hub reads");
+    }
+    for _ in 0..3 {
+        assert_eq!(http.receive().expect("an answer").status, 404);
+    }
+    assert!(http.is_closed().expect("it is closed"));
+    let mut http = connect(&hub);
+    for _ in 0..2 {
+        assert_eq!(http.request("GET", "/nothing", &[], b"").expect("an answer").status, 404);
+    }
+    let mut stream = EventStream::open_on(http, STREAM, &[]).expect("a stream");
+    assert_eq!(stream.head.status, 200);
+    stream.event().expect("it begins").expect("it begins");
+}
+
+#[test]
 fn streams_of_an_address() {
     let settings = [("TIDEWIRE_MAX_STREAMS_PER_ADDRESS", "3"), ("TIDEWIRE_SHARDS", "2")];
     let hub = Hub::start_with(BINARY, &["--dev"], &settings);

@@ -36,6 +36,7 @@ fn in_a_network_of_its_own() {
         ("TIDEWIRE_HEARTBEAT", format!("{}s", HEARTBEAT.as_secs())),
         ("TIDEWIRE_STALL_TIMEOUT", format!("{}s", STALL_TIMEOUT.as_secs())),
         ("TIDEWIRE_HEAD_TIMEOUT", "2s".to_owned()),
+        ("TIDEWIRE_IDLE_TIMEOUT", "3s".to_owned()),
     ];
     let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, &**value)).collect();
     let mut hub = Hub::new(folder.path(), BINARY, &arguments, &settings).with_ip(Elsewhere::HERE.into());
@@ -77,8 +78,10 @@ fn clients_of_the_other_test() {
         };
         let connect = || Http::connect(hub).expect("the hub accepts");
         let begun = [
-            // In a head, and in bodies of both kinds.
+            // In a head, between two, in a later one, and in bodies of both kinds.
             "GET /api".to_owned(),
+            "GET / HTTP/1.1\r\nhost: hub\r\n\r\n".to_owned(),
+            "GET / HTTP/1.1\r\nhost: hub\r\n\r\nGET /api".to_owned(),
             post("content-length: 100\r\n", "{\"topic\""),
             post("transfer-encoding: chunked\r\n", "19\r\n{\"topic\""),
         ];

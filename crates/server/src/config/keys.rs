@@ -60,6 +60,8 @@ pub(super) struct Settings {
     pub(super) heartbeat: Option<Duration>,
     pub(super) stall_timeout: Option<Duration>,
     pub(super) head_timeout: Option<Duration>,
+    pub(super) idle_timeout: Option<Duration>,
+    pub(super) connection_requests: Option<usize>,
     pub(super) retry: Option<Duration>,
     pub(super) max_streams: Option<usize>,
     pub(super) max_streams_per_address: Option<usize>,
@@ -161,6 +163,13 @@ pub const KEYS: &[Key] = &[
     key!(heartbeat, "DURATION", Some("20s"), "No stream is silent for longer; 2s to 10min"),
     key!(stall_timeout, "DURATION", Some("2min"), "A stream whose client takes nothing for so long is closed"),
     key!(head_timeout, "DURATION", Some("10s"), "How long a request's head may take, and each part of its body"),
+    key!(idle_timeout, "DURATION", Some("75s"), "How long a connection may stand idle between two requests; 1s to 1h"),
+    key!(
+        connection_requests,
+        "NUMBER",
+        Some("1000000"),
+        "Requests on a connection, at most; the answer to the last one says that it is closed"
+    ),
     key!(
         retry,
         "DURATION",

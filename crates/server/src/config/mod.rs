@@ -52,6 +52,10 @@ pub struct Config {
     pub stall_timeout: Duration,
     /// How long a request's head may take.
     pub head_timeout: Duration,
+    /// How long a connection may stand idle between two requests.
+    pub idle_timeout: Duration,
+    /// Requests on a connection.
+    pub connection_requests: usize,
     /// After how long a client is told to reconnect; each is told up to a quarter more or less.
     pub retry: Duration,
     /// Streams at a time. `None`: as many as open files allow.
