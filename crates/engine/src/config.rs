@@ -20,6 +20,8 @@ pub struct EngineConfig {
     pub head_buffers_max: usize,
     /// How many heads a shard keeps whose admission waits for a thread of the pool; more are refused.
     pub undecided_max: usize,
+    /// The longest time that it may take to decide on a head; then it is refused.
+    pub decide_timeout: Duration,
     /// The most event streams at a time, over all shards.
     pub max_streams: usize,
     /// The most of them from one address, which is a /64 of IPv6; none: as many as `max_streams`. Whoever comes through
@@ -60,6 +62,7 @@ impl Default for EngineConfig {
             head_bytes_max: 64 * 1024,
             head_buffers_max: 1024,
             undecided_max: 16 * 1024,
+            decide_timeout: Duration::from_secs(30),
             max_streams: 1_000_000,
             max_streams_per_address: None,
             max_sockets: 1_000_000,

@@ -144,7 +144,7 @@ impl ConnectionPlace {
     #[must_use]
     pub fn after(id: ConnectionId) -> ConnectionPlace {
         // Slots are counted in a u32, the last of which is never given out.
-        ConnectionPlace { shard: id.shard, slot: id.key.number().saturating_add(1) }
+        ConnectionPlace { shard: id.shard, slot: u32::try_from(id.key.index() + 1).unwrap_or(u32::MAX) }
     }
 }
 
@@ -165,7 +165,7 @@ impl FromStr for ConnectionPlace {
 
 impl fmt::Display for ConnectionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}-{}", self.shard, self.key.number(), self.key.generation())
+        write!(f, "{}-{}-{}", self.shard, self.key.index(), self.key.generation())
     }
 }
 

@@ -28,7 +28,7 @@ use std::time::Duration;
 use tidewire_core::Stagger;
 use tidewire_log::{EventLog, Tail};
 
-pub use admit::{Admission, Admit, HandOver, Head, Refusal, Work};
+pub use admit::{Admission, Admit, Decide, HandOver, Head, Refusal, Work};
 pub use config::{EngineConfig, Listeners};
 pub use heads::HEADERS_MAX;
 pub use inspect::{Connection, ConnectionId, ConnectionPlace, Connections, NoAnswer, ParseConnectionIdError};
@@ -184,11 +184,11 @@ impl Engine {
 }
 
 impl EngineHandle {
-    /// Gives a connection to a shard: one that was handed over and has now turned into an event
-    /// stream. `bytes` hold its request head and whatever was read after it.
-    pub fn adopt(&self, socket: TcpStream, bytes: Vec<u8>, peer: SocketAddr) {
+    /// Gives a connection to a shard: one that was handed over and has now turned into an event stream, as `admit` says
+    /// on the shard. Everything before the stream is answered, and nothing that is behind the request for it is wanted.
+    pub fn adopt(&self, socket: TcpStream, admit: Decide, peer: SocketAddr) {
         let number = self.next.fetch_add(1, Ordering::Relaxed) % self.mailboxes.len();
-        self.mailboxes[number].post(Message::Adopt(socket, bytes, peer));
+        self.mailboxes[number].post(Message::Adopt(socket, admit, peer));
     }
 
     /// How often each shard has turned. A shard that does not stand still turns ten times a second, though it has nothing

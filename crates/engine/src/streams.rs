@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use mio::event::Event;
 use mio::{Interest, Token};
-use tidewire_core::{CatchUp, CatchUpRead, Heartbeat, Owed, Shard, SlotKey, StreamStart};
+use tidewire_core::{CatchUp, CatchUpRead, CaughtUp, Heartbeat, Owed, Shard, SlotKey, StreamStart};
 use tidewire_log::ReadError;
 
 use crate::addresses::Network;
@@ -84,7 +84,6 @@ impl Reactor {
                 self.wrote(key, written);
             }
             Owed::CatchUp(job) => self.read_log(job),
-            Owed::Torn => self.close(key),
             Owed::End(socket) => {
                 inspect::end(socket);
                 self.close(key);
@@ -152,12 +151,13 @@ impl Reactor {
 
     fn read_log(&mut self, job: CatchUp) {
         add(&self.shared.stats.catch_up_reads, 1);
-        let (log, mailbox, key) = (Arc::clone(&self.shared.log), Arc::clone(&self.mailbox), job.key());
+        let (key, reads_before) = (job.key(), job.reads_before());
+        let (log, mailbox) = (Arc::clone(&self.shared.log), Arc::clone(&self.mailbox));
         let job = Box::new(move || {
             let read = guarded(|| job.read(&*log)).unwrap_or_else(|| Err(io::Error::other("a read panicked").into()));
             mailbox.post(Message::CaughtUp(key, read));
         });
-        self.reads.submit(Waiting { key, job }, &self.shared.readers, |key| self.shard.holds(key));
+        self.reads.submit(Waiting { key, reads_before, job }, &self.shared.readers, |key| self.shard.holds(key));
     }
 
     pub(crate) fn caught_up(&mut self, key: SlotKey, read: Result<CatchUpRead, ReadError>) {
@@ -171,12 +171,12 @@ impl Reactor {
         };
         let gaps_before = self.shard.gaps_told();
         match self.shard.caught_up(read, &self.shared.tail) {
-            Owed::Write(bytes, socket) => {
+            CaughtUp::Write(bytes, socket) => {
                 let written = write(socket, bytes);
                 self.wrote(key, written);
             }
-            Owed::Torn => self.close(key),
-            Owed::Nothing | Owed::CatchUp(_) | Owed::End(_) => {}
+            CaughtUp::Torn => self.close(key),
+            CaughtUp::Nothing => {}
         }
         for ((counter, now), before) in self.shared.stats.gaps.iter().zip(self.shard.gaps_told()).zip(gaps_before) {
             counter.fetch_add(now - before, Ordering::Relaxed);

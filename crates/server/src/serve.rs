@@ -143,6 +143,7 @@ fn run(
         heartbeat: config.heartbeat,
         stall_timeout: config.stall_timeout,
         head_timeout: config.head_timeout,
+        decide_timeout: config.decide_timeout,
         head_bytes_max: HEAD_BYTES_MAX,
         max_streams: shares.streams,
         max_streams_per_address: config.max_streams_per_address,

@@ -121,11 +121,18 @@ impl OwnHead {
     }
 }
 
-/// What becomes of a request for the events. A place that may have to be sought on the disk is sought later.
+/// What becomes of a request for the events.
 fn admit(hub: &Arc<Hub>, request: &RequestHead<'_>) -> Admission {
+    match decide(request, &hub.access, time::now_ms() / 1_000) {
+        Ok(plan) => admission(hub, plan, request.origin()),
+        Err(_) => Admission::HandOver,
+    }
+}
+
+/// How a stream begins that a page of this origin is given. A place that may have to be sought on the disk is sought later.
+pub(crate) fn admission(hub: &Arc<Hub>, plan: Plan, origin: Option<&[u8]>) -> Admission {
     let now_s = time::now_ms() / 1_000;
-    let Ok(plan) = decide(request, &hub.access, now_s) else { return Admission::HandOver };
-    let more = hub.origins.lines(request.origin());
+    let more = hub.origins.lines(origin);
     if plan.cursor.is_quick(&hub.tail, &plan.filter) {
         return Admission::Stream(hub.begin(plan, more.as_deref(), now_s));
     }
@@ -179,6 +186,11 @@ pub(crate) fn problem(refusal: Refusal) -> Problem {
         ),
         Refusal::TooManyUndecided => {
             Problem::new(Kind::Busy, "too many places are being sought in the log").past(Limit::UndecidedHeads)
+        }
+        Refusal::UndecidedTimeout => {
+            let detail =
+                "the stream's place in the log was not found, or its patterns not read, in time (decide_timeout)";
+            Problem::new(Kind::Busy, detail).past(Limit::DecideTimeout)
         }
         Refusal::TooManyConnections => {
             Problem::new(Kind::Connections, "there are as many connections as the hub takes (max_connections)")
@@ -282,6 +294,7 @@ mod tests {
             (Refusal::TooManyStreams, "503"),
             (Refusal::TooManyStreamsPerAddress, "429"),
             (Refusal::TooManyUndecided, "503"),
+            (Refusal::UndecidedTimeout, "503"),
             (Refusal::LogUnreadable, "503"),
         ] {
             let answer = String::from_utf8(admissions.refuse(refusal)).expect("text");

@@ -42,6 +42,19 @@ pub(super) fn all() -> Value {
             object(&[("id", &id)], &[]),
             object(&[("ids", &json!({"type": "array", "items": id, "minItems": 1}))], &[]),
         ]},
+        "Subscription": object(
+            &[],
+            &[
+                ("topic", &texts),
+                ("pattern", &texts),
+                ("template", &texts),
+                ("type", &texts),
+                ("from", &next),
+                ("last_event_id", &next),
+                ("lastEventID", &next),
+                ("lastId", &next),
+            ],
+        ),
         "Event": object(
             &[
                 ("id", &id),

@@ -62,6 +62,7 @@ pub(super) struct Settings {
     pub(super) head_timeout: Option<Duration>,
     pub(super) idle_timeout: Option<Duration>,
     pub(super) connection_requests: Option<usize>,
+    pub(super) decide_timeout: Option<Duration>,
     pub(super) retry: Option<Duration>,
     pub(super) max_streams: Option<usize>,
     pub(super) max_streams_per_address: Option<usize>,
@@ -169,6 +170,12 @@ pub const KEYS: &[Key] = &[
         "NUMBER",
         Some("1000000"),
         "Requests on a connection, at most; the answer to the last one says that it is closed"
+    ),
+    key!(
+        decide_timeout,
+        "DURATION",
+        Some("30s"),
+        "How long a stream may wait for its place in the log to be found, or its patterns to be read; then 503"
     ),
     key!(
         retry,

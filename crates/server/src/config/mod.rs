@@ -56,6 +56,8 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// Requests on a connection.
     pub connection_requests: usize,
+    /// How long a stream may wait to be decided on.
+    pub decide_timeout: Duration,
     /// After how long a client is told to reconnect; each is told up to a quarter more or less.
     pub retry: Duration,
     /// Streams at a time. `None`: as many as open files allow.

@@ -21,17 +21,16 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
-use tidewire_engine::Refusal;
+use tidewire_engine::{Decide, Refusal};
 use tokio::net::TcpStream;
 
-use crate::api::{self, Answer, Unanswered};
-use crate::decide::decide;
+use crate::api::{self, Answer, Outcome, Unanswered};
 use crate::hub::Hub;
 use crate::problem::{Kind, Problem};
 use crate::shutdown::Shutdown;
-use crate::{stream, time};
+use crate::stream;
 use pace::{HeadTimer, Pace};
-use way_back::{WayBack, head_bytes};
+use way_back::WayBack;
 use wire::Wire;
 
 /// How long a connection to the admin listener may stand idle between two requests, the next one's head included.
@@ -43,8 +42,8 @@ pub(crate) const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// A connection that has turned into a stream.
 pub(crate) struct Returned {
     pub(crate) socket: std::net::TcpStream,
-    /// The request's head, and what was read after it.
-    pub(crate) bytes: Vec<u8>,
+    /// What admits the stream.
+    pub(crate) admit: Decide,
 }
 
 /// Takes a connection from a shard, with the bytes read from it, or gives it back when there are
@@ -65,9 +64,9 @@ pub(crate) fn take_over(
             Ok(socket) => {
                 let returned = serve(Arc::clone(&hub), socket, bytes, &shutdown).await;
                 drop(place);
-                if let Some(Returned { socket, bytes }) = returned {
+                if let Some(Returned { socket, admit }) = returned {
                     // The shards accept a moment before their handle is set.
-                    hub.engine.wait().adopt(socket, bytes, peer);
+                    hub.engine.wait().adopt(socket, admit, peer);
                 }
             }
             // The peer is gone already.
@@ -143,17 +142,16 @@ pub(crate) async fn serve(hub: Arc<Hub>, socket: TcpStream, bytes: Vec<u8>, shut
             // The last answer may not be flushed yet; to poll the connection itself flushes it.
             return Pin::new(&mut connection).poll(cx).map_ok(|()| None);
         }
-        way_back.take().map_or(Poll::Pending, |head| Poll::Ready(Ok(Some(head))))
+        way_back.take().map_or(Poll::Pending, |admit| Poll::Ready(Ok(Some(admit))))
     });
-    let head = match ended.await {
-        Ok(head) => head,
+    let admit = match ended.await {
+        Ok(admit) => admit,
         Err(error) => {
             tracing::debug!(%error, "a connection ended early");
             return None;
         }
     };
     let parts = connection.into_parts();
-    let (socket, unread) = parts.io.into_parts();
     if is_late {
         if !pace.has_begun() && parts.read_buf.is_empty() {
             // It was idle.
@@ -161,7 +159,8 @@ pub(crate) async fn serve(hub: Arc<Hub>, socket: TcpStream, bytes: Vec<u8>, shut
         }
         refusal = Some(stream::problem(Refusal::HeadTimeout));
     }
-    let Some(mut bytes) = head else {
+    let socket = parts.io.into_socket();
+    let Some(admit) = admit else {
         let mut answer = Vec::new();
         if let Some(problem) = refusal {
             hub.metrics.count_problem(&problem);
@@ -173,10 +172,9 @@ pub(crate) async fn serve(hub: Arc<Hub>, socket: TcpStream, bytes: Vec<u8>, shut
         }
         return None;
     };
-    bytes.extend_from_slice(&parts.read_buf);
-    bytes.extend_from_slice(&unread);
+    // A stream has no request behind it: what was read of one is dropped, as the shard drops what comes later.
     match socket.into_std() {
-        Ok(socket) => Some(Returned { socket, bytes }),
+        Ok(socket) => Some(Returned { socket, admit }),
         Err(error) => {
             tracing::debug!(%error, "a connection could not go back to a shard");
             None
@@ -199,24 +197,28 @@ fn unreadable(error: &hyper::Error) -> Problem {
 
 type Handling = Pin<Box<dyn Future<Output = Result<Answer, Unanswered>> + Send>>;
 
-fn handle(hub: &Arc<Hub>, way_back: &WayBack, request: Request<Incoming>) -> Handling {
+fn handle(hub: &Arc<Hub>, way_back: &Arc<WayBack>, request: Request<Incoming>) -> Handling {
     let (parts, body) = request.into_parts();
     if let Some(problem) = refusal(&parts) {
         let mut answer = counted(hub, Err(problem));
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         return Box::pin(async { Ok(answer) });
     }
-    if api::asks_for_events(&parts) && decide(&api::head_of(&parts), &hub.access, time::now_ms() / 1_000).is_ok() {
-        way_back.ask(head_bytes(&parts));
-        // The driver takes the connection apart and drops this.
-        return Box::pin(pending());
-    }
     let origin = parts.headers.get(ORIGIN).cloned();
-    let hub = Arc::clone(hub);
+    let (hub, way_back) = (Arc::clone(hub), Arc::clone(way_back));
     Box::pin(async move {
         let mut answer = match hub.origins.preflight(&parts) {
             Some(leave) => counted(&hub, leave),
-            None => api::answer(Arc::clone(&hub), Request::from_parts(parts, body)).await?,
+            None => match api::answer(Arc::clone(&hub), Request::from_parts(parts, body)).await? {
+                Outcome::Answer(answer) => answer,
+                Outcome::Stream(plan) => {
+                    way_back.ask(Box::new(move || {
+                        stream::admission(&hub, plan, origin.as_ref().map(HeaderValue::as_bytes))
+                    }));
+                    // The driver takes the connection apart and drops this.
+                    return pending().await;
+                }
+            },
         };
         hub.origins.mark(origin.as_ref(), answer.headers_mut());
         Ok(answer)
@@ -230,7 +232,7 @@ fn refusal(parts: &Parts) -> Option<Problem> {
     }
     // What follows may be meant for the other end.
     let is_tunnel = parts.method == Method::CONNECT;
-    is_tunnel.then(|| Problem::new(Kind::Method, "the hub makes no tunnels").allowing("GET, HEAD, POST, DELETE"))
+    is_tunnel.then(|| Problem::new(Kind::Method, "the hub makes no tunnels").allowing("GET, HEAD, POST, QUERY, DELETE"))
 }
 
 fn counted(hub: &Hub, leave: Result<Answer, Problem>) -> Answer {
