@@ -135,7 +135,7 @@ impl Problem {
         if let Some(challenge) = self.challenge() {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
-        if matches!(self.kind, Kind::BodyBytes | Kind::Timeout) {
+        if matches!(self.kind, Kind::BodyBytes | Kind::BodyFraming | Kind::Timeout) {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if let Some(methods) = &self.allow {

@@ -1,10 +1,14 @@
 //! One more than a limit: who it is is told so, by which limit, and by a figure; everyone else is served.
 
+use std::time::Duration;
+
 use tidewire_harness::{EventStream, Http, Hub, Response, wait_until};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_tidewire");
 /// How long anything that must happen may take, beside a build.
-const WITHIN: std::time::Duration = std::time::Duration::from_secs(60);
+const WITHIN: Duration = Duration::from_secs(60);
+/// How long a body may keep others waiting, beside a build: much less than `head_timeout`.
+const LATE: Duration = Duration::from_secs(20);
 const STREAM: &str = "/api/v1/events?topic=a";
 
 fn connect(hub: &Hub) -> Http {
@@ -70,4 +74,51 @@ fn streams_of_an_address() {
     drop(streams.pop());
     wait_until("its place is free", WITHIN, || hub.figure("tidewire_streams") == 2);
     streams.push(open());
+}
+
+/// A publisher or reader who announces so much, and then says nothing.
+fn slow_body(hub: &Hub, method: &str, media_type: &str, bytes: usize) -> Http {
+    let mut http = connect(hub);
+    let fields = format!("host: hub\r\ncontent-type: {media_type}\r\ncontent-length: {bytes}\r\n");
+    http.send_raw(format!("{method} /api/v1/events HTTP/1.1\r\n{fields}\r\n\"").as_bytes()).expect("the hub reads");
+    http
+}
+
+#[test]
+fn bodies_in_flight() {
+    const BODY: usize = 1 << 20;
+    let settings = [
+        ("TIDEWIRE_BODY_BYTES", "1MiB"),
+        ("TIDEWIRE_BODIES_IN_FLIGHT_BYTES", "2MiB"),
+        // Whoever keeps others from being read has less.
+        ("TIDEWIRE_HEAD_TIMEOUT", "1min"),
+    ];
+    let hub = Hub::start_with(BINARY, &["--dev"], &settings);
+    let held = || hub.figure("tidewire_bodies_in_flight_bytes");
+    let json = [("content-type", "application/json")];
+    let publish =
+        || connect(&hub).request("POST", "/api/v1/events", &json, br#"{"topic":"a","data":"x"}"#).expect("an answer");
+    assert_eq!(publish().status, 200);
+    // One alone is waited for.
+    let alone = slow_body(&hub, "POST", "application/json", BODY);
+    wait_until("it is under way", WITHIN, || held() == BODY as u64);
+    std::thread::park_timeout(Duration::from_millis(2_500));
+    assert_eq!(held(), BODY as u64);
+    drop(alone);
+    wait_until("its part is free", WITHIN, || held() == 0);
+    // Two are not, beside which nobody else is read.
+    let refused = (0..100).find_map(|_| {
+        let _slow = [
+            slow_body(&hub, "POST", "application/json", BODY),
+            slow_body(&hub, "QUERY", "application/x-www-form-urlencoded", BODY),
+        ];
+        wait_until("they are under way", WITHIN, || held() > BODY as u64);
+        let answer = publish();
+        // One at least, after which there is room.
+        wait_until("they are late", LATE, || held() <= BODY as u64);
+        (answer.status != 200).then_some(answer)
+    });
+    let refused = refused.expect("one of a hundred is there while they are");
+    assert_refused(&hub, &refused, 503, "bodies-in-flight", "bodies_in_flight_bytes");
+    assert_eq!(publish().status, 200);
 }

@@ -69,6 +69,7 @@ pub(super) struct Settings {
     pub(super) max_connections: Option<usize>,
     pub(super) event_bytes: Option<Size>,
     pub(super) body_bytes: Option<Size>,
+    pub(super) bodies_in_flight_bytes: Option<Size>,
     pub(super) batch_events: Option<usize>,
     pub(super) tail_bytes: Option<Size>,
     pub(super) segment_bytes: Option<Size>,
@@ -192,7 +193,13 @@ pub const KEYS: &[Key] = &[
     ),
     key!(max_connections, "NUMBER", Some("1024"), "Connections at a time that are not streams, at most"),
     key!(event_bytes, "SIZE", Some("1MiB"), "An event's data, at most"),
-    key!(body_bytes, "SIZE", Some("8MiB"), "A request's body, at most; each one under way takes so much memory"),
+    key!(body_bytes, "SIZE", Some("8MiB"), "A request's body, at most; one under way takes so much memory"),
+    key!(
+        bodies_in_flight_bytes,
+        "SIZE",
+        None,
+        "What the bodies under way take of memory, at most; 64 MiB, or body_bytes if that is more"
+    ),
     key!(batch_events, "NUMBER", Some("1000"), "Events in one request, at most"),
     key!(tail_bytes, "SIZE", Some("64MiB"), "The newest events, kept in memory for streams"),
     key!(segment_bytes, "SIZE", Some("64MiB"), "A file of the log; retention removes whole files"),

@@ -24,6 +24,9 @@ const RULES: &str = "retention_rules";
 /// A secret file may not be larger, in bytes.
 const KEY_FILE_BYTES_MAX: u64 = 64 * 1024;
 
+/// What `bodies_in_flight_bytes` is, unless one body may have more.
+const BODIES_IN_FLIGHT_BYTES: u64 = 64 << 20;
+
 /// What `drain_delay` is, but for a hub for development, before which nobody stands.
 const DRAIN_DELAY: Duration = Duration::from_secs(2);
 
@@ -243,6 +246,7 @@ impl Loader {
             max_connections: set.max_connections.expect(given),
             event_bytes: self.memory_size("event_bytes", set.event_bytes.expect(given).0)?,
             body_bytes: self.memory_size("body_bytes", set.body_bytes.expect(given).0)?,
+            bodies_in_flight_bytes: self.bodies_in_flight_bytes()?,
             batch_events: set.batch_events.expect(given),
             tail_bytes: self.memory_size("tail_bytes", set.tail_bytes.expect(given).0)?,
             segment_bytes: set.segment_bytes.expect(given).0,
@@ -275,6 +279,16 @@ impl Loader {
         let base = set.public_url.clone().unwrap_or_else(|| PublicUrl::of_address(set.listen.expect(given)));
         let rules = rules.resolve(&base, set.retention_age.expect(given));
         rules.map_err(|problem| self.refuse(RULES, problem))
+    }
+
+    fn bodies_in_flight_bytes(&self) -> Result<usize, ConfigError> {
+        let (set, key) = (&self.settings, "bodies_in_flight_bytes");
+        let one = set.body_bytes.expect("the table of keys gives it a default").0;
+        let bytes = set.bodies_in_flight_bytes.map_or(BODIES_IN_FLIGHT_BYTES.max(one), |size| size.0);
+        if bytes < one {
+            return Err(self.refuse(key, format!("expected body_bytes ({one}) at least, not {bytes}")));
+        }
+        self.memory_size(key, bytes)
     }
 
     fn memory_size(&self, key: &'static str, bytes: u64) -> Result<usize, ConfigError> {

@@ -70,6 +70,8 @@ pub struct Config {
     pub event_bytes: usize,
     /// A request's body, in bytes.
     pub body_bytes: usize,
+    /// What the bodies under way take of memory, in bytes.
+    pub bodies_in_flight_bytes: usize,
     /// Events in one request.
     pub batch_events: usize,
     /// What the tail keeps in memory, in bytes.

@@ -232,7 +232,7 @@ fn refusal(parts: &Parts) -> Option<Problem> {
     }
     // What follows may be meant for the other end.
     let is_tunnel = parts.method == Method::CONNECT;
-    is_tunnel.then(|| Problem::new(Kind::Method, "the hub makes no tunnels").allowing("GET, HEAD, POST, QUERY, DELETE"))
+    is_tunnel.then(|| Problem::new(Kind::Method, "the hub makes no tunnels").allowing(api::METHODS))
 }
 
 fn counted(hub: &Hub, leave: Result<Answer, Problem>) -> Answer {
