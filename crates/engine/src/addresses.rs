@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
 use std::sync::{Mutex, PoisonError};
 
@@ -27,6 +27,11 @@ impl Network {
         };
         Network(NonZeroU64::MIN.saturating_add(bits))
     }
+}
+
+/// As whose a client's streams are counted. None for one that has no address.
+pub(crate) fn network(peer: SocketAddr) -> Option<Network> {
+    Some(Network::of(peer.ip()))
 }
 
 /// How many places among `max_streams` each address has. One that has none is not kept.

@@ -28,7 +28,8 @@ pub struct EngineConfig {
     /// a Unix socket has no address.
     pub max_streams_per_address: Option<usize>,
     /// The most sockets that the shards hold at a time, all together: streams, and connections that are
-    /// nothing yet. At the limit others wait to be accepted, and cost no descriptor.
+    /// nothing yet. At the limit others wait to be accepted, and cost no descriptor. A stream without a socket counts as
+    /// well: whoever carries it has one.
     pub max_sockets: usize,
     /// Who accepts.
     pub listeners: Listeners,

@@ -11,7 +11,7 @@ use tidewire_core::{Lag, Limits, Shard};
 use tidewire_log::{EventLog, Tail};
 
 use crate::accepting::{Accepting, Promise};
-use crate::addresses::{Addresses, Network, Networks};
+use crate::addresses::{Addresses, Networks, network};
 use crate::clock::Clock;
 use crate::drain::Drain;
 use crate::heads::{self, Connection, HeadKey, Heads, Parsed, Stage};
@@ -217,6 +217,12 @@ impl Reactor {
                 self.caught_up(key, read);
                 self.reads.finished(&self.shared.readers, |key| self.shard.holds(key));
             }
+            Message::Open(pipe, admit) => {
+                let peer = pipe.peer();
+                self.take_in(Transport::Pipe(pipe), peer, Some(admit));
+            }
+            Message::Writable(key) => self.shard.writable(key),
+            Message::Left(key, why) => self.left(key, why),
             Message::Asked(question) => question(self),
             Message::Drain(_) | Message::Stop => {}
         }
@@ -286,6 +292,7 @@ impl Reactor {
             let admit = &*self.shared.admit;
             match heads::parse(&connection.bytes, connection.seen, peer, |head| admit.admit(head)) {
                 Parsed::Whole(admission) => return self.decide(key, admission),
+                Parsed::Http2 => return self.decide(key, Admission::HandOver),
                 Parsed::TooLarge => return self.refuse_head(key, Refusal::HeadTooLarge),
                 Parsed::Malformed => return self.refuse_head(key, Refusal::HeadMalformed),
                 Parsed::Partial if connection.bytes.len() >= self.shared.config.head_bytes_max => {
@@ -398,7 +405,7 @@ impl Reactor {
 
     fn hand_over(&mut self, socket: Transport, peer: SocketAddr, bytes: Vec<u8>) {
         let registry = self.poll.registry();
-        let Transport::Tcp(mut socket) = socket;
+        let Transport::Tcp(mut socket) = socket else { unreachable!("a pipe is a stream from the beginning") };
         let left = registry.deregister(&mut socket).map(|()| (self.shared.hand_over)(socket.into(), bytes, peer));
         let given_back = match left {
             Ok(Ok(())) => return add(&self.shared.stats.handed_over, 1),
@@ -422,6 +429,9 @@ impl Reactor {
 
     fn refuse(&mut self, socket: Transport, peer: SocketAddr, refusal: Refusal) {
         add(&self.shared.stats.refused, 1);
+        if let Transport::Pipe(pipe) = &socket {
+            return pipe.refuse(refusal);
+        }
         let answer = self.shared.admit.refuse(refusal);
         self.answer_last(socket, peer, &answer);
     }
@@ -429,12 +439,15 @@ impl Reactor {
     /// Answers as far as the socket takes it at once, says that there is no more, and waits for the
     /// client to close.
     fn answer_last(&mut self, mut socket: Transport, peer: SocketAddr, answer: &[u8]) {
+        let is_pipe = matches!(socket, Transport::Pipe(_));
         let token = Token(HEAD_BIT | self.heads.next_key().index());
         let ended = socket
             .write(answer)
             .and_then(|_| socket.end_writing())
             .and_then(|()| self.poll.registry().reregister(&mut socket, token, Interest::READABLE));
         match ended {
+            // Its reader has it, and nothing is waited for.
+            Ok(()) if is_pipe => {}
             Ok(()) => {
                 self.heads.insert(socket, peer, Vec::new(), Stage::Closing, self.now_ms);
             }
@@ -465,11 +478,6 @@ impl Drop for Reactor {
             self.shared.give_back_place_of(Some(network));
         }
     }
-}
-
-/// As whose a client's streams are counted.
-fn network(peer: SocketAddr) -> Option<Network> {
-    Some(Network::of(peer.ip()))
 }
 
 pub(crate) fn millis(duration: Duration) -> u64 {

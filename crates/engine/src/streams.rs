@@ -10,6 +10,7 @@ use tidewire_log::ReadError;
 use crate::addresses::Network;
 use crate::inspect;
 use crate::mailbox::Message;
+use crate::pipe::Leave;
 use crate::pool::{Waiting, guarded};
 use crate::reactor::Reactor;
 use crate::stats::{Stats, add};
@@ -56,7 +57,10 @@ impl Reactor {
             self.networks.note(key.index(), network);
         }
         let Some(socket) = self.shard.transport(key) else { return };
-        let registered = self.poll.registry().reregister(socket, Token(key.index()), Interest::READABLE);
+        let registered = match socket {
+            Transport::Pipe(pipe) if !pipe.attach(&self.mailbox, key) => return self.close(key),
+            socket => self.poll.registry().reregister(socket, Token(key.index()), Interest::READABLE),
+        };
         add(&stats.streams_begun, 1);
         match registered {
             Ok(()) => self.visit(key),
@@ -144,6 +148,14 @@ impl Reactor {
     /// by the system (`TCP_USER_TIMEOUT`) before a look at its slice finds it.
     fn failed(&mut self, key: SlotKey, error: &io::Error) {
         if error.kind() == ErrorKind::TimedOut {
+            add(&self.shared.stats.stalls, 1);
+        }
+        self.close(key);
+    }
+
+    /// Closes a stream without a socket whose reader has left.
+    pub(crate) fn left(&mut self, key: SlotKey, why: Leave) {
+        if self.shard.holds(key) && why == Leave::Stalled {
             add(&self.shared.stats.stalls, 1);
         }
         self.close(key);

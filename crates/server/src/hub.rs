@@ -34,6 +34,10 @@ pub(crate) struct Hub {
     pub(crate) connection_requests: usize,
     /// How long a client may take nothing of an answer.
     pub(crate) stall_timeout: Duration,
+    /// No stream is silent for longer.
+    pub(crate) heartbeat: Duration,
+    /// Requests that a client may have under way on an HTTP/2 connection.
+    pub(crate) http2_max_streams: u32,
     pub(crate) log: Arc<dyn EventLog>,
     /// The log's folder.
     pub(crate) data_dir: PathBuf,
@@ -84,6 +88,8 @@ impl Hub {
             idle_timeout: config.idle_timeout,
             connection_requests: config.connection_requests,
             stall_timeout: config.stall_timeout,
+            heartbeat: config.heartbeat,
+            http2_max_streams: config.http2_max_streams,
             log,
             data_dir: config.data_dir.clone(),
             tail,

@@ -293,6 +293,7 @@ async fn stop_all(
         tokio::time::sleep(config.drain_delay).await;
     }
     hub.enter(Phase::Draining);
+    stopper.drain();
     let over = config.drain_timeout;
     let ended = async {
         let streams = tokio::task::spawn_blocking(move || {

@@ -199,7 +199,7 @@ fn heads_that_are_none() {
         ("an HTTP that is not yet", line("GET / HTTP/1.9"), "400 head, closed"),
         ("an HTTP without a version", line("GET / HTTP"), "400 head, closed"),
         ("HTTP/0.9", "GET /\r\n".to_owned(), "400 head, closed"),
-        ("HTTP/2 by its preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(), "400 head, closed"),
+        ("what is nearly HTTP/2's preface", "PRI * HTTP/2.0\r\n\r\nSN\r\n\r\n".to_owned(), "400 head, closed"),
         ("TLS", "\x16\x03\x01\x02\0\x01\0\x01\u{7c}\x03\x03".to_owned(), "400 head, closed"),
         ("another protocol's greeting", "SSH-2.0-OpenSSH_9.2\r\n".to_owned(), "400 head, closed"),
         ("two empty lines before", format!("\r\n\r\n{}", topics("")), "200, open"),

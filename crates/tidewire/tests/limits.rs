@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidewire_harness::{EventStream, Http, Hub, Response, wait_until};
+use tidewire_harness::{EventStream, Http, Http2, Hub, Response, wait_until};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_tidewire");
 /// How long anything that must happen may take, beside a build.
@@ -56,6 +56,25 @@ fn requests_on_a_connection() {
 }
 
 #[test]
+fn requests_on_a_connection_of_http_2() {
+    let hub = Hub::start_with(BINARY, &["--dev"], &[("TIDEWIRE_CONNECTION_REQUESTS", "3")]);
+    let mut http = Http2::connect(hub.address());
+    for _ in 0..2 {
+        assert_eq!(http.request("GET", "/nothing", &[], b"").expect("an answer").status, 404);
+    }
+    // What is under way is finished.
+    let mut stream = http.stream(STREAM, &[]).expect("it begins");
+    assert_eq!(stream.head.status, 200);
+    assert_eq!(hub.figure("tidewire_connections_used_up_total"), 1);
+    let body = br#"{"topic":"a","data":"x"}"#;
+    let json = [("content-type", "application/json")];
+    assert_eq!(connect(&hub).request("POST", "/api/v1/events", &json, body).expect("an answer").status, 200);
+    assert_eq!(stream.published().data, "x");
+    drop(stream);
+    assert_eq!(http.ended(), None, "it ends, and nothing is wrong");
+}
+
+#[test]
 fn streams_of_an_address() {
     let settings = [("TIDEWIRE_MAX_STREAMS_PER_ADDRESS", "3"), ("TIDEWIRE_SHARDS", "2")];
     let hub = Hub::start_with(BINARY, &["--dev"], &settings);
@@ -70,8 +89,22 @@ fn streams_of_an_address() {
         let answer = http.request("GET", STREAM, &[], b"").expect("an answer");
         assert_refused(&hub, &answer, 429, "streams-per-address", "max_streams_per_address");
     }
+    let refused = Http2::connect(hub.address()).request("GET", STREAM, &[], b"").expect("an answer");
+    assert_refused(&hub, &refused, 429, "streams-per-address", "max_streams_per_address");
     assert_eq!(hub.figure("tidewire_streams"), 3);
     drop(streams.pop());
+    wait_until("its place is free", WITHIN, || hub.figure("tidewire_streams") == 2);
+    let mut http = Http2::connect(hub.address());
+    let stream = http.stream(STREAM, &[]).expect("it begins");
+    assert_eq!(stream.head.status, 200);
+    assert_refused(
+        &hub,
+        &connect(&hub).request("GET", STREAM, &[], b"").expect("an answer"),
+        429,
+        "streams-per-address",
+        "max_streams_per_address",
+    );
+    drop((stream, http));
     wait_until("its place is free", WITHIN, || hub.figure("tidewire_streams") == 2);
     streams.push(open());
 }

@@ -74,7 +74,7 @@ pub(super) fn all() -> Value {
             &[
                 ("id", &json!({"type": "string", "pattern": "^[0-9]+-[0-9]+-[0-9]+$"})),
                 ("topics", &texts),
-                ("transport", &json!({"enum": ["sse"]})),
+                ("transport", &json!({"enum": ["sse", "sse-h2"]})),
                 ("position", &id),
                 ("lag", &object(&[("events", &count), ("milliseconds", &count)], &[("at_least", &set)])),
                 ("age_seconds", &count),

@@ -67,6 +67,7 @@ pub(super) struct Settings {
     pub(super) max_streams: Option<usize>,
     pub(super) max_streams_per_address: Option<usize>,
     pub(super) max_connections: Option<usize>,
+    pub(super) http2_max_streams: Option<usize>,
     pub(super) event_bytes: Option<Size>,
     pub(super) body_bytes: Option<Size>,
     pub(super) bodies_in_flight_bytes: Option<Size>,
@@ -192,6 +193,7 @@ pub const KEYS: &[Key] = &[
         "Streams at a time from one address, or one /64 of IPv6, at most; 10000, and with --dev as many as there may be"
     ),
     key!(max_connections, "NUMBER", Some("1024"), "Connections at a time that are not streams, at most"),
+    key!(http2_max_streams, "NUMBER", Some("256"), "Requests and streams at a time on an HTTP/2 connection, at most"),
     key!(event_bytes, "SIZE", Some("1MiB"), "An event's data, at most"),
     key!(body_bytes, "SIZE", Some("8MiB"), "A request's body, at most; one under way takes so much memory"),
     key!(

@@ -244,6 +244,8 @@ impl Loader {
             max_streams: set.max_streams,
             max_streams_per_address: set.max_streams_per_address.or((!dev).then_some(STREAMS_PER_ADDRESS)),
             max_connections: set.max_connections.expect(given),
+            // Checked below.
+            http2_max_streams: u32::try_from(set.http2_max_streams.expect(given)).unwrap_or(u32::MAX),
             event_bytes: self.memory_size("event_bytes", set.event_bytes.expect(given).0)?,
             body_bytes: self.memory_size("body_bytes", set.body_bytes.expect(given).0)?,
             bodies_in_flight_bytes: self.bodies_in_flight_bytes()?,
@@ -322,6 +324,7 @@ impl Loader {
             ("max_streams_per_address", config.max_streams_per_address.unwrap_or(1) as u64, 1, u64::MAX),
             ("max_connections", config.max_connections as u64, 1, u64::MAX),
             ("connection_requests", config.connection_requests as u64, 1, u64::MAX),
+            ("http2_max_streams", u64::from(config.http2_max_streams), 1, 10_000),
             ("event_bytes", config.event_bytes as u64, 1, 1 << 30),
             ("body_bytes", config.body_bytes as u64, 1, 1 << 30),
             ("batch_events", config.batch_events as u64, 1, 1_000_000),

@@ -66,6 +66,8 @@ pub struct Config {
     pub max_streams_per_address: Option<usize>,
     /// Connections at a time that are not streams.
     pub max_connections: usize,
+    /// Requests at a time on an HTTP/2 connection, streams among them.
+    pub http2_max_streams: u32,
     /// An event's data, in bytes.
     pub event_bytes: usize,
     /// A request's body, in bytes.

@@ -1,6 +1,7 @@
 //! Connections that the shards handed over, and their way back.
 
 mod closing;
+mod http2;
 mod pace;
 mod way_back;
 mod wire;
@@ -21,7 +22,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
-use tidewire_engine::{Decide, Refusal};
+use tidewire_engine::{Decide, HTTP2_PREFACE, Refusal};
 use tokio::net::TcpStream;
 
 use crate::api::{self, Answer, Outcome, Unanswered};
@@ -29,6 +30,7 @@ use crate::hub::Hub;
 use crate::problem::{Kind, Problem};
 use crate::shutdown::Shutdown;
 use crate::stream;
+use http2::Rewound;
 use pace::{HeadTimer, Pace};
 use way_back::WayBack;
 use wire::Wire;
@@ -61,6 +63,9 @@ pub(crate) fn take_over(
     let shutdown = shutdown.clone();
     runtime.spawn(async move {
         match prepare(socket, hub.stall_timeout) {
+            Ok(socket) if bytes.starts_with(HTTP2_PREFACE) => {
+                http2::serve(hub, Rewound::new(bytes, socket), peer, place, &shutdown).await;
+            }
             Ok(socket) => {
                 let returned = serve(Arc::clone(&hub), socket, bytes, &shutdown).await;
                 drop(place);
