@@ -26,6 +26,7 @@ mod telemetry;
 #[cfg(test)]
 mod testing;
 mod time;
+mod tls;
 
 pub use config::{
     Config, ConfigError, Durability, ENVIRONMENT_PREFIX, KEYS, Key, LogFormat, LogLevel, PublicUrl, Sources,
@@ -33,3 +34,4 @@ pub use config::{
 pub use cors::AllowedOrigins;
 pub use serve::{ServeError, serve};
 pub use tidewire_log::OnDamage;
+pub use tls::{TlsError, TlsFile, TlsFiles};

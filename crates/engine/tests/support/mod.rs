@@ -157,6 +157,7 @@ impl Hub {
         let (sender, handed_over) = sync_channel(16);
         let sender = Mutex::new(sender);
         let hand_over = Box::new(move |socket, bytes, peer| {
+            let Socket::Tcp(socket) = socket else { panic!("nobody speaks TLS here") };
             sender.lock().expect("no other thread panics with it").send((socket, bytes, peer)).expect("it is read");
             Ok(())
         });
