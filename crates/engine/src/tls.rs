@@ -119,11 +119,11 @@ impl<S: Read + Write> BufRead for TlsSocket<S> {
 
 impl<S: Read + Write> Read for TlsSocket<S> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let chunk = self.fill_buf()?;
-        let length = chunk.len().min(into.len());
-        into[..length].copy_from_slice(&chunk[..length]);
-        self.consume(length);
-        Ok(length)
+        self.fill()?;
+        match self.session.reader().read(into) {
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(0),
+            read => read,
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 use std::fs;
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rcgen::{CertificateParams, KeyPair};
 
 use super::*;
@@ -31,7 +33,13 @@ fn pair(year: i32) -> (String, String) {
     let key = KeyPair::generate().expect("a key");
     let mut params = CertificateParams::new(["localhost".to_owned()]).expect("a name");
     params.not_after = rcgen::date_time_ymd(year, 1, 1);
-    (params.self_signed(&key).expect("a certificate").pem(), key.serialize_pem())
+    let cert = params.self_signed(&key).expect("a certificate");
+    (pem("CERTIFICATE", cert.der()), pem("PRIVATE KEY", key.serialized_der()))
+}
+
+fn pem(kind: &str, der: &[u8]) -> String {
+    let lines: Vec<u8> = STANDARD.encode(der).into_bytes().chunks(64).flat_map(|line| [line, b"\n"].concat()).collect();
+    format!("-----BEGIN {kind}-----\n{}-----END {kind}-----\n", String::from_utf8_lossy(&lines))
 }
 
 /// As who changes files does it well: the new one takes the old one's place.
