@@ -153,3 +153,6 @@ impl<S: Read + Write> Write for TlsSocket<S> {
         if self.session.wants_write() { Err(ErrorKind::WouldBlock.into()) } else { self.socket.flush() }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ use failing_log::FailingLog;
 
 use tidewire_core::Cursor;
 use tidewire_engine::{
-    Admission, Admit, Engine, EngineConfig, EngineHandle, EngineStats, Head, Refusal, StreamStart, Work,
+    Admission, Admit, Engine, EngineConfig, EngineHandle, EngineStats, Head, Refusal, Socket, StreamStart, Work,
 };
 use tidewire_log::{Clock, Data, EventLog, Filter, MemoryLog, MemoryLogConfig, NewEvent, SimDisk, Tail, Types};
 use tidewire_topic::{Matcher, MatcherSet, Topic};

@@ -3,6 +3,7 @@
 mod reload;
 mod starts;
 mod streams;
+mod weight;
 mod wrong;
 
 use std::sync::Arc;
