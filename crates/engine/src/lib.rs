@@ -37,7 +37,7 @@ pub use pool::JOBS_A_SHARD_MAX;
 pub use socket::Socket;
 pub use stats::EngineStats;
 pub use tidewire_core::{Lag, StreamStart};
-pub use tls::TlsSocket;
+pub use tls::{TLS_HELD_BYTES_MAX, TlsSocket};
 
 use drain::Turns;
 use mailbox::{Mailbox, Message};
