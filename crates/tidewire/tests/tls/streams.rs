@@ -67,10 +67,12 @@ fn a_large_body_comes_whole() {
 #[test]
 fn a_reader_that_stops_gets_everything_when_it_goes_on() {
     const EVENTS: usize = 60;
-    let tls = TlsHub::start_with(&["--tail-bytes", "1MiB", "--durability", "os"]);
+    // No heartbeat pushes what waits.
+    let tls = TlsHub::start_with(&["--tail-bytes", "1MiB", "--durability", "os", "--heartbeat", "10min"]);
     for version in VERSIONS {
         let client = tls.authority.client(&[*version]);
-        let mut stream = begin(Http::connect_tls(tls.hub.address(), &client).expect("TLS is agreed on"), "");
+        let narrow = Http::connect(tls.hub.address()).and_then(Http::narrow).expect("the hub accepts");
+        let mut stream = begin(narrow.greet(&client).expect("TLS is agreed on"), "");
         let (mut admin, mut publisher) = (Http::connect(tls.hub.admin()).expect("it accepts"), tls.connect());
         let before = figure(&mut admin, "tidewire_short_writes_total");
         let data = |n: usize| format!("{n} ").repeat(LARGE / 8);
