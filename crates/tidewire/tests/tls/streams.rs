@@ -67,12 +67,10 @@ fn a_large_body_comes_whole() {
 #[test]
 fn a_reader_that_stops_gets_everything_when_it_goes_on() {
     const EVENTS: usize = 60;
-    // No heartbeat pushes what waits.
-    let tls = TlsHub::start_with(&["--tail-bytes", "1MiB", "--durability", "os", "--heartbeat", "10min"]);
+    let tls = TlsHub::start_with(&["--tail-bytes", "1MiB", "--durability", "os"]);
     for version in VERSIONS {
         let client = tls.authority.client(&[*version]);
-        let narrow = Http::connect(tls.hub.address()).and_then(Http::narrow).expect("the hub accepts");
-        let mut stream = begin(narrow.greet(&client).expect("TLS is agreed on"), "");
+        let mut stream = begin(Http::connect_tls(tls.hub.address(), &client).expect("TLS is agreed on"), "");
         let (mut admin, mut publisher) = (Http::connect(tls.hub.admin()).expect("it accepts"), tls.connect());
         let before = figure(&mut admin, "tidewire_short_writes_total");
         let data = |n: usize| format!("{n} ").repeat(LARGE / 8);
@@ -94,6 +92,21 @@ fn a_reader_that_stops_gets_everything_when_it_goes_on() {
         assert_eq!(stream.published().data, "last");
         drop(stream);
         wait_until("the stream is gone", WITHIN, || figure(&mut admin, "tidewire_tls_streams") == 0);
+    }
+}
+
+/// The last record that TLS took may wait for room like any other, and then nothing else is written that would push it.
+#[test]
+fn what_tls_holds_at_last_is_sent_without_another_event() {
+    const EVENTS: usize = 8;
+    let tls = TlsHub::start_with(&["--heartbeat", "10min"]);
+    let narrow = Http::connect(tls.hub.address()).and_then(Http::narrow).expect("the hub accepts");
+    let mut stream = begin(narrow.greet(&tls.client).expect("TLS is agreed on"), "");
+    let data = |n: usize| format!("{n} ").repeat(20_000);
+    let mut publisher = tls.connect();
+    (0..EVENTS).for_each(|n| drop(publish(&mut publisher, &data(n))));
+    for n in 0..EVENTS {
+        assert!(stream.published().data == data(n), "event {n} is another");
     }
 }
 
