@@ -18,6 +18,8 @@ mod documentation;
 mod hub;
 mod limits;
 mod liveness;
+#[cfg(feature = "measuring")]
+mod measuring;
 mod metrics;
 mod problem;
 mod query;
@@ -26,7 +28,7 @@ mod shutdown;
 mod stream;
 mod system;
 mod telemetry;
-#[cfg(test)]
+#[cfg(any(test, feature = "measuring"))]
 mod testing;
 mod time;
 mod tls;
@@ -35,6 +37,8 @@ pub use config::{
     Config, ConfigError, Durability, ENVIRONMENT_PREFIX, KEYS, Key, LogFormat, LogLevel, PublicUrl, Sources,
 };
 pub use cors::AllowedOrigins;
+#[cfg(feature = "measuring")]
+pub use measuring::Measuring;
 pub use serve::{ServeError, serve};
 pub use tidewire_log::OnDamage;
 pub use tls::{TlsError, TlsFile, TlsFiles};

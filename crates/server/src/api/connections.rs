@@ -130,8 +130,10 @@ impl Asked {
     fn admits(&self, connection: &Connection) -> bool {
         let matches = |topic: &Topic| connection.filter.topics.matches(std::iter::once(topic.as_str()));
         let is_from = |address: &Address| match address {
-            Address::Host(host) => connection.address.is_some_and(|address| address.ip().to_canonical() == *host),
-            Address::Port(port) => connection.address.map(canonical) == Some(*port),
+            Address::Host(host) => {
+                connection.transport.address.is_some_and(|address| address.ip().to_canonical() == *host)
+            }
+            Address::Port(port) => connection.transport.address.map(canonical) == Some(*port),
         };
         self.topic.as_ref().is_none_or(matches) && self.address.as_ref().is_none_or(is_from)
     }
@@ -185,12 +187,12 @@ impl ConnectionDocument {
         let mut document = ConnectionDocument {
             id: id.to_string(),
             subject: connection.subject,
-            address: connection.address.map(canonical),
+            address: connection.transport.address.map(canonical),
             topics: Vec::new(),
             patterns: Vec::new(),
             templates: Vec::new(),
             types: Vec::new(),
-            transport: "sse",
+            transport: if connection.transport.is_piped { "sse-h2" } else { "sse" },
             position: connection.place.to_string(),
             lag: LagDocument {
                 events: connection.lag_events,
