@@ -77,12 +77,14 @@ async fn serve_and_return(
     place: OwnedSemaphorePermit,
     shutdown: Shutdown,
 ) {
+    // In boxes: the task lasts as long as its connection, and would have room for whichever is larger.
     match Carrier::new(socket, hub.stall_timeout) {
         Ok(Carrier::Tcp(socket)) if bytes.starts_with(HTTP2_PREFACE) => {
-            http2::serve(hub, Rewound::new(bytes, socket.into_inner()), peer, place, &shutdown).await;
+            let socket = Rewound::new(bytes, socket.into_inner());
+            Box::pin(http2::serve(hub, socket, peer, place, &shutdown)).await;
         }
         Ok(carrier) => {
-            let returned = serve(Arc::clone(&hub), carrier, bytes, &shutdown).await;
+            let returned = Box::pin(serve(Arc::clone(&hub), carrier, bytes, &shutdown)).await;
             drop(place);
             if let Some(Returned { socket, admit }) = returned {
                 // The shards accept a moment before their handle is set.
@@ -108,7 +110,7 @@ async fn greet(
         Ok(socket) => socket,
         Err(error) => return tracing::debug!(%error, "a connection could not be greeted"),
     };
-    // In boxes: the task lasts as long as its connection, and would have room for all of it.
+    // In boxes, as above.
     let opened = tokio::select! {
         opened = Box::pin(tls::open(&hub, &tls, socket)) => opened,
         () = Box::pin(shutdown.begun()) => return,
