@@ -3,6 +3,7 @@
 //! whoever embeds it says by [`Admit`] what becomes of a request head.
 
 mod accepting;
+mod addresses;
 mod admit;
 mod clock;
 mod config;
@@ -41,6 +42,7 @@ pub use stats::EngineStats;
 pub use tidewire_core::{Lag, StreamStart};
 pub use tls::{TLS_HELD_BYTES_MAX, TlsSocket};
 
+use addresses::Addresses;
 use drain::Turns;
 use mailbox::{Mailbox, Message};
 use pool::Pool;
@@ -104,8 +106,20 @@ impl Engine {
         let deciders = Deciders { readers: decider("head-reader")?, seekers: decider("place-seeker")? };
         let listening = config.listeners;
         let (counted, held, promised) = (Arc::clone(&stats), AtomicUsize::new(0), AtomicU64::new(0));
-        let shared =
-            Arc::new(Shared { config, log, tail, admit, hand_over, readers, deciders, stats: counted, held, promised });
+        let addresses = config.max_streams_per_address.map(Addresses::new);
+        let shared = Arc::new(Shared {
+            config,
+            log,
+            tail,
+            admit,
+            hand_over,
+            readers,
+            deciders,
+            stats: counted,
+            held,
+            promised,
+            addresses,
+        });
         let reactors = listeners.into_iter().map(|listener| Reactor::new(listener, Arc::clone(&shared)));
         let mut reactors: Vec<_> = reactors.collect::<Result<_, _>>().map_err(StartError::Shard)?;
         let mailboxes: Arc<[_]> = reactors.iter().map(|(_, mailbox)| Arc::clone(mailbox)).collect();

@@ -3,6 +3,7 @@
 mod carrier;
 mod closing;
 pub(crate) mod http2;
+mod pace;
 mod way_back;
 mod wire;
 
@@ -34,10 +35,11 @@ use crate::tls::{Opened, Tls};
 use crate::{stream, tls};
 use carrier::Carrier;
 use http2::Rewound;
+use pace::{HeadTimer, Pace};
 use way_back::WayBack;
 use wire::Wire;
 
-/// How long a connection may stand idle between two requests, the next one's head included.
+/// How long a connection to the admin listener may stand idle between two requests, the next one's head included.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// What hyper may hold of a request's head, in bytes; the shards' limit on the first one.
@@ -141,13 +143,22 @@ async fn end_with(hub: &Hub, carrier: Carrier, problem: Option<Problem>, shutdow
 /// Serves the requests on a connection until it ends, or turns into a stream.
 async fn serve(hub: Arc<Hub>, carrier: Carrier, bytes: Vec<u8>, shutdown: &Shutdown) -> Option<Returned> {
     let way_back = Arc::new(WayBack::default());
-    let wire = Wire::new(carrier, bytes, Arc::clone(&way_back));
+    let pace = Arc::new(Pace::default());
+    let wire = Wire::new(carrier, bytes, Arc::clone(&way_back), Arc::clone(&pace));
     let asked = Arc::clone(&way_back);
     let asked_of = Arc::clone(&hub);
-    let service = service_fn(move |request| handle(&asked_of, &asked, request));
+    let counted = Arc::clone(&pace);
+    let service = service_fn(move |request| {
+        let answer = handle(&asked_of, &asked, request);
+        if counted.count_request() < asked_of.connection_requests {
+            return answer;
+        }
+        let hub = Arc::clone(&asked_of);
+        Box::pin(async move { answer.await.map(|answer| last(&hub, answer)) })
+    });
     let mut connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(IDLE_TIMEOUT)
+        .timer(HeadTimer { pace: Arc::clone(&pace), head_timeout: hub.body_timeout })
+        .header_read_timeout(hub.idle_timeout)
         .max_buf_size(HEAD_BYTES_MAX)
         // Who has no more to say than this request waits for its answer all the same.
         .half_close(true)
@@ -155,7 +166,7 @@ async fn serve(hub: Arc<Hub>, carrier: Carrier, bytes: Vec<u8>, shutdown: &Shutd
         .writev(false)
         .serve_connection(wire, service);
     let mut stopping = Box::pin(shutdown.begun());
-    let (mut is_stopping, mut is_ending, mut refusal) = (false, false, None);
+    let (mut is_stopping, mut is_ending, mut is_late, mut refusal) = (false, false, false, None);
     let ended = poll_fn(|cx| {
         let mut served = Poll::Pending;
         if !is_ending {
@@ -175,6 +186,11 @@ async fn serve(hub: Arc<Hub>, carrier: Carrier, bytes: Vec<u8>, shutdown: &Shutd
                     refusal = Some(unreadable(&error));
                     is_ending = true;
                 }
+                // Answers that are still in hyper's buffer stay there: their client does not read them.
+                Err(error) if error.is_timeout() && pace.is_flushed() => {
+                    is_late = true;
+                    return Poll::Ready(Ok(None));
+                }
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
@@ -191,7 +207,15 @@ async fn serve(hub: Arc<Hub>, carrier: Carrier, bytes: Vec<u8>, shutdown: &Shutd
             return None;
         }
     };
-    let carrier = connection.into_parts().io.into_carrier();
+    let parts = connection.into_parts();
+    if is_late {
+        if !pace.has_begun() && parts.read_buf.is_empty() {
+            // It was idle.
+            return None;
+        }
+        refusal = Some(stream::problem(Refusal::HeadTimeout));
+    }
+    let carrier = parts.io.into_carrier();
     let Some(admit) = admit else {
         end_with(&hub, carrier, refusal, shutdown).await;
         return None;
@@ -204,6 +228,13 @@ async fn serve(hub: Arc<Hub>, carrier: Carrier, bytes: Vec<u8>, shutdown: &Shutd
             None
         }
     }
+}
+
+/// Says that no other request will be answered on the connection, which has had `connection_requests`.
+fn last(hub: &Hub, mut answer: Answer) -> Answer {
+    hub.metrics.connections_used_up.inc();
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    answer
 }
 
 /// What is said of a head that hyper cannot read: what a shard says of it.
@@ -249,7 +280,7 @@ fn refusal(parts: &Parts) -> Option<Problem> {
     }
     // What follows may be meant for the other end.
     let is_tunnel = parts.method == Method::CONNECT;
-    is_tunnel.then(|| Problem::new(Kind::Method, "the hub makes no tunnels").allowing("GET, HEAD, POST, QUERY, DELETE"))
+    is_tunnel.then(|| Problem::new(Kind::Method, "the hub makes no tunnels").allowing(api::METHODS))
 }
 
 fn counted(hub: &Hub, leave: Result<Answer, Problem>) -> Answer {

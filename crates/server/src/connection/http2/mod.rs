@@ -91,8 +91,8 @@ struct Serving<IO> {
     requests: JoinSet<()>,
     pace: Pace,
     place: Arc<Place>,
-    /// A request has come.
-    was_asked: bool,
+    /// How many requests have come.
+    asked: usize,
     hub: Arc<Hub>,
     peer: SocketAddr,
 }
@@ -106,7 +106,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Serving<IO> {
     ) -> Serving<IO> {
         let pace = Pace::new(&hub, connection.ping_pong().expect("it is taken once"));
         let (requests, place) = (JoinSet::new(), Arc::new(Place::new(permit)));
-        Serving { connection, requests, pace, place, was_asked: false, hub, peer }
+        Serving { connection, requests, pace, place, asked: 0, hub, peer }
     }
 
     async fn run(&mut self, shutdown: &Shutdown) -> Result<(), h2::Error> {
@@ -126,7 +126,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Serving<IO> {
                 Some(ended) = self.requests.join_next() => self.ended(ended),
                 () = self.pace.pong() => {}
                 // Whoever comes while the hub stops has an answer before they go.
-                () = draining.as_mut(), if self.was_asked && !self.pace.is_going() => self.say_goodbye(),
+                () = draining.as_mut(), if self.asked > 0 && !self.pace.is_going() => self.say_goodbye(),
                 () = begun.as_mut(), if !self.pace.is_going() => self.say_goodbye(),
                 () = timer.as_mut() => match self.pace.look() {
                     Due::Nothing => {}
@@ -152,8 +152,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Serving<IO> {
             self.peer,
             Arc::clone(&self.place),
         ));
-        self.was_asked = true;
         self.pace.note_busy();
+        self.asked += 1;
+        if self.asked >= self.hub.connection_requests && !self.pace.is_going() {
+            self.hub.metrics.connections_used_up.inc();
+            self.say_goodbye();
+        }
     }
 
     fn ended(&mut self, ended: Result<(), JoinError>) {
