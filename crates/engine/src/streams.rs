@@ -252,10 +252,10 @@ impl Reactor {
     pub(crate) fn close(&mut self, key: SlotKey) {
         if let Some(transport) = self.shard.leave(key) {
             self.shared.stats.streams.fetch_sub(1, Ordering::Relaxed);
-            self.shared.give_back_place_of(self.networks.take(key.index()));
             if transport.is_tls() {
                 self.shared.stats.tls_streams.fetch_sub(1, Ordering::Relaxed);
             }
+            self.shared.give_back_place_of(self.networks.take(key.index()));
         }
     }
 }
