@@ -33,7 +33,7 @@ pub use admit::{Admission, Admit, Decide, HandOver, Head, Refusal, Work};
 pub use config::{EngineConfig, Listeners};
 pub use heads::{HEADERS_MAX, HTTP2_PREFACE};
 pub use inspect::{Carried, Connection, ConnectionId, ConnectionPlace, Connections, NoAnswer, ParseConnectionIdError};
-pub use pipe::{PipeReader, Piped};
+pub use pipe::{PIPE_BYTES_MAX, PipeReader, Piped};
 pub use pool::JOBS_A_SHARD_MAX;
 pub use stats::EngineStats;
 pub use tidewire_core::{Lag, StreamStart};

@@ -83,6 +83,8 @@ limits! {
         Refused(Kind::StreamsPerAddress), "8 bytes of memory for each stream, and about 40 for each address";
     MaxConnections "max_connections": Key, "connections at a time that are not streams", Refused(Kind::Connections),
         "an open file each, about 10 KB of memory, and that of a body while one is under way";
+    Http2MaxStreams "http2_max_streams": Key, "requests and streams at a time on an HTTP/2 connection",
+        Else("It is refused (`REFUSED_STREAM`), and its client may ask again", None), "about 1.5 KB of memory each";
     HeadTimeout "head_timeout": Key, "time that a request's head may take, and each part of its body",
         Refused(Kind::Timeout), "a slow client keeps a place for so long";
     IdleTimeout "idle_timeout": Key, "time that a connection is idle between two requests",
@@ -186,6 +188,21 @@ limits! {
         "bytes of what the streams of a page ask for", Else("A shorter page, with `next`", None), "memory until it is answered";
     VisitBytes "visit_bytes": Bytes(tidewire_core::VISIT_BYTES_MAX as u64), "bytes written to a stream at a time",
         Else("Others have their turn first", None), "a buffer a shard";
+    PipeBytes "pipe_bytes": Bytes(tidewire_engine::PIPE_BYTES_MAX as u64),
+        "bytes written to a stream over HTTP/2 that its client has not taken",
+        Else("The rest waits in the log", Some("tidewire_short_writes_total")),
+        "memory, and as much again on the way to the connection";
+    Http2WindowBytes "http2_window_bytes": Bytes(crate::connection::http2::WINDOW_BYTES as u64),
+        "bytes of a body over HTTP/2 that nobody has read yet", Else("Its client waits", None), "memory";
+    Http2ConnectionWindowBytes "http2_connection_window_bytes":
+        Bytes(crate::connection::http2::CONNECTION_WINDOW_BYTES as u64),
+        "the same of all bodies of a connection", Else("Its client waits", None), "memory";
+    Http2PendingResets "http2_pending_resets": Count(crate::connection::http2::PENDING_RESETS_MAX as u64),
+        "requests of an HTTP/2 connection that are reset before they are looked at",
+        Else("The connection ends (`ENHANCE_YOUR_CALM`)", None), "time of one thread";
+    Http2Malformed "http2_malformed": Count(crate::connection::http2::MALFORMED_MAX as u64),
+        "malformed requests of an HTTP/2 connection", Else("The connection ends (`ENHANCE_YOUR_CALM`)", None),
+        "time of one thread";
     CatchUpReads "catch_up_reads": Count(tidewire_engine::JOBS_A_SHARD_MAX as u64),
         "reads from disk for streams at a time, for each of the `shards`", Else("Others wait", None),
         "`visit_bytes` of memory each";

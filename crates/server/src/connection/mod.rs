@@ -1,7 +1,7 @@
 //! Connections that the shards handed over, and their way back.
 
 mod closing;
-mod http2;
+pub(crate) mod http2;
 mod pace;
 mod way_back;
 mod wire;
@@ -61,11 +61,18 @@ pub(crate) fn take_over(
     let Ok(place) = Arc::clone(&hub.connections).try_acquire_owned() else { return Err(socket) };
     let hub = Arc::clone(hub);
     let shutdown = shutdown.clone();
+    // Tasks of their own: one takes as much memory as the largest that it may become.
+    if bytes.starts_with(HTTP2_PREFACE) {
+        runtime.spawn(async move {
+            match prepare(socket, hub.stall_timeout) {
+                Ok(socket) => http2::serve(hub, Rewound::new(bytes, socket), peer, place, &shutdown).await,
+                Err(error) => is_gone(&error),
+            }
+        });
+        return Ok(());
+    }
     runtime.spawn(async move {
         match prepare(socket, hub.stall_timeout) {
-            Ok(socket) if bytes.starts_with(HTTP2_PREFACE) => {
-                http2::serve(hub, Rewound::new(bytes, socket), peer, place, &shutdown).await;
-            }
             Ok(socket) => {
                 let returned = serve(Arc::clone(&hub), socket, bytes, &shutdown).await;
                 drop(place);
@@ -74,11 +81,14 @@ pub(crate) fn take_over(
                     hub.engine.wait().adopt(socket, admit, peer);
                 }
             }
-            // The peer is gone already.
-            Err(error) => tracing::debug!(%error, "a connection could not be taken over"),
+            Err(error) => is_gone(&error),
         }
     });
     Ok(())
+}
+
+fn is_gone(error: &io::Error) {
+    tracing::debug!(%error, "a connection could not be taken over");
 }
 
 /// A socket on which small answers go out at once, and which ends when its peer takes nothing.

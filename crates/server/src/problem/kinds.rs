@@ -50,7 +50,7 @@ problems! {
     Head => "head", 400, "The request's head cannot be read",
         "What came is no HTTP/1 request head, or does not name its host once, as HTTP/1.1 asks. The \
          connection is closed.",
-        "Send what HTTP/1.1 asks for; who speaks TLS or HTTP/2 came to the wrong port.";
+        "Send what HTTP/1.1 asks for; who speaks TLS came to the wrong port.";
     /// The query string cannot be decoded.
     Query => "query", 400, "The query cannot be read",
         "A parameter is not UTF-8 once it is decoded, or there are more than 1,000; or the form of a `QUERY` is not UTF-8.",

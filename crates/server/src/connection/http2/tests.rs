@@ -89,3 +89,15 @@ async fn what_is_no_http_2_behind_the_preface_is_told_so() {
     assert!(told.windows(9).any(|head| head[3] == 7), "{told:?}");
     assert!(served.lasted().await < Duration::from_secs(1));
 }
+
+/// The story: the handshake's future, and that of HTTP/1.1, lay for as long as a connection lasted in the task that it had:
+/// 4 KB of the 28 that a connection with one stream took.
+#[tokio::test]
+async fn little_lasts_with_a_connection_beside_what_the_protocol_needs() {
+    let hub = Bench::dev().hub;
+    let (_stopper, stop) = shutdown();
+    let permit = Arc::clone(&hub.connections).try_acquire_owned().expect("a place");
+    let (_client, io) = tokio::io::duplex(1);
+    let bytes = size_of_val(&serve(hub, io, SocketAddr::from(([127, 0, 0, 1], 1)), permit, &stop));
+    assert!(bytes <= 640, "{bytes} bytes");
+}
