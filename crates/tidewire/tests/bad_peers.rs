@@ -384,7 +384,7 @@ fn idle_connections_have_a_time_between_two_requests() {
     let clock = Clock::start();
     // What has come of a head behind a whole request, in the same bytes, is answered.
     let mut behind = patient(&hub, Reader::Hyper);
-    behind.send_raw(get("/api/v1/topics", "").repeat(2)[..60].as_bytes()).expect("the hub reads");
+    behind.send_raw(&get("/api/v1/topics", "").repeat(2).as_bytes()[..60]).expect("the hub reads");
     let mut idle = patient(&hub, Reader::Hyper);
     assert_eq!(answers(&mut idle), "closed");
     assert!(clock.now().0 > 2_900_000, "after {:?}", clock.now());
