@@ -27,7 +27,7 @@ use std::time::Duration;
 use tidewire_core::Stagger;
 use tidewire_log::{EventLog, Tail};
 
-pub use admit::{Admission, Admit, HandOver, Head, Refusal, Work};
+pub use admit::{Admission, Admit, End, HandOver, Head, News, Refusal, Work};
 pub use config::{EngineConfig, Listeners};
 pub use heads::HEADERS_MAX;
 pub use inspect::{Connection, ConnectionId, ConnectionPlace, Connections, NoAnswer, ParseConnectionIdError};
@@ -100,7 +100,8 @@ impl Engine {
         let (counted, held, promised) = (Arc::clone(&stats), AtomicUsize::new(0), AtomicU64::new(0));
         let shared =
             Arc::new(Shared { config, log, tail, admit, hand_over, readers, deciders, stats: counted, held, promised });
-        let reactors = listeners.into_iter().map(|listener| Reactor::new(listener, Arc::clone(&shared)));
+        let reactors = listeners.into_iter().zip(0..);
+        let reactors = reactors.map(|(listener, number)| Reactor::new(number, listener, Arc::clone(&shared)));
         let mut reactors: Vec<_> = reactors.collect::<Result<_, _>>().map_err(StartError::Shard)?;
         let mailboxes: Arc<[_]> = reactors.iter().map(|(_, mailbox)| Arc::clone(mailbox)).collect();
         if let (Listeners::One, [(first, _), _, ..]) = (listening, &mut *reactors) {

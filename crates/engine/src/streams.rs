@@ -1,10 +1,11 @@
 use std::io::{self, ErrorKind, Read, Write};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use mio::event::Event;
 use mio::{Interest, Token};
-use tidewire_core::{CatchUp, CatchUpRead, Heartbeat, Owed, Shard, SlotKey, StreamStart};
+use tidewire_core::{CatchUp, CatchUpRead, Farewell, Heartbeat, Owed, Shard, SlotKey, StreamStart};
 use tidewire_log::ReadError;
 
 use crate::inspect;
@@ -13,6 +14,7 @@ use crate::pool::{Waiting, guarded};
 use crate::reactor::Reactor;
 use crate::stats::{Stats, add};
 use crate::transport::Transport;
+use crate::{ConnectionId, End, News};
 
 /// Reads at one go of what a client says on a stream, which means nothing; who says more is closed.
 const IDLE_READS_MAX: usize = 4;
@@ -41,8 +43,8 @@ impl Sent {
 }
 
 impl Reactor {
-    /// Begins a stream, which is counted already.
-    pub(crate) fn open_stream(&mut self, socket: Transport, stream: StreamStart) {
+    /// Begins a stream, which is counted already, for whoever sent this head.
+    pub(crate) fn open_stream(&mut self, socket: Transport, stream: StreamStart, peer: SocketAddr, head: &[u8]) {
         if let Err(error) = socket.tune(self.shared.config.stall_timeout) {
             tracing::debug!(%error, "failed to set a stream's socket options");
         }
@@ -50,7 +52,13 @@ impl Reactor {
         if let Some(gap) = &stream.start.gap {
             add(&stats.gaps[gap.reason.index()], 1);
         }
+        let listens = self.shared.admit.listens();
+        let subject = stream.subject.clone().filter(|_| listens);
         let key = self.shard.join(socket, stream, &self.shared.tail, self.now_ms);
+        if listens {
+            let id = ConnectionId::new(self.number, key);
+            self.shared.admit.tell(&News::Begun { id, peer, head, subject: subject.as_deref() });
+        }
         let Some(socket) = self.shard.transport(key) else { return };
         let registered = self.poll.registry().reregister(socket, Token(key.index()), Interest::READABLE);
         add(&stats.streams_begun, 1);
@@ -58,7 +66,7 @@ impl Reactor {
             Ok(()) => self.visit(key),
             Err(error) => {
                 tracing::error!(%error, "failed to register a stream");
-                self.close(key);
+                self.close(key, End::Failure);
             }
         }
     }
@@ -80,10 +88,10 @@ impl Reactor {
                 self.wrote(key, written);
             }
             Owed::CatchUp(job) => self.read_log(job),
-            Owed::Torn => self.close(key),
+            Owed::Torn => self.close(key, End::Torn),
             Owed::End(socket) => {
                 inspect::end(socket);
-                self.close(key);
+                self.close(key, End::Order);
             }
         }
     }
@@ -108,7 +116,7 @@ impl Reactor {
         let Some(socket) = self.shard.transport(key) else { return };
         if let Err(error) = self.poll.registry().reregister(socket, Token(key.index()), interest) {
             tracing::error!(%error, "failed to register a stream");
-            self.close(key);
+            self.close(key, End::Failure);
         }
     }
 
@@ -127,23 +135,24 @@ impl Reactor {
         for _ in 0..IDLE_READS_MAX {
             let Some(socket) = self.shard.transport(key) else { return };
             match socket.read(&mut self.scratch) {
-                Ok(0) => return self.close(key),
+                Ok(0) => return self.close(key, End::Client),
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return self.failed(key, &error),
             }
         }
-        self.close(key);
+        self.close(key, End::Talk);
     }
 
     /// Closes a stream whose socket failed. A client that takes nothing for `stall_timeout` is mostly given up
     /// by the system (`TCP_USER_TIMEOUT`) before a look at its slice finds it.
     fn failed(&mut self, key: SlotKey, error: &io::Error) {
-        if error.kind() == ErrorKind::TimedOut {
+        let is_stall = error.kind() == ErrorKind::TimedOut;
+        if is_stall {
             add(&self.shared.stats.stalls, 1);
         }
-        self.close(key);
+        self.close(key, if is_stall { End::Stall } else { End::Connection });
     }
 
     fn read_log(&mut self, job: CatchUp) {
@@ -162,7 +171,7 @@ impl Reactor {
             Err(error) => {
                 tracing::error!(%error, "failed to read the log for a stream, which is closed");
                 add(&self.shared.stats.read_failures, 1);
-                return self.close(key);
+                return self.close(key, End::Failure);
             }
         };
         let gaps_before = self.shard.gaps_told();
@@ -171,7 +180,7 @@ impl Reactor {
                 let written = write(socket, bytes);
                 self.wrote(key, written);
             }
-            Owed::Torn => self.close(key),
+            Owed::Torn => self.close(key, End::Torn),
             Owed::Nothing | Owed::CatchUp(_) | Owed::End(_) => {}
         }
         for ((counter, now), before) in self.shared.stats.gaps.iter().zip(self.shard.gaps_told()).zip(gaps_before) {
@@ -190,16 +199,29 @@ impl Reactor {
                 }
                 Heartbeat::Stalled(key) => {
                     add(&self.shared.stats.stalls, 1);
-                    self.close(key);
+                    self.close(key, End::Stall);
                 }
             }
         }
     }
 
-    pub(crate) fn close(&mut self, key: SlotKey) {
+    pub(crate) fn close(&mut self, key: SlotKey, why: End) {
+        if self.shared.admit.listens() {
+            self.tell_end(key, why);
+        }
         if self.shard.leave(key).is_some() {
             self.shared.stats.streams.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+}
+
+impl Reactor {
+    fn tell_end(&mut self, key: SlotKey, why: End) {
+        let Some(Farewell { subject, deliveries, age_s }) = self.shard.farewell(key, self.now_ms) else { return };
+        let peer = self.shard.transport(key).and_then(|transport| transport.peer());
+        let id = ConnectionId::new(self.number, key);
+        let news = News::Ended { id, peer, subject: subject.as_deref(), why, deliveries, age_s };
+        self.shared.admit.tell(&news);
     }
 }
 

@@ -1,10 +1,12 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
+use tidewire_auth::Verifier;
 use tidewire_engine::EngineHandle;
 use tidewire_log::{EventLog, Tail};
+use tidewire_topic::BaseUrl;
 use tokio::sync::Semaphore;
 
 use crate::access::Access;
@@ -13,6 +15,7 @@ use crate::config::Config;
 use crate::cors::AllowedOrigins;
 use crate::liveness::Liveness;
 use crate::metrics::Metrics;
+use crate::request_log::RequestLog;
 use crate::stream::StreamHeads;
 
 /// Reads of the log that may go on at a time, each on a thread that may wait.
@@ -20,10 +23,7 @@ const READS_MAX: usize = 4;
 
 /// What every request needs.
 pub(crate) struct Hub {
-    pub(crate) access: Access,
-    pub(crate) limits: publish::Limits,
-    /// A request's body, in bytes.
-    pub(crate) body_bytes: usize,
+    live: RwLock<Arc<Live>>,
     /// How long a part of a request's body may take.
     pub(crate) body_timeout: Duration,
     /// How long a client may take nothing of an answer.
@@ -32,9 +32,9 @@ pub(crate) struct Hub {
     /// The log's folder.
     pub(crate) data_dir: PathBuf,
     pub(crate) tail: Arc<Tail>,
-    pub(crate) origins: AllowedOrigins,
     pub(crate) streams: StreamHeads,
     pub(crate) metrics: Metrics,
+    pub(crate) request_log: RequestLog,
     pub(crate) reads: Arc<Semaphore>,
     /// Places for connections that are not streams.
     pub(crate) connections: Arc<Semaphore>,
@@ -42,6 +42,27 @@ pub(crate) struct Hub {
     pub(crate) engine: OnceLock<EngineHandle>,
     pub(crate) liveness: Liveness,
     phase: AtomicU8,
+}
+
+/// What a request is held to and a hub that runs takes other values for.
+#[derive(Clone)]
+pub(crate) struct Live {
+    pub(crate) access: Access,
+    pub(crate) limits: publish::Limits,
+    /// A request's body, in bytes.
+    pub(crate) body_bytes: usize,
+    pub(crate) origins: AllowedOrigins,
+}
+
+impl Live {
+    pub(crate) fn new(config: &Config, verifier: Option<Verifier>, base: Option<BaseUrl>) -> Live {
+        Live {
+            access: Access { anonymous_reading: config.anonymous, anonymous_publishing: config.dev, verifier, base },
+            limits: publish::Limits { event_bytes: config.event_bytes, batch_events: config.batch_events },
+            body_bytes: config.body_bytes,
+            origins: config.cors_origins.clone(),
+        }
+    }
 }
 
 /// Where the hub is in its life.
@@ -65,28 +86,31 @@ impl Hub {
         jitter_seed: u64,
     ) -> Hub {
         Hub {
-            access: Access {
-                anonymous_reading: config.anonymous,
-                anonymous_publishing: config.dev,
-                verifier: OnceLock::new(),
-                base: OnceLock::new(),
-            },
-            limits: publish::Limits { event_bytes: config.event_bytes, batch_events: config.batch_events },
-            body_bytes: config.body_bytes,
+            live: RwLock::new(Arc::new(Live::new(config, None, None))),
             body_timeout: config.head_timeout,
             stall_timeout: config.stall_timeout,
             log,
             data_dir: config.data_dir.clone(),
             tail,
-            origins: config.cors_origins.clone(),
             streams: StreamHeads::new(config.heartbeat, config.retry, jitter_seed),
             metrics: Metrics::default(),
+            request_log: RequestLog::new(config.request_log),
             reads: Arc::new(Semaphore::new(READS_MAX)),
             connections: Arc::new(Semaphore::new(connections_max)),
             engine: OnceLock::new(),
             liveness: Liveness::default(),
             phase: AtomicU8::new(Phase::Starting as u8),
         }
+    }
+
+    /// What holds now.
+    pub(crate) fn live(&self) -> Arc<Live> {
+        Arc::clone(&self.live.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What holds from the next request on.
+    pub(crate) fn set_live(&self, live: Live) {
+        *self.live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
     }
 
     pub(crate) fn enter(&self, phase: Phase) {

@@ -21,6 +21,8 @@ mod liveness;
 mod metrics;
 mod problem;
 mod query;
+mod reload;
+mod request_log;
 mod serve;
 mod shutdown;
 mod stream;
@@ -29,9 +31,11 @@ mod telemetry;
 #[cfg(test)]
 mod testing;
 mod time;
+mod trace;
 
 pub use config::{
-    Config, ConfigError, Durability, ENVIRONMENT_PREFIX, KEYS, Key, LogFormat, LogLevel, PublicUrl, Sources,
+    Config, ConfigError, Durability, ENVIRONMENT_PREFIX, KEYS, Key, LogFormat, LogLevel, PublicUrl, RequestLogging,
+    Sources,
 };
 pub use cors::AllowedOrigins;
 pub use serve::{ServeError, serve};

@@ -1,11 +1,12 @@
 //! Streams as the engine is given them, and the answers to connections that become none.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tidewire_core::{Cursor, Gap, GapReason, Start, StreamStart};
-use tidewire_engine::{Admission, Admit, Head, Refusal, Work};
+use tidewire_engine::{Admission, Admit, Head, News, Refusal, Work};
 use tidewire_log::HubId;
 
 use crate::decide::{Plan, RequestHead, decide, is_quick};
@@ -18,7 +19,7 @@ use crate::time;
 pub(crate) struct StreamHeads {
     /// Everything but the date.
     fixed: Vec<u8>,
-    retry_ms: u64,
+    retry_ms: AtomicU64,
     jitter: AtomicU64,
 }
 
@@ -35,8 +36,18 @@ impl StreamHeads {
              Transfer-Encoding: chunked\r\n\
              Date: "
         );
-        let retry_ms = u64::try_from(retry.as_millis()).unwrap_or(u64::MAX);
-        StreamHeads { fixed: fixed.into_bytes(), retry_ms, jitter: AtomicU64::new(jitter_seed) }
+        let heads = StreamHeads {
+            fixed: fixed.into_bytes(),
+            retry_ms: AtomicU64::default(),
+            jitter: AtomicU64::new(jitter_seed),
+        };
+        heads.set_retry(retry);
+        heads
+    }
+
+    /// The reconnection time around which clients are told one from now on.
+    pub(crate) fn set_retry(&self, retry: Duration) {
+        self.retry_ms.store(u64::try_from(retry.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// Status line, headers, `more` of them in lines, and the empty line.
@@ -54,9 +65,10 @@ impl StreamHeads {
     /// The reconnection time, up to a quarter more or less, so that those who lost their streams
     /// together do not come back together.
     fn retry_ms(&self) -> u64 {
-        let quarter = self.retry_ms / 4;
+        let retry_ms = self.retry_ms.load(Ordering::Relaxed);
+        let quarter = retry_ms / 4;
         let random = mix(self.jitter.fetch_add(GOLDEN, Ordering::Relaxed));
-        self.retry_ms - quarter + random % (2 * quarter + 1)
+        retry_ms - quarter + random % (2 * quarter + 1)
     }
 }
 
@@ -124,8 +136,9 @@ impl OwnHead {
 /// What becomes of a request for the events. A place that may have to be sought on the disk is sought later.
 fn admit(hub: &Arc<Hub>, request: &RequestHead<'_>) -> Admission {
     let now_s = time::now_ms() / 1_000;
-    let Ok(plan) = decide(request, &hub.access, now_s) else { return Admission::HandOver };
-    let more = hub.origins.lines(request.origin());
+    let live = hub.live();
+    let Ok(plan) = decide(request, &live.access, now_s) else { return Admission::HandOver };
+    let more = live.origins.lines(request.origin());
     if plan.cursor.is_quick(&hub.tail, &plan.filter) {
         return Admission::Stream(hub.begin(plan, more.as_deref(), now_s));
     }
@@ -151,10 +164,20 @@ impl Admit for Admissions {
         admit(&self.0, &request)
     }
 
-    fn refuse(&self, refusal: Refusal) -> Vec<u8> {
+    fn refuse(&self, refusal: Refusal, peer: SocketAddr) -> Vec<u8> {
         let problem = problem(refusal);
         self.0.metrics.count_problem(&problem);
-        problem.to_bytes()
+        let answer = problem.to_bytes();
+        self.0.request_log.refused(problem.kind(), answer.len(), peer);
+        answer
+    }
+
+    fn listens(&self) -> bool {
+        self.0.request_log.is_whole()
+    }
+
+    fn tell(&self, news: &News<'_>) {
+        self.0.request_log.stream(news);
     }
 
     fn retry_ms(&self) -> u64 {
@@ -185,8 +208,6 @@ pub(crate) fn problem(refusal: Refusal) -> Problem {
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
-
     use super::*;
     use crate::testing::Bench;
 
@@ -279,7 +300,8 @@ mod tests {
             (Refusal::TooManyUndecided, "503"),
             (Refusal::LogUnreadable, "503"),
         ] {
-            let answer = String::from_utf8(admissions.refuse(refusal)).expect("text");
+            let answer =
+                String::from_utf8(admissions.refuse(refusal, SocketAddr::from(([127, 0, 0, 1], 1)))).expect("text");
             assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
             assert_eq!(answer.matches("connection: close\r\n").count(), 1, "{answer}");
         }

@@ -33,6 +33,7 @@ use crate::access::{Caller, Presented};
 use crate::decide::RequestHead;
 use crate::hub::Hub;
 use crate::problem::{Kind, Problem};
+use crate::request_log::Subject;
 use crate::time;
 
 /// An answer that has its end.
@@ -122,7 +123,7 @@ fn asset(path: &str, method: &str) -> Result<Answer, Problem> {
 
 /// Why this request for the events gets no stream.
 fn no_stream(hub: &Hub, parts: &Parts) -> Problem {
-    match crate::decide::decide(&head_of(parts), &hub.access, time::now_ms() / 1_000) {
+    match crate::decide::decide(&head_of(parts), &hub.live().access, time::now_ms() / 1_000) {
         Err(problem) => problem,
         // The connection's driver takes those that are admitted; only one that is not plain
         // HTTP/1.1 over TCP comes here.
@@ -151,17 +152,19 @@ pub(crate) fn asks_for_events(parts: &Parts) -> bool {
 fn caller(hub: &Hub, parts: &Parts) -> Result<Caller, Problem> {
     let mut presented = Presented::default();
     parts.headers.get_all(AUTHORIZATION).iter().for_each(|value| presented.add(value.as_bytes()));
-    hub.access.caller(presented, time::now_ms() / 1_000)
+    let caller = hub.live().access.caller(presented, time::now_ms() / 1_000)?;
+    Subject::note(parts, caller.name());
+    Ok(caller)
 }
 
 /// Whether the caller may manage the hub.
 fn check_managing(hub: &Hub, parts: &Parts) -> Result<(), Problem> {
-    hub.access.managing(&caller(hub, parts)?)
+    hub.live().access.managing(&caller(hub, parts)?)
 }
 
 /// The topics whose private events the caller may read.
 fn grants(hub: &Hub, parts: &Parts) -> Result<Option<MatcherSet>, Problem> {
-    hub.access.reading(&caller(hub, parts)?)
+    hub.live().access.reading(&caller(hub, parts)?)
 }
 
 /// Reads the log.

@@ -22,6 +22,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
 use tidewire_engine::Refusal;
 use tokio::net::TcpStream;
+use tracing::{Instrument, Span};
 
 use crate::api::{self, Answer, Unanswered};
 use crate::decide::decide;
@@ -61,7 +62,7 @@ pub(crate) fn take_over(
     runtime.spawn(async move {
         match prepare(socket, hub.stall_timeout) {
             Ok(socket) => {
-                let returned = serve(Arc::clone(&hub), socket, bytes, &shutdown).await;
+                let returned = serve(Arc::clone(&hub), socket, peer, bytes, &shutdown).await;
                 drop(place);
                 if let Some(Returned { socket, bytes }) = returned {
                     // The shards accept a moment before their handle is set.
@@ -84,12 +85,18 @@ fn prepare(socket: std::net::TcpStream, stall_timeout: Duration) -> io::Result<T
 }
 
 /// Serves the requests on a connection until it ends, or turns into a stream.
-pub(crate) async fn serve(hub: Arc<Hub>, socket: TcpStream, bytes: Vec<u8>, shutdown: &Shutdown) -> Option<Returned> {
+pub(crate) async fn serve(
+    hub: Arc<Hub>,
+    socket: TcpStream,
+    peer: SocketAddr,
+    bytes: Vec<u8>,
+    shutdown: &Shutdown,
+) -> Option<Returned> {
     let way_back = Arc::new(WayBack::default());
     let wire = Wire::new(socket, bytes, Arc::clone(&way_back));
     let asked = Arc::clone(&way_back);
     let asked_of = Arc::clone(&hub);
-    let service = service_fn(move |request| handle(&asked_of, &asked, request));
+    let service = service_fn(move |request| handle(&asked_of, &asked, peer, request));
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE_TIMEOUT)
@@ -143,6 +150,7 @@ pub(crate) async fn serve(hub: Arc<Hub>, socket: TcpStream, bytes: Vec<u8>, shut
         if let Some(problem) = refusal {
             hub.metrics.count_problem(&problem);
             answer = problem.to_bytes();
+            hub.request_log.refused(problem.kind(), answer.len(), peer);
         }
         tokio::select! {
             () = closing::close(socket, &answer, hub.body_timeout) => {}
@@ -169,26 +177,37 @@ fn unreadable(error: &hyper::Error) -> Problem {
 
 type Handling = Pin<Box<dyn Future<Output = Result<Answer, Unanswered>> + Send>>;
 
-fn handle(hub: &Arc<Hub>, way_back: &WayBack, request: Request<Incoming>) -> Handling {
-    let (parts, body) = request.into_parts();
+fn handle(hub: &Arc<Hub>, way_back: &WayBack, peer: SocketAddr, request: Request<Incoming>) -> Handling {
+    let (mut parts, body) = request.into_parts();
     if let Some(problem) = refusal(&parts) {
+        let told = hub.request_log.request(&mut parts, peer);
         let mut answer = counted(hub, Err(problem));
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        told.into_iter().for_each(|told| told.answered(&answer));
         return Box::pin(async { Ok(answer) });
     }
-    if api::asks_for_events(&parts) && decide(&api::head_of(&parts), &hub.access, time::now_ms() / 1_000).is_ok() {
+    let live = hub.live();
+    if api::asks_for_events(&parts) && decide(&api::head_of(&parts), &live.access, time::now_ms() / 1_000).is_ok() {
         way_back.ask(head_bytes(&parts));
         // The driver takes the connection apart and drops this.
         return Box::pin(pending());
     }
     let origin = parts.headers.get(ORIGIN).cloned();
     let hub = Arc::clone(hub);
-    Box::pin(async move {
-        let mut answer = match hub.origins.preflight(&parts) {
+    let told = hub.request_log.request(&mut parts, peer);
+    let span = told.as_ref().map_or_else(Span::none, |told| told.span());
+    let answering = async move {
+        let mut answer = match live.origins.preflight(&parts) {
             Some(leave) => counted(&hub, leave),
             None => api::answer(Arc::clone(&hub), Request::from_parts(parts, body)).await?,
         };
-        hub.origins.mark(origin.as_ref(), answer.headers_mut());
+        live.origins.mark(origin.as_ref(), answer.headers_mut());
+        Ok(answer)
+    };
+    let Some(told) = told else { return Box::pin(answering) };
+    Box::pin(async move {
+        let answer = answering.instrument(span).await?;
+        told.answered(&answer);
         Ok(answer)
     })
 }

@@ -12,7 +12,7 @@ use tidewire_log::{Durations, LogStats, MICROS_BUCKETS};
 
 use super::Label;
 use crate::hub::Hub;
-use crate::system;
+use crate::{system, telemetry};
 
 /// The figures as they stand.
 pub(super) fn of(hub: &Hub) -> Registry {
@@ -38,6 +38,8 @@ fn add_hub(registry: &mut Registry, hub: &Hub) {
     registry.register_with_unit("tail", "Bytes in memory for streams", Unit::Bytes, whole(tail_bytes as u64));
     let free = hub.connections.available_permits() as u64;
     gauge(registry, "connection_places_free", "Connections that may still come, streams aside", free);
+    let help = "Lines of requests that were not told, since whoever reads them is too slow";
+    counter(registry, "request_lines_dropped", help, telemetry::dropped());
     gauge(registry, "ready", "Whether the hub is ready for requests: 1 or 0", u64::from(hub.unready().is_none()));
     let is_live = u64::from(hub.liveness.stuck().is_none());
     gauge(registry, "live", "Whether every thread that has work does it: 1 or 0", is_live);

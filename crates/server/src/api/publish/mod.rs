@@ -8,7 +8,7 @@ use std::sync::{Arc, Once};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use http::request::Parts;
 use serde::Serialize;
-use tidewire_log::{AppendError, HubId};
+use tidewire_log::{AppendError, HubId, NewEvent};
 use tokio::sync::oneshot;
 
 pub(crate) use parse::Limits;
@@ -17,9 +17,10 @@ pub(super) use parse::RETRY_MS_MAX;
 use super::body::{self, RequestBody};
 use super::{Answer, Failure};
 use crate::access::Caller;
-use crate::hub::Hub;
+use crate::hub::{Hub, Live};
 use crate::limits::Limit;
 use crate::problem::{Kind, Problem};
+use crate::trace::{TRACEPARENT, TraceParent};
 
 /// What a publisher is answered.
 #[derive(Serialize)]
@@ -30,7 +31,8 @@ enum Published<'a> {
 }
 
 pub(super) async fn publish<B: RequestBody>(hub: &Arc<Hub>, parts: &Parts, body: B) -> Result<Answer, Failure> {
-    let caller = match check_head(hub, parts) {
+    let live = hub.live();
+    let caller = match check_head(hub, &live, parts) {
         Ok(caller) => caller,
         Err(problem) => {
             // Who waits for `100 Continue` sends nothing after an error.
@@ -40,11 +42,16 @@ pub(super) async fn publish<B: RequestBody>(hub: &Arc<Hub>, parts: &Parts, body:
             return Err(problem.into());
         }
     };
-    let body = body::read(body, hub.body_bytes, hub.body_timeout).await?;
-    let publication = parse::parse(&body, hub.limits)?;
+    let body = body::read(body, live.body_bytes, hub.body_timeout).await?;
+    let mut publication = parse::parse(&body, live.limits)?;
+    if let Some(traceparent) = TraceParent::of(&parts.headers) {
+        let traced = |event: NewEvent| event.with_attribute(TRACEPARENT, traceparent.as_str());
+        let events = publication.events.into_iter().map(traced).collect::<Result<_, _>>();
+        publication.events = events.expect("it is the only attribute, and short");
+    }
     drop(body);
     for (index, event) in publication.events.iter().enumerate() {
-        hub.access
+        live.access
             .publishing(&caller, event.topics().iter().map(tidewire_topic::Topic::as_str))
             .map_err(|problem| if publication.is_array { problem.at_index(index) } else { problem })?;
     }
@@ -71,17 +78,17 @@ fn published(ids: &[HubId], is_array: bool) -> Published<'_> {
 }
 
 /// Everything that can be refused before the body is read.
-fn check_head(hub: &Hub, parts: &Parts) -> Result<Caller, Problem> {
+fn check_head(hub: &Hub, live: &Live, parts: &Parts) -> Result<Caller, Problem> {
     let caller = super::caller(hub, parts)?;
-    hub.access.publishing(&caller, std::iter::empty())?;
+    live.access.publishing(&caller, std::iter::empty())?;
     check_media_type(parts)?;
     let encoding = parts.headers.get(CONTENT_ENCODING).map(|value| value.as_bytes().trim_ascii());
     if encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case(b"identity")) {
         return Err(Problem::new(Kind::ContentEncoding, "the body must not be compressed"));
     }
     let length = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if length.is_some_and(|bytes| bytes > hub.body_bytes as u64) {
-        return Err(body::too_large(hub.body_bytes));
+    if length.is_some_and(|bytes| bytes > live.body_bytes as u64) {
+        return Err(body::too_large(live.body_bytes));
     }
     Ok(caller)
 }
