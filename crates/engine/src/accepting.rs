@@ -101,7 +101,7 @@ impl Reactor {
                     let accepting = &mut self.accepting;
                     if accepting.others.is_empty() {
                         accepting.held += 1;
-                        self.take_in(Transport::Tcp(socket), peer, Vec::new());
+                        self.take_in(Transport::Tcp(socket), peer, None);
                     } else {
                         let on_its_way = OnItsWay(Arc::clone(&self.shared));
                         accepting.others[accepting.next].post(Message::Dealt(socket.into(), peer, on_its_way));

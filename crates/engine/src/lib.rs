@@ -11,6 +11,7 @@ mod heads;
 mod inspect;
 mod listen;
 mod mailbox;
+mod pipe;
 mod pool;
 mod reactor;
 mod stats;
@@ -27,10 +28,11 @@ use std::time::Duration;
 use tidewire_core::Stagger;
 use tidewire_log::{EventLog, Tail};
 
-pub use admit::{Admission, Admit, End, HandOver, Head, News, Refusal, Work};
+pub use admit::{Admission, Admit, Decide, End, HandOver, Head, News, Refusal, Work};
 pub use config::{EngineConfig, Listeners};
-pub use heads::HEADERS_MAX;
-pub use inspect::{Connection, ConnectionId, ConnectionPlace, Connections, NoAnswer, ParseConnectionIdError};
+pub use heads::{HEADERS_MAX, HTTP2_PREFACE};
+pub use inspect::{Carried, Connection, ConnectionId, ConnectionPlace, Connections, NoAnswer, ParseConnectionIdError};
+pub use pipe::{PipeReader, Piped};
 pub use pool::JOBS_A_SHARD_MAX;
 pub use stats::EngineStats;
 pub use tidewire_core::{Lag, StreamStart};
@@ -171,11 +173,23 @@ impl Engine {
 }
 
 impl EngineHandle {
-    /// Gives a connection to a shard: one that was handed over and has now turned into an event
-    /// stream. `bytes` hold its request head and whatever was read after it.
-    pub fn adopt(&self, socket: TcpStream, bytes: Vec<u8>, peer: SocketAddr) {
-        let number = self.next.fetch_add(1, Ordering::Relaxed) % self.mailboxes.len();
-        self.mailboxes[number].post(Message::Adopt(socket, bytes, peer));
+    /// Gives a connection to a shard: one that was handed over and has now turned into an event stream, as `admit` says
+    /// on the shard. Everything before the stream is answered, and nothing that is behind the request for it is wanted.
+    pub fn adopt(&self, socket: TcpStream, admit: Decide, peer: SocketAddr) {
+        self.next_mailbox().post(Message::Adopt(socket, admit, peer));
+    }
+
+    /// Begins a stream that has no socket, for whoever is at this address, as `admit` says on the shard. Its `head` must be
+    /// empty: how the request is answered is the reader's business, once it has bytes or is refused.
+    #[must_use]
+    pub fn open(&self, admit: Decide, peer: SocketAddr) -> PipeReader {
+        let (writer, reader) = pipe::pipe(peer);
+        self.next_mailbox().post(Message::Open(writer, admit));
+        reader
+    }
+
+    fn next_mailbox(&self) -> &Mailbox {
+        &self.mailboxes[self.next.fetch_add(1, Ordering::Relaxed) % self.mailboxes.len()]
     }
 
     /// How often each shard has turned. A shard that does not stand still turns ten times a second, though it has nothing

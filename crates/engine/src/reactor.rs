@@ -13,13 +13,13 @@ use tidewire_log::{EventLog, Tail};
 use crate::accepting::{Accepting, Promise};
 use crate::clock::Clock;
 use crate::drain::Drain;
-use crate::heads::{self, Connection, Decide, HeadKey, Heads, Parsed, Stage};
+use crate::heads::{self, Connection, HeadKey, Heads, Parsed, Stage};
 use crate::mailbox::{Mailbox, Message};
 use crate::pool::{Job, Pool, Reads, UnderWay, guarded};
 use crate::stats::{Stats, add};
 use crate::streams::Sent;
 use crate::transport::Transport;
-use crate::{Admission, Admit, EngineConfig, HandOver, News, Refusal, Work};
+use crate::{Admission, Admit, Decide, EngineConfig, HandOver, News, Refusal, Work};
 
 const LISTENER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
@@ -29,6 +29,8 @@ const HEAD_BIT: usize = 1 << (usize::BITS - 2);
 const TICK_MS: u64 = 100;
 /// How many heads are served between two rounds of delivery.
 const HEADS_A_TURN: usize = 64;
+/// How many heads are refused at a tick since it takes too long to decide on them: they may all be late at once.
+const LATE_A_TICK: usize = 512;
 /// How much is read at a time, in bytes.
 const READ_BYTES: usize = 16 * 1024;
 
@@ -196,12 +198,12 @@ impl Reactor {
 
     fn receive(&mut self, message: Message) {
         match message {
-            Message::Adopt(socket, bytes, peer) => {
+            Message::Adopt(socket, admit, peer) => {
                 add(&self.shared.stats.adopted, 1);
-                self.take_in(Transport::Tcp(TcpStream::from_std(socket)), peer, bytes);
+                self.take_in(Transport::Tcp(TcpStream::from_std(socket)), peer, Some(admit));
             }
             Message::Dealt(socket, peer, on_its_way) => {
-                self.take_in(Transport::Tcp(TcpStream::from_std(socket)), peer, Vec::new());
+                self.take_in(Transport::Tcp(TcpStream::from_std(socket)), peer, None);
                 // It is counted as this shard's before it is not on its way any more.
                 self.note_held();
                 drop(on_its_way);
@@ -216,6 +218,12 @@ impl Reactor {
                 self.caught_up(key, read);
                 self.reads.finished(&self.shared.readers, |key| self.shard.holds(key));
             }
+            Message::Open(pipe, admit) => {
+                let peer = pipe.peer();
+                self.take_in(Transport::Pipe(pipe), peer, Some(admit));
+            }
+            Message::Writable(key) => self.shard.writable(key),
+            Message::Left(key, why) => self.left(key, why),
             Message::Asked(question) => question(self),
             Message::Drain(_) | Message::Stop => {}
         }
@@ -236,15 +244,32 @@ impl Reactor {
                 self.refuse(connection.socket, connection.peer, Refusal::HeadTimeout);
             }
         }
+        self.refuse_late();
     }
 
-    pub(crate) fn take_in(&mut self, mut socket: Transport, peer: SocketAddr, bytes: Vec<u8>) {
+    /// Refuses those on whom it takes too long to decide: while a disk hangs, they would keep the places of streams from
+    /// those who need no disk. But not while the hub stops: nobody is refused then.
+    fn refuse_late(&mut self) {
+        let late_ms = self.now_ms.checked_sub(millis(self.shared.config.decide_timeout));
+        let Some(late_ms) = late_ms.filter(|_| self.drain.is_none()) else { return };
+        for _ in 0..LATE_A_TICK {
+            let Some(connection) = self.heads.take_undecided(late_ms) else { return };
+            add(&self.shared.stats.undecided_timeouts, 1);
+            self.refuse(connection.socket, connection.peer, Refusal::UndecidedTimeout);
+        }
+    }
+
+    /// Takes in a connection, whose turn comes among the heads: with `admit`, its head was read elsewhere.
+    pub(crate) fn take_in(&mut self, mut socket: Transport, peer: SocketAddr, admit: Option<Decide>) {
         let token = Token(HEAD_BIT | self.heads.next_key().index());
         if let Err(error) = self.poll.registry().register(&mut socket, token, Interest::READABLE) {
             tracing::error!(%error, "failed to register a connection");
             return;
         }
-        self.heads.insert(socket, peer, bytes, Stage::Reading, self.now_ms);
+        let key = self.heads.insert(socket, peer, Vec::new(), Stage::Reading, self.now_ms);
+        if let Some(connection) = self.heads.get_mut(key) {
+            connection.admit = admit;
+        }
     }
 
     /// Reads what there is of a head; a whole one is admitted, handed over or put off.
@@ -260,11 +285,15 @@ impl Reactor {
             }
             Stage::Closing => return self.read_closing(key),
         }
+        if let Some(admit) = connection.admit.take() {
+            return self.decide(key, admit());
+        }
         loop {
             let peer = connection.peer;
             let admit = &*self.shared.admit;
             match heads::parse(&connection.bytes, connection.seen, peer, |head| admit.admit(head)) {
                 Parsed::Whole(admission) => return self.decide(key, admission),
+                Parsed::Http2 => return self.decide(key, Admission::HandOver),
                 Parsed::TooLarge => return self.refuse_head(key, Refusal::HeadTooLarge),
                 Parsed::Malformed => return self.refuse_head(key, Refusal::HeadMalformed),
                 Parsed::Partial if connection.bytes.len() >= self.shared.config.head_bytes_max => {
@@ -319,7 +348,9 @@ impl Reactor {
     }
 
     fn put_off(&mut self, key: HeadKey, work: Work, decide: Decide) {
-        if let Some(oldest) = self.heads.note_deciding(key, work, decide, self.shared.config.head_buffers_max) {
+        if let Some(oldest) =
+            self.heads.note_deciding(key, work, decide, self.shared.config.head_buffers_max, self.now_ms)
+        {
             self.refuse(oldest.socket, oldest.peer, Refusal::HeadTimeout);
         }
         self.begin_deciding(work);
@@ -379,7 +410,7 @@ impl Reactor {
 
     fn hand_over(&mut self, socket: Transport, peer: SocketAddr, bytes: Vec<u8>) {
         let registry = self.poll.registry();
-        let Transport::Tcp(mut socket) = socket;
+        let Transport::Tcp(mut socket) = socket else { unreachable!("a pipe is a stream from the beginning") };
         let left = registry.deregister(&mut socket).map(|()| (self.shared.hand_over)(socket.into(), bytes, peer));
         let given_back = match left {
             Ok(Ok(())) => return add(&self.shared.stats.handed_over, 1),
@@ -403,6 +434,9 @@ impl Reactor {
 
     fn refuse(&mut self, socket: Transport, peer: SocketAddr, refusal: Refusal) {
         add(&self.shared.stats.refused, 1);
+        if let Transport::Pipe(pipe) = &socket {
+            return pipe.refuse(refusal);
+        }
         let answer = self.shared.admit.refuse(refusal, peer);
         self.answer_last(socket, peer, &answer);
     }
@@ -410,12 +444,15 @@ impl Reactor {
     /// Answers as far as the socket takes it at once, says that there is no more, and waits for the
     /// client to close.
     fn answer_last(&mut self, mut socket: Transport, peer: SocketAddr, answer: &[u8]) {
+        let is_pipe = matches!(socket, Transport::Pipe(_));
         let token = Token(HEAD_BIT | self.heads.next_key().index());
         let ended = socket
             .write(answer)
             .and_then(|_| socket.end_writing())
             .and_then(|()| self.poll.registry().reregister(&mut socket, token, Interest::READABLE));
         match ended {
+            // Its reader has it, and nothing is waited for.
+            Ok(()) if is_pipe => {}
             Ok(()) => {
                 self.heads.insert(socket, peer, Vec::new(), Stage::Closing, self.now_ms);
             }

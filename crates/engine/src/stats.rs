@@ -19,8 +19,12 @@ pub struct EngineStats {
     pub refused: u64,
     /// Connections refused since too many waited to be decided on.
     pub undecided_refused: u64,
+    /// Connections refused since it took longer than `decide_timeout` to decide on them.
+    pub undecided_timeouts: u64,
     /// Streams open now.
     pub streams: u64,
+    /// Of them, those without a socket.
+    pub piped_streams: u64,
     /// Streams begun.
     pub streams_begun: u64,
     /// Streams ended because the hub stops.
@@ -75,7 +79,9 @@ stats!(
     adopted,
     refused,
     undecided_refused,
+    undecided_timeouts,
     streams,
+    piped_streams,
     streams_begun,
     streams_drained,
     streams_turned_away,

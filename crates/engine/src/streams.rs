@@ -5,11 +5,12 @@ use std::sync::atomic::Ordering;
 
 use mio::event::Event;
 use mio::{Interest, Token};
-use tidewire_core::{CatchUp, CatchUpRead, Farewell, Heartbeat, Owed, Shard, SlotKey, StreamStart};
+use tidewire_core::{CatchUp, CatchUpRead, CaughtUp, Farewell, Heartbeat, Owed, Shard, SlotKey, StreamStart};
 use tidewire_log::ReadError;
 
 use crate::inspect;
 use crate::mailbox::Message;
+use crate::pipe::Leave;
 use crate::pool::{Waiting, guarded};
 use crate::reactor::Reactor;
 use crate::stats::{Stats, add};
@@ -52,6 +53,7 @@ impl Reactor {
         if let Some(gap) = &stream.start.gap {
             add(&stats.gaps[gap.reason.index()], 1);
         }
+        add(&stats.piped_streams, usize::from(matches!(socket, Transport::Pipe(_))));
         let listens = self.shared.admit.listens();
         let subject = stream.subject.clone().filter(|_| listens);
         let key = self.shard.join(socket, stream, &self.shared.tail, self.now_ms);
@@ -60,7 +62,10 @@ impl Reactor {
             self.shared.admit.tell(&News::Begun { id, peer, head, subject: subject.as_deref() });
         }
         let Some(socket) = self.shard.transport(key) else { return };
-        let registered = self.poll.registry().reregister(socket, Token(key.index()), Interest::READABLE);
+        let registered = match socket {
+            Transport::Pipe(pipe) if !pipe.attach(&self.mailbox, key) => return self.close(key, End::Client),
+            socket => self.poll.registry().reregister(socket, Token(key.index()), Interest::READABLE),
+        };
         add(&stats.streams_begun, 1);
         match registered {
             Ok(()) => self.visit(key),
@@ -88,7 +93,6 @@ impl Reactor {
                 self.wrote(key, written);
             }
             Owed::CatchUp(job) => self.read_log(job),
-            Owed::Torn => self.close(key, End::Torn),
             Owed::End(socket) => {
                 inspect::end(socket);
                 self.close(key, End::Order);
@@ -155,14 +159,23 @@ impl Reactor {
         self.close(key, if is_stall { End::Stall } else { End::Connection });
     }
 
+    /// Closes a stream without a socket whose reader has left.
+    pub(crate) fn left(&mut self, key: SlotKey, why: Leave) {
+        if self.shard.holds(key) && why == Leave::Stalled {
+            add(&self.shared.stats.stalls, 1);
+        }
+        self.close(key, if why == Leave::Stalled { End::Stall } else { End::Client });
+    }
+
     fn read_log(&mut self, job: CatchUp) {
         add(&self.shared.stats.catch_up_reads, 1);
-        let (log, mailbox, key) = (Arc::clone(&self.shared.log), Arc::clone(&self.mailbox), job.key());
+        let (key, reads_before) = (job.key(), job.reads_before());
+        let (log, mailbox) = (Arc::clone(&self.shared.log), Arc::clone(&self.mailbox));
         let job = Box::new(move || {
             let read = guarded(|| job.read(&*log)).unwrap_or_else(|| Err(io::Error::other("a read panicked").into()));
             mailbox.post(Message::CaughtUp(key, read));
         });
-        self.reads.submit(Waiting { key, job }, &self.shared.readers, |key| self.shard.holds(key));
+        self.reads.submit(Waiting { key, reads_before, job }, &self.shared.readers, |key| self.shard.holds(key));
     }
 
     pub(crate) fn caught_up(&mut self, key: SlotKey, read: Result<CatchUpRead, ReadError>) {
@@ -176,12 +189,12 @@ impl Reactor {
         };
         let gaps_before = self.shard.gaps_told();
         match self.shard.caught_up(read, &self.shared.tail) {
-            Owed::Write(bytes, socket) => {
+            CaughtUp::Write(bytes, socket) => {
                 let written = write(socket, bytes);
                 self.wrote(key, written);
             }
-            Owed::Torn => self.close(key, End::Torn),
-            Owed::Nothing | Owed::CatchUp(_) | Owed::End(_) => {}
+            CaughtUp::Torn => self.close(key, End::Torn),
+            CaughtUp::Nothing => {}
         }
         for ((counter, now), before) in self.shared.stats.gaps.iter().zip(self.shard.gaps_told()).zip(gaps_before) {
             counter.fetch_add(now - before, Ordering::Relaxed);
@@ -209,8 +222,10 @@ impl Reactor {
         if self.shared.admit.listens() {
             self.tell_end(key, why);
         }
-        if self.shard.leave(key).is_some() {
-            self.shared.stats.streams.fetch_sub(1, Ordering::Relaxed);
+        if let Some(transport) = self.shard.leave(key) {
+            let stats = &self.shared.stats;
+            stats.streams.fetch_sub(1, Ordering::Relaxed);
+            stats.piped_streams.fetch_sub(u64::from(matches!(transport, Transport::Pipe(_))), Ordering::Relaxed);
         }
     }
 }
@@ -218,7 +233,7 @@ impl Reactor {
 impl Reactor {
     fn tell_end(&mut self, key: SlotKey, why: End) {
         let Some(Farewell { subject, deliveries, age_s }) = self.shard.farewell(key, self.now_ms) else { return };
-        let peer = self.shard.transport(key).and_then(|transport| transport.peer());
+        let peer = self.shard.transport(key).and_then(|transport| transport.seen().address);
         let id = ConnectionId::new(self.number, key);
         let news = News::Ended { id, peer, subject: subject.as_deref(), why, deliveries, age_s };
         self.shared.admit.tell(&news);

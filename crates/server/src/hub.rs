@@ -28,6 +28,10 @@ pub(crate) struct Hub {
     pub(crate) body_timeout: Duration,
     /// How long a client may take nothing of an answer.
     pub(crate) stall_timeout: Duration,
+    /// No stream is silent for longer.
+    pub(crate) heartbeat: Duration,
+    /// Requests that a client may have under way on an HTTP/2 connection.
+    pub(crate) http2_max_streams: u32,
     pub(crate) log: Arc<dyn EventLog>,
     /// The log's folder.
     pub(crate) data_dir: PathBuf,
@@ -89,6 +93,8 @@ impl Hub {
             live: RwLock::new(Arc::new(Live::new(config, None, None))),
             body_timeout: config.head_timeout,
             stall_timeout: config.stall_timeout,
+            heartbeat: config.heartbeat,
+            http2_max_streams: config.http2_max_streams,
             log,
             data_dir: config.data_dir.clone(),
             tail,

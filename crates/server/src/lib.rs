@@ -18,6 +18,8 @@ mod documentation;
 mod hub;
 mod limits;
 mod liveness;
+#[cfg(feature = "measuring")]
+mod measuring;
 mod metrics;
 mod problem;
 mod query;
@@ -28,7 +30,7 @@ mod shutdown;
 mod stream;
 mod system;
 mod telemetry;
-#[cfg(test)]
+#[cfg(any(test, feature = "measuring"))]
 mod testing;
 mod time;
 mod trace;
@@ -38,5 +40,7 @@ pub use config::{
     Sources,
 };
 pub use cors::AllowedOrigins;
+#[cfg(feature = "measuring")]
+pub use measuring::Measuring;
 pub use serve::{ServeError, serve};
 pub use tidewire_log::OnDamage;

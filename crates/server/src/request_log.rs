@@ -126,16 +126,8 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
-    /// A span for everything that is told while the request is answered.
-    pub(crate) fn span(&self) -> Span {
-        let Pending { method, target, client, trace_id, .. } = self;
-        tracing::info_span!(
-            target: REQUESTS, "request", method = &**method, path = &**target, %client, trace_id = trace_id.as_deref()
-        )
-    }
-
     /// Tells of a request what it was answered.
-    pub(crate) fn answered(mut self, answer: &Answer) {
+    pub(crate) fn answered(mut self: Box<Self>, answer: &Answer) {
         self.is_told = true;
         let status = answer.status();
         if self.is_whole || status.is_client_error() || status.is_server_error() {
@@ -144,12 +136,25 @@ impl Pending {
         }
     }
 
+    /// Tells of a request that a stream is its answer, on its way to the shard that tells of the stream.
+    pub(crate) fn streams(mut self: Box<Self>, subject: Option<&str>) {
+        self.is_told = true;
+        if let Some(subject) = subject {
+            // There was nobody before.
+            let _ = self.subject.0.set(subject.to_owned());
+        }
+        if self.is_whole {
+            self.tell(Some(StatusCode::OK), None, None, "answered");
+        }
+    }
+
     fn tell(&self, status: Option<StatusCode>, bytes: Option<u64>, problem: Option<&str>, what: &str) {
         let Pending { method, target, client, subject: Subject(subject), trace_id, begun, .. } = self;
         let (status, subject) = (status.map(|status| status.as_u16()), subject.get().map(String::as_str));
         let milliseconds = now().duration_since(*begun).as_micros() as f64 / 1e3;
+        // Not within its own span, which says half of this.
         tracing::info!(
-            target: REQUESTS, method, path = target, status, problem, bytes, milliseconds, %client, subject,
+            target: REQUESTS, parent: None, method, path = target, status, problem, bytes, milliseconds, %client, subject,
             trace_id = trace_id.as_deref(), "{what}"
         );
     }
@@ -161,6 +166,14 @@ impl Drop for Pending {
             self.tell(None, None, None, "not answered");
         }
     }
+}
+
+/// A span for what is told while a request is answered, if that is told.
+pub(crate) fn span(pending: Option<&Pending>) -> Span {
+    let Some(Pending { method, target, client, trace_id, .. }) = pending else { return Span::none() };
+    tracing::info_span!(
+        target: REQUESTS, "request", method = &**method, path = &**target, %client, trace_id = trace_id.as_deref()
+    )
 }
 
 /// Reads of a head that was good enough to admit what a line tells of it.

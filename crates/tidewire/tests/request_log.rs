@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tidewire_harness::{EventStream, Http, Hub, wait_until};
+use tidewire_harness::{EventStream, Http, Http2, Hub, wait_until};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_tidewire");
 /// How long a line may take to come, beside a build.
@@ -71,6 +71,33 @@ fn a_request_has_a_line_and_a_stream_one_where_it_begins_and_one_where_it_ends()
     drop(stream);
     let ended = line(&hub, "stream ended", |_| true);
     assert_eq!((&ended["id"], &ended["why"], &ended["deliveries"]), (&begun["id"], &"client".into(), &2.into()));
+    assert!(!hub.told().contains("s3cret"), "{}", hub.told());
+}
+
+/// A stream over HTTP/2, or on a connection that was used before, is asked for elsewhere than on its shard.
+#[test]
+fn a_stream_that_comes_to_a_shard_from_elsewhere_has_a_line_as_a_request_too() {
+    let hub = start(&["--request-log", "all"]);
+    let mut http2 = Http2::connect(hub.address());
+    let mut over_http2 = http2.stream("/api/v1/events?topic=a&access_token=s3cret", &[]).expect("it answers");
+    over_http2.event().expect("it begins");
+    let asked = line(&hub, "answered", |_| true);
+    assert_eq!(asked["path"], "/api/v1/events?topic=a&access_token=***");
+    let begun = line(&hub, "stream begun", |_| true);
+    assert_eq!(begun["client"], asked["client"]);
+    assert_eq!(hub.figure("tidewire_transport_streams{transport=\"sse-h2\"}"), 1);
+    let refused = http2.request("GET", "/api/v1/events", &[], b"").expect("it answers");
+    assert_eq!(refused.status, 400);
+    line(&hub, "answered", |line| line["problem"] == "topic-missing");
+    drop((over_http2, http2));
+    assert_eq!(line(&hub, "stream ended", |line| line["id"] == begun["id"])["why"], "client");
+
+    let mut http = Http::connect(hub.address()).expect("the hub accepts");
+    assert_eq!(http.request("GET", "/", &[], b"").expect("it answers").status, 200);
+    let client = client(&http);
+    let _stream = EventStream::open_on(http, "/api/v1/events?topic=b", &[]).expect("it answers");
+    line(&hub, "answered", |line| line["path"] == "/api/v1/events?topic=b" && line["client"] == client);
+    line(&hub, "stream begun", |line| line["client"] == client);
     assert!(!hub.told().contains("s3cret"), "{}", hub.told());
 }
 

@@ -17,6 +17,12 @@ use crate::query::decode_segment;
 /// Where connections are.
 pub(super) const PATH: &str = "/api/v1/connections";
 
+/// What an event stream over HTTP/1.1 is called.
+pub(crate) const SSE: &str = "sse";
+
+/// What one over HTTP/2 is called.
+pub(crate) const SSE_HTTP2: &str = "sse-h2";
+
 /// For one page, at most so many streams are looked at, and those of one look more.
 pub(crate) const LOOKS_MAX: usize = 50_000;
 /// A page ends once what its streams ask for has so many bytes.
@@ -130,8 +136,10 @@ impl Asked {
     fn admits(&self, connection: &Connection) -> bool {
         let matches = |topic: &Topic| connection.filter.topics.matches(std::iter::once(topic.as_str()));
         let is_from = |address: &Address| match address {
-            Address::Host(host) => connection.address.is_some_and(|address| address.ip().to_canonical() == *host),
-            Address::Port(port) => connection.address.map(canonical) == Some(*port),
+            Address::Host(host) => {
+                connection.transport.address.is_some_and(|address| address.ip().to_canonical() == *host)
+            }
+            Address::Port(port) => connection.transport.address.map(canonical) == Some(*port),
         };
         self.topic.as_ref().is_none_or(matches) && self.address.as_ref().is_none_or(is_from)
     }
@@ -185,12 +193,12 @@ impl ConnectionDocument {
         let mut document = ConnectionDocument {
             id: id.to_string(),
             subject: connection.subject,
-            address: connection.address.map(canonical),
+            address: connection.transport.address.map(canonical),
             topics: Vec::new(),
             patterns: Vec::new(),
             templates: Vec::new(),
             types: Vec::new(),
-            transport: "sse",
+            transport: if connection.transport.is_piped { SSE_HTTP2 } else { SSE },
             position: connection.place.to_string(),
             lag: LagDocument {
                 events: connection.lag_events,

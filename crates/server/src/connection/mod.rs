@@ -1,6 +1,7 @@
 //! Connections that the shards handed over, and their way back.
 
 mod closing;
+mod http2;
 mod way_back;
 mod wire;
 
@@ -20,17 +21,17 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
-use tidewire_engine::Refusal;
+use tidewire_engine::{Decide, HTTP2_PREFACE, Refusal};
 use tokio::net::TcpStream;
-use tracing::{Instrument, Span};
+use tracing::Instrument;
 
-use crate::api::{self, Answer, Unanswered};
-use crate::decide::decide;
+use crate::api::{self, Answer, Outcome, Unanswered};
 use crate::hub::Hub;
 use crate::problem::{Kind, Problem};
 use crate::shutdown::Shutdown;
-use crate::{stream, time};
-use way_back::{WayBack, head_bytes};
+use crate::{request_log, stream};
+use http2::Rewound;
+use way_back::WayBack;
 use wire::Wire;
 
 /// How long a connection may stand idle between two requests, the next one's head included.
@@ -42,8 +43,8 @@ pub(crate) const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// A connection that has turned into a stream.
 pub(crate) struct Returned {
     pub(crate) socket: std::net::TcpStream,
-    /// The request's head, and what was read after it.
-    pub(crate) bytes: Vec<u8>,
+    /// What admits the stream.
+    pub(crate) admit: Decide,
 }
 
 /// Takes a connection from a shard, with the bytes read from it, or gives it back when there are
@@ -61,12 +62,15 @@ pub(crate) fn take_over(
     let shutdown = shutdown.clone();
     runtime.spawn(async move {
         match prepare(socket, hub.stall_timeout) {
+            Ok(socket) if bytes.starts_with(HTTP2_PREFACE) => {
+                http2::serve(hub, Rewound::new(bytes, socket), peer, place, &shutdown).await;
+            }
             Ok(socket) => {
                 let returned = serve(Arc::clone(&hub), socket, peer, bytes, &shutdown).await;
                 drop(place);
-                if let Some(Returned { socket, bytes }) = returned {
+                if let Some(Returned { socket, admit }) = returned {
                     // The shards accept a moment before their handle is set.
-                    hub.engine.wait().adopt(socket, bytes, peer);
+                    hub.engine.wait().adopt(socket, admit, peer);
                 }
             }
             // The peer is gone already.
@@ -134,18 +138,17 @@ pub(crate) async fn serve(
             // The last answer may not be flushed yet; to poll the connection itself flushes it.
             return Pin::new(&mut connection).poll(cx).map_ok(|()| None);
         }
-        way_back.take().map_or(Poll::Pending, |head| Poll::Ready(Ok(Some(head))))
+        way_back.take().map_or(Poll::Pending, |admit| Poll::Ready(Ok(Some(admit))))
     });
-    let head = match ended.await {
-        Ok(head) => head,
+    let admit = match ended.await {
+        Ok(admit) => admit,
         Err(error) => {
             tracing::debug!(%error, "a connection ended early");
             return None;
         }
     };
-    let parts = connection.into_parts();
-    let (socket, unread) = parts.io.into_parts();
-    let Some(mut bytes) = head else {
+    let socket = connection.into_parts().io.into_socket();
+    let Some(admit) = admit else {
         let mut answer = Vec::new();
         if let Some(problem) = refusal {
             hub.metrics.count_problem(&problem);
@@ -158,10 +161,9 @@ pub(crate) async fn serve(
         }
         return None;
     };
-    bytes.extend_from_slice(&parts.read_buf);
-    bytes.extend_from_slice(&unread);
+    // A stream has no request behind it: what was read of one is dropped, as the shard drops what comes later.
     match socket.into_std() {
-        Ok(socket) => Some(Returned { socket, bytes }),
+        Ok(socket) => Some(Returned { socket, admit }),
         Err(error) => {
             tracing::debug!(%error, "a connection could not go back to a shard");
             None
@@ -177,7 +179,7 @@ fn unreadable(error: &hyper::Error) -> Problem {
 
 type Handling = Pin<Box<dyn Future<Output = Result<Answer, Unanswered>> + Send>>;
 
-fn handle(hub: &Arc<Hub>, way_back: &WayBack, peer: SocketAddr, request: Request<Incoming>) -> Handling {
+fn handle(hub: &Arc<Hub>, way_back: &Arc<WayBack>, peer: SocketAddr, request: Request<Incoming>) -> Handling {
     let (mut parts, body) = request.into_parts();
     if let Some(problem) = refusal(&parts) {
         let told = hub.request_log.request(&mut parts, peer);
@@ -186,30 +188,31 @@ fn handle(hub: &Arc<Hub>, way_back: &WayBack, peer: SocketAddr, request: Request
         told.into_iter().for_each(|told| told.answered(&answer));
         return Box::pin(async { Ok(answer) });
     }
-    let live = hub.live();
-    if api::asks_for_events(&parts) && decide(&api::head_of(&parts), &live.access, time::now_ms() / 1_000).is_ok() {
-        way_back.ask(head_bytes(&parts));
-        // The driver takes the connection apart and drops this.
-        return Box::pin(pending());
-    }
     let origin = parts.headers.get(ORIGIN).cloned();
-    let hub = Arc::clone(hub);
+    let (hub, way_back) = (Arc::clone(hub), Arc::clone(way_back));
+    let live = hub.live();
     let told = hub.request_log.request(&mut parts, peer);
-    let span = told.as_ref().map_or_else(Span::none, |told| told.span());
+    let span = request_log::span(told.as_deref());
     let answering = async move {
         let mut answer = match live.origins.preflight(&parts) {
             Some(leave) => counted(&hub, leave),
-            None => api::answer(Arc::clone(&hub), Request::from_parts(parts, body)).await?,
+            None => match api::answer(Arc::clone(&hub), Request::from_parts(parts, body)).await? {
+                Outcome::Answer(answer) => answer,
+                Outcome::Stream(plan) => {
+                    told.into_iter().for_each(|told| told.streams(plan.subject.as_deref()));
+                    way_back.ask(Box::new(move || {
+                        stream::admission(&hub, plan, origin.as_ref().map(HeaderValue::as_bytes))
+                    }));
+                    // The driver takes the connection apart and drops this.
+                    return pending().await;
+                }
+            },
         };
         live.origins.mark(origin.as_ref(), answer.headers_mut());
+        told.into_iter().for_each(|told| told.answered(&answer));
         Ok(answer)
     };
-    let Some(told) = told else { return Box::pin(answering) };
-    Box::pin(async move {
-        let answer = answering.instrument(span).await?;
-        told.answered(&answer);
-        Ok(answer)
-    })
+    Box::pin(answering.instrument(span))
 }
 
 /// Why a request is not looked at any further, and its connection is closed.
@@ -219,7 +222,7 @@ fn refusal(parts: &Parts) -> Option<Problem> {
     }
     // What follows may be meant for the other end.
     let is_tunnel = parts.method == Method::CONNECT;
-    is_tunnel.then(|| Problem::new(Kind::Method, "the hub makes no tunnels").allowing("GET, HEAD, POST, DELETE"))
+    is_tunnel.then(|| Problem::new(Kind::Method, "the hub makes no tunnels").allowing("GET, HEAD, POST, QUERY, DELETE"))
 }
 
 fn counted(hub: &Hub, leave: Result<Answer, Problem>) -> Answer {

@@ -27,9 +27,8 @@ impl Wire {
         Wire { socket: TokioIo::new(socket), first: first.into(), way_back }
     }
 
-    /// The socket, and what was given to [`Wire::new`] and not read from it.
-    pub(super) fn into_parts(self) -> (TcpStream, Bytes) {
-        (self.socket.into_inner(), self.first)
+    pub(super) fn into_socket(self) -> TcpStream {
+        self.socket.into_inner()
     }
 }
 

@@ -11,6 +11,7 @@ use tidewire_engine::{EngineHandle, EngineStats, Lag};
 use tidewire_log::{Durations, LogStats, MICROS_BUCKETS};
 
 use super::Label;
+use crate::api::{SSE, SSE_HTTP2};
 use crate::hub::Hub;
 use crate::{system, telemetry};
 
@@ -69,6 +70,13 @@ fn add_lag(registry: &mut Registry, lag: Lag) {
 
 fn add_engine(registry: &mut Registry, stats: &EngineStats) {
     gauge(registry, "streams", "Streams open", stats.streams);
+    let transports: Family<Label, Gauge> = Family::default();
+    let piped = stats.piped_streams;
+    for (transport, streams) in [(SSE, stats.streams.saturating_sub(piped)), (SSE_HTTP2, piped)] {
+        let label = [("transport", transport.to_owned())];
+        transports.get_or_create(&label).set(i64::try_from(streams).unwrap_or(i64::MAX));
+    }
+    registry.register("transport_streams", "Streams open, by transport, as the API names it", transports);
     counter(registry, "streams_begun", "Streams begun", stats.streams_begun);
     counter(registry, "streams_drained", "Streams ended because the hub stops", stats.streams_drained);
     let help = "Streams ended as they began, since the hub was stopping";
@@ -90,6 +98,8 @@ fn add_engine(registry: &mut Registry, stats: &EngineStats) {
     counter(registry, "connections_refused", "Connections closed with an answer", stats.refused);
     let help = "Connections refused since too many waited for their place to be found";
     counter(registry, "undecided_refused", help, stats.undecided_refused);
+    let help = "Connections refused since their place was not found in time";
+    counter(registry, "undecided_timeouts", help, stats.undecided_timeouts);
     let gaps: Family<Label, Counter> = Family::default();
     for reason in GapReason::ALL {
         let label = [("reason", reason.as_str().to_owned())];
