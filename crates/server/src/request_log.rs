@@ -127,7 +127,7 @@ pub(crate) struct Pending {
 
 impl Pending {
     /// Tells of a request what it was answered.
-    pub(crate) fn answered(mut self: Box<Self>, answer: &Answer) {
+    pub(crate) fn answered(mut self, answer: &Answer) {
         self.is_told = true;
         let status = answer.status();
         if self.is_whole || status.is_client_error() || status.is_server_error() {
@@ -137,7 +137,7 @@ impl Pending {
     }
 
     /// Tells of a request that a stream is its answer, on its way to the shard that tells of the stream.
-    pub(crate) fn streams(mut self: Box<Self>, subject: Option<&str>) {
+    pub(crate) fn streams(mut self, subject: Option<&str>) {
         self.is_told = true;
         if let Some(subject) = subject {
             // There was nobody before.
