@@ -153,6 +153,8 @@ pub enum Refusal {
     HeadMalformed,
     /// There are `max_streams` streams.
     TooManyStreams,
+    /// There are `max_streams_per_address` streams from the client's address.
+    TooManyStreamsPerAddress,
     /// There are `undecided_max` heads on which it takes long to decide.
     TooManyUndecided,
     /// It took longer than `decide_timeout` to decide on the head.

@@ -3,6 +3,7 @@
 //! whoever embeds it says by [`Admit`] what becomes of a request head.
 
 mod accepting;
+mod addresses;
 mod admit;
 mod clock;
 mod config;
@@ -32,11 +33,12 @@ pub use admit::{Admission, Admit, Decide, End, HandOver, Head, News, Refusal, Wo
 pub use config::{EngineConfig, Listeners};
 pub use heads::{HEADERS_MAX, HTTP2_PREFACE};
 pub use inspect::{Carried, Connection, ConnectionId, ConnectionPlace, Connections, NoAnswer, ParseConnectionIdError};
-pub use pipe::{PipeReader, Piped};
+pub use pipe::{PIPE_BYTES_MAX, PipeReader, Piped};
 pub use pool::JOBS_A_SHARD_MAX;
 pub use stats::EngineStats;
 pub use tidewire_core::{Lag, StreamStart};
 
+use addresses::Addresses;
 use drain::Turns;
 use mailbox::{Mailbox, Message};
 use pool::Pool;
@@ -100,8 +102,20 @@ impl Engine {
         let deciders = Deciders { readers: decider("head-reader")?, seekers: decider("place-seeker")? };
         let listening = config.listeners;
         let (counted, held, promised) = (Arc::clone(&stats), AtomicUsize::new(0), AtomicU64::new(0));
-        let shared =
-            Arc::new(Shared { config, log, tail, admit, hand_over, readers, deciders, stats: counted, held, promised });
+        let addresses = config.max_streams_per_address.map(Addresses::new);
+        let shared = Arc::new(Shared {
+            config,
+            log,
+            tail,
+            admit,
+            hand_over,
+            readers,
+            deciders,
+            stats: counted,
+            held,
+            promised,
+            addresses,
+        });
         let reactors = listeners.into_iter().zip(0..);
         let reactors = reactors.map(|(listener, number)| Reactor::new(number, listener, Arc::clone(&shared)));
         let mut reactors: Vec<_> = reactors.collect::<Result<_, _>>().map_err(StartError::Shard)?;

@@ -8,6 +8,7 @@ use mio::{Interest, Token};
 use tidewire_core::{CatchUp, CatchUpRead, CaughtUp, Farewell, Heartbeat, Owed, Shard, SlotKey, StreamStart};
 use tidewire_log::ReadError;
 
+use crate::addresses::network;
 use crate::inspect;
 use crate::mailbox::Message;
 use crate::pipe::Leave;
@@ -57,6 +58,9 @@ impl Reactor {
         let listens = self.shared.admit.listens();
         let subject = stream.subject.clone().filter(|_| listens);
         let key = self.shard.join(socket, stream, &self.shared.tail, self.now_ms);
+        if let Some(network) = network(peer).filter(|_| self.shared.addresses.is_some()) {
+            self.networks.note(key.index(), network);
+        }
         if listens {
             let id = ConnectionId::new(self.number, key);
             self.shared.admit.tell(&News::Begun { id, peer, head, subject: subject.as_deref() });
@@ -226,6 +230,7 @@ impl Reactor {
             let stats = &self.shared.stats;
             stats.streams.fetch_sub(1, Ordering::Relaxed);
             stats.piped_streams.fetch_sub(u64::from(matches!(transport, Transport::Pipe(_))), Ordering::Relaxed);
+            self.shared.give_back_place_of(self.networks.take(key.index()));
         }
     }
 }

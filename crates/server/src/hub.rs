@@ -10,7 +10,7 @@ use tidewire_topic::BaseUrl;
 use tokio::sync::Semaphore;
 
 use crate::access::Access;
-use crate::api::publish;
+use crate::api::{Bodies, publish};
 use crate::config::Config;
 use crate::cors::AllowedOrigins;
 use crate::liveness::Liveness;
@@ -24,8 +24,16 @@ const READS_MAX: usize = 4;
 /// What every request needs.
 pub(crate) struct Hub {
     live: RwLock<Arc<Live>>,
+    /// A request's body, in bytes.
+    pub(crate) body_bytes: usize,
+    /// What the bodies under way have of memory.
+    pub(crate) bodies: Arc<Bodies>,
     /// How long a part of a request's body may take.
     pub(crate) body_timeout: Duration,
+    /// How long a connection may stand idle between two requests.
+    pub(crate) idle_timeout: Duration,
+    /// How many requests there may be on a connection.
+    pub(crate) connection_requests: usize,
     /// How long a client may take nothing of an answer.
     pub(crate) stall_timeout: Duration,
     /// No stream is silent for longer.
@@ -53,8 +61,6 @@ pub(crate) struct Hub {
 pub(crate) struct Live {
     pub(crate) access: Access,
     pub(crate) limits: publish::Limits,
-    /// A request's body, in bytes.
-    pub(crate) body_bytes: usize,
     pub(crate) origins: AllowedOrigins,
 }
 
@@ -63,7 +69,6 @@ impl Live {
         Live {
             access: Access { anonymous_reading: config.anonymous, anonymous_publishing: config.dev, verifier, base },
             limits: publish::Limits { event_bytes: config.event_bytes, batch_events: config.batch_events },
-            body_bytes: config.body_bytes,
             origins: config.cors_origins.clone(),
         }
     }
@@ -91,7 +96,11 @@ impl Hub {
     ) -> Hub {
         Hub {
             live: RwLock::new(Arc::new(Live::new(config, None, None))),
+            body_bytes: config.body_bytes,
+            bodies: Bodies::new(config.bodies_in_flight_bytes),
             body_timeout: config.head_timeout,
+            idle_timeout: config.idle_timeout,
+            connection_requests: config.connection_requests,
             stall_timeout: config.stall_timeout,
             heartbeat: config.heartbeat,
             http2_max_streams: config.http2_max_streams,

@@ -153,6 +153,7 @@ fn run(
         decide_timeout: config.decide_timeout,
         head_bytes_max: HEAD_BYTES_MAX,
         max_streams: shares.streams,
+        max_streams_per_address: config.max_streams_per_address,
         max_sockets: shares.sockets,
         ..EngineConfig::default()
     };

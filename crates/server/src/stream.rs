@@ -228,6 +228,10 @@ pub(crate) fn problem(refusal: Refusal) -> Problem {
         Refusal::TooManyStreams => {
             Problem::new(Kind::Streams, "there are as many streams as the hub takes (max_streams)")
         }
+        Refusal::TooManyStreamsPerAddress => Problem::new(
+            Kind::StreamsPerAddress,
+            "your address has as many streams as the hub gives one (max_streams_per_address)",
+        ),
         Refusal::TooManyUndecided => {
             Problem::new(Kind::Busy, "too many places are being sought in the log").past(Limit::UndecidedHeads)
         }
@@ -334,6 +338,7 @@ mod tests {
             (Refusal::HeadTooLarge, "431"),
             (Refusal::HeadMalformed, "400"),
             (Refusal::TooManyStreams, "503"),
+            (Refusal::TooManyStreamsPerAddress, "429"),
             (Refusal::TooManyUndecided, "503"),
             (Refusal::UndecidedTimeout, "503"),
             (Refusal::LogUnreadable, "503"),

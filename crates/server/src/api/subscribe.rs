@@ -22,14 +22,14 @@ pub(super) async fn subscribe<B: RequestBody>(hub: &Hub, parts: &Parts, body: B)
         body::refuse(parts, body);
         return Err(problem.into());
     }
-    let form = body::read(body, hub.live().body_bytes, hub.body_timeout).await?;
+    let form = body::read(hub, parts, body).await?;
     Ok(plan(hub, parts, &form)?)
 }
 
 /// Everything that can be refused before the form is read.
 fn check_head(hub: &Hub, parts: &Parts) -> Result<(), Problem> {
     super::grants(hub, parts)?;
-    body::check(parts, FORM, hub.live().body_bytes)
+    body::check(parts, FORM, hub.body_bytes)
 }
 
 fn plan(hub: &Hub, parts: &Parts, form: &[u8]) -> Result<Plan, Problem> {

@@ -1,7 +1,8 @@
 //! Connections that the shards handed over, and their way back.
 
 mod closing;
-mod http2;
+pub(crate) mod http2;
+mod pace;
 mod way_back;
 mod wire;
 
@@ -31,10 +32,11 @@ use crate::problem::{Kind, Problem};
 use crate::shutdown::Shutdown;
 use crate::{request_log, stream};
 use http2::Rewound;
+use pace::{HeadTimer, Pace};
 use way_back::WayBack;
 use wire::Wire;
 
-/// How long a connection may stand idle between two requests, the next one's head included.
+/// How long a connection to the admin listener may stand idle between two requests, the next one's head included.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// What hyper may hold of a request's head, in bytes; the shards' limit on the first one.
@@ -60,11 +62,18 @@ pub(crate) fn take_over(
     let Ok(place) = Arc::clone(&hub.connections).try_acquire_owned() else { return Err(socket) };
     let hub = Arc::clone(hub);
     let shutdown = shutdown.clone();
+    // Tasks of their own: one takes as much memory as the largest that it may become.
+    if bytes.starts_with(HTTP2_PREFACE) {
+        runtime.spawn(async move {
+            match prepare(socket, hub.stall_timeout) {
+                Ok(socket) => http2::serve(hub, Rewound::new(bytes, socket), peer, place, &shutdown).await,
+                Err(error) => is_gone(&error),
+            }
+        });
+        return Ok(());
+    }
     runtime.spawn(async move {
         match prepare(socket, hub.stall_timeout) {
-            Ok(socket) if bytes.starts_with(HTTP2_PREFACE) => {
-                http2::serve(hub, Rewound::new(bytes, socket), peer, place, &shutdown).await;
-            }
             Ok(socket) => {
                 let returned = serve(Arc::clone(&hub), socket, peer, bytes, &shutdown).await;
                 drop(place);
@@ -73,11 +82,14 @@ pub(crate) fn take_over(
                     hub.engine.wait().adopt(socket, admit, peer);
                 }
             }
-            // The peer is gone already.
-            Err(error) => tracing::debug!(%error, "a connection could not be taken over"),
+            Err(error) => is_gone(&error),
         }
     });
     Ok(())
+}
+
+fn is_gone(error: &io::Error) {
+    tracing::debug!(%error, "a connection could not be taken over");
 }
 
 /// A socket on which small answers go out at once, and which ends when its peer takes nothing.
@@ -97,13 +109,22 @@ pub(crate) async fn serve(
     shutdown: &Shutdown,
 ) -> Option<Returned> {
     let way_back = Arc::new(WayBack::default());
-    let wire = Wire::new(socket, bytes, Arc::clone(&way_back));
+    let pace = Arc::new(Pace::default());
+    let wire = Wire::new(socket, bytes, Arc::clone(&way_back), Arc::clone(&pace));
     let asked = Arc::clone(&way_back);
     let asked_of = Arc::clone(&hub);
-    let service = service_fn(move |request| handle(&asked_of, &asked, peer, request));
+    let counted = Arc::clone(&pace);
+    let service = service_fn(move |request| {
+        let answer = handle(&asked_of, &asked, peer, request);
+        if counted.count_request() < asked_of.connection_requests {
+            return answer;
+        }
+        let hub = Arc::clone(&asked_of);
+        Box::pin(async move { answer.await.map(|answer| last(&hub, answer)) })
+    });
     let mut connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(IDLE_TIMEOUT)
+        .timer(HeadTimer { pace: Arc::clone(&pace), head_timeout: hub.body_timeout })
+        .header_read_timeout(hub.idle_timeout)
         .max_buf_size(HEAD_BYTES_MAX)
         // Who has no more to say than this request waits for its answer all the same.
         .half_close(true)
@@ -111,7 +132,7 @@ pub(crate) async fn serve(
         .writev(false)
         .serve_connection(wire, service);
     let mut stopping = Box::pin(shutdown.begun());
-    let (mut is_stopping, mut is_ending, mut refusal) = (false, false, None);
+    let (mut is_stopping, mut is_ending, mut is_late, mut refusal) = (false, false, false, None);
     let ended = poll_fn(|cx| {
         let mut served = Poll::Pending;
         if !is_ending {
@@ -131,6 +152,11 @@ pub(crate) async fn serve(
                     refusal = Some(unreadable(&error));
                     is_ending = true;
                 }
+                // Answers that are still in hyper's buffer stay there: their client does not read them.
+                Err(error) if error.is_timeout() && pace.is_flushed() => {
+                    is_late = true;
+                    return Poll::Ready(Ok(None));
+                }
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
@@ -147,7 +173,15 @@ pub(crate) async fn serve(
             return None;
         }
     };
-    let socket = connection.into_parts().io.into_socket();
+    let parts = connection.into_parts();
+    if is_late {
+        if !pace.has_begun() && parts.read_buf.is_empty() {
+            // It was idle.
+            return None;
+        }
+        refusal = Some(stream::problem(Refusal::HeadTimeout));
+    }
+    let socket = parts.io.into_socket();
     let Some(admit) = admit else {
         let mut answer = Vec::new();
         if let Some(problem) = refusal {
@@ -169,6 +203,13 @@ pub(crate) async fn serve(
             None
         }
     }
+}
+
+/// Says that no other request will be answered on the connection, which has had `connection_requests`.
+fn last(hub: &Hub, mut answer: Answer) -> Answer {
+    hub.metrics.connections_used_up.inc();
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    answer
 }
 
 /// What is said of a head that hyper cannot read: what a shard says of it.
@@ -222,7 +263,7 @@ fn refusal(parts: &Parts) -> Option<Problem> {
     }
     // What follows may be meant for the other end.
     let is_tunnel = parts.method == Method::CONNECT;
-    is_tunnel.then(|| Problem::new(Kind::Method, "the hub makes no tunnels").allowing("GET, HEAD, POST, QUERY, DELETE"))
+    is_tunnel.then(|| Problem::new(Kind::Method, "the hub makes no tunnels").allowing(api::METHODS))
 }
 
 fn counted(hub: &Hub, leave: Result<Answer, Problem>) -> Answer {

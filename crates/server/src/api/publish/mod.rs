@@ -38,7 +38,7 @@ pub(super) async fn publish<B: RequestBody>(hub: &Arc<Hub>, parts: &Parts, body:
             return Err(problem.into());
         }
     };
-    let body = body::read(body, live.body_bytes, hub.body_timeout).await?;
+    let body = body::read(hub, parts, body).await?;
     let mut publication = parse::parse(&body, live.limits)?;
     if let Some(traceparent) = TraceParent::of(&parts.headers) {
         let traced = |event: NewEvent| event.with_attribute(TRACEPARENT, traceparent.as_str());
@@ -77,7 +77,7 @@ fn published(ids: &[HubId], is_array: bool) -> Published<'_> {
 fn check_head(hub: &Hub, live: &Live, parts: &Parts) -> Result<Caller, Problem> {
     let caller = super::caller(hub, parts)?;
     live.access.publishing(&caller, std::iter::empty())?;
-    body::check(parts, "application/json", live.body_bytes)?;
+    body::check(parts, "application/json", hub.body_bytes)?;
     Ok(caller)
 }
 
