@@ -57,6 +57,10 @@ impl Reactor {
         add(&stats.piped_streams, usize::from(matches!(socket, Transport::Pipe(_))));
         let listens = self.shared.admit.listens();
         let subject = stream.subject.clone().filter(|_| listens);
+        let is_tls = socket.is_tls();
+        if is_tls {
+            add(&stats.tls_streams, 1);
+        }
         let key = self.shard.join(socket, stream, &self.shared.tail, self.now_ms);
         if let Some(network) = network(peer).filter(|_| self.shared.addresses.is_some()) {
             self.networks.note(key.index(), network);
@@ -72,7 +76,13 @@ impl Reactor {
         };
         add(&stats.streams_begun, 1);
         match registered {
-            Ok(()) => self.visit(key),
+            Ok(()) => {
+                self.visit(key);
+                // The poll says nothing of what TLS has read already.
+                if is_tls {
+                    self.read_idle(key);
+                }
+            }
             Err(error) => {
                 tracing::error!(%error, "failed to register a stream");
                 self.close(key, End::Failure);
@@ -104,17 +114,18 @@ impl Reactor {
         }
     }
 
-    fn wrote(&mut self, key: SlotKey, written: io::Result<usize>) {
-        let written = match written {
-            Ok(written) => written,
+    fn wrote(&mut self, key: SlotKey, written: io::Result<Taken>) {
+        let Taken { bytes, is_held } = match written {
+            Ok(taken) => taken,
             Err(error) => return self.failed(key, &error),
         };
-        let wrote = self.shard.wrote(key, written, self.now_ms);
+        let wrote = self.shard.wrote(key, bytes, self.now_ms);
         self.sent.writes += 1;
-        self.sent.bytes += written;
+        self.sent.bytes += bytes;
         self.sent.deliveries += wrote.frames;
-        if wrote.is_blocked {
+        if wrote.is_blocked || is_held {
             self.sent.short_writes += 1;
+            self.shard.hold(key);
             self.await_room(key, Interest::READABLE | Interest::WRITABLE);
         }
     }
@@ -130,11 +141,37 @@ impl Reactor {
 
     pub(crate) fn stream_ready(&mut self, key: SlotKey, event: &Event) {
         if event.is_writable() && self.shard.is_blocked(key) {
-            self.shard.writable(key);
-            self.await_room(key, Interest::READABLE);
+            self.send_held(key);
         }
         if event.is_readable() || event.is_read_closed() || event.is_error() {
             self.read_idle(key);
+        }
+    }
+
+    /// Goes on with a stream that waited for room, once what its transport held is with the system.
+    fn send_held(&mut self, key: SlotKey) {
+        let Some(socket) = self.shard.transport(key) else { return };
+        match socket.send_held() {
+            Ok(sent) => {
+                let is_held = socket.holds();
+                if sent > 0 {
+                    self.shard.progressed(key, self.now_ms);
+                }
+                if !is_held {
+                    self.shard.writable(key);
+                    self.await_room(key, Interest::READABLE);
+                }
+            }
+            Err(error) => self.failed(key, &error),
+        }
+    }
+
+    /// What was read on a stream may have to be answered by its transport, which then may have to wait for room.
+    fn note_answer(&mut self, key: SlotKey) {
+        let holds = self.shard.transport(key).is_some_and(|socket| socket.holds());
+        if holds && !self.shard.is_blocked(key) {
+            self.shard.hold(key);
+            self.await_room(key, Interest::READABLE | Interest::WRITABLE);
         }
     }
 
@@ -145,7 +182,7 @@ impl Reactor {
             match socket.read(&mut self.scratch) {
                 Ok(0) => return self.close(key, End::Client),
                 Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return self.note_answer(key),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return self.failed(key, &error),
             }
@@ -231,6 +268,9 @@ impl Reactor {
             stats.streams.fetch_sub(1, Ordering::Relaxed);
             stats.piped_streams.fetch_sub(u64::from(matches!(transport, Transport::Pipe(_))), Ordering::Relaxed);
             self.shared.give_back_place_of(self.networks.take(key.index()));
+            if transport.is_tls() {
+                self.shared.stats.tls_streams.fetch_sub(1, Ordering::Relaxed);
+            }
         }
     }
 }
@@ -245,15 +285,23 @@ impl Reactor {
     }
 }
 
+/// What a transport took.
+struct Taken {
+    bytes: usize,
+    /// Not all of it is with the system.
+    is_held: bool,
+}
+
 /// Writes what the socket takes; nothing if it takes nothing now.
-fn write(socket: &mut Transport, bytes: &[u8]) -> io::Result<usize> {
-    loop {
+fn write(socket: &mut Transport, bytes: &[u8]) -> io::Result<Taken> {
+    let bytes = loop {
         match socket.write(bytes) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break 0,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            written => return written,
+            written => break written?,
         }
-    }
+    };
+    Ok(Taken { bytes, is_held: socket.holds() })
 }
 
 #[cfg(all(test, target_os = "linux"))]

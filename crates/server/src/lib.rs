@@ -33,6 +33,7 @@ mod telemetry;
 #[cfg(any(test, feature = "measuring"))]
 mod testing;
 mod time;
+mod tls;
 mod trace;
 
 pub use config::{
@@ -44,3 +45,4 @@ pub use cors::AllowedOrigins;
 pub use measuring::Measuring;
 pub use serve::{ServeError, serve};
 pub use tidewire_log::OnDamage;
+pub use tls::{TlsError, TlsFile, TlsFiles};
