@@ -36,7 +36,7 @@ impl Admit for Everything {
         Admission::Stream(StreamStart { head: b"begins".to_vec(), retry_ms: 1, filter, start, subject: None })
     }
 
-    fn refuse(&self, _: Refusal) -> Vec<u8> {
+    fn refuse(&self, _: Refusal, _: SocketAddr) -> Vec<u8> {
         Vec::new()
     }
 
