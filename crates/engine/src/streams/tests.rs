@@ -95,7 +95,11 @@ fn the_last_record_is_sent_though_nothing_follows_it() {
     let head: Vec<u8> = (0..3 * 16 * 1024 + 14_000).map(|n| u8::try_from(n % 251).expect("small")).collect();
     let (engine, start) = engine(EngineConfig { heartbeat: Duration::from_secs(600), ..EngineConfig::default() });
     let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
-    let theirs = TcpStream::connect(listener.local_addr().expect("an address")).expect("it listens");
+    let theirs = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    // Before it is connected: room that was told once is not taken back.
+    theirs.set_recv_buffer_size(4 * 1024).expect("a small buffer");
+    theirs.connect(&listener.local_addr().expect("an address").into()).expect("it listens");
+    let theirs = TcpStream::from(theirs);
     theirs.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
     let (mut ours, peer) = listener.accept().expect("a client");
     let (config, theirs_config) = configs(&rustls::version::TLS13);
