@@ -1,6 +1,8 @@
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 
 use tidewire_core::StreamStart;
+
+use crate::Socket;
 
 /// A request head, as it came.
 #[derive(Clone, Copy, Debug)]
@@ -79,7 +81,7 @@ pub enum Refusal {
     LogUnreadable,
 }
 
-/// Takes a connection which is not a plain HTTP/1.1 event stream, with the bytes read from it. The
-/// socket does not block. Who can take no more gives the socket back, to be refused with
-/// [`Refusal::TooManyConnections`].
-pub type HandOver = Box<dyn Fn(TcpStream, Vec<u8>, SocketAddr) -> Result<(), TcpStream> + Send + Sync>;
+/// Takes a connection which is not an HTTP/1.1 event stream, with the bytes read from it, or one of which nothing was
+/// read ([`Opening::Handshake`](crate::Opening)). Who can take no more gives the socket back: to be refused with
+/// [`Refusal::TooManyConnections`], or to be offered again.
+pub type HandOver = Box<dyn Fn(Socket, Vec<u8>, SocketAddr) -> Result<(), Socket> + Send + Sync>;

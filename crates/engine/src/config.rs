@@ -33,6 +33,19 @@ pub struct EngineConfig {
     pub max_sockets: usize,
     /// Who accepts.
     pub listeners: Listeners,
+    /// What a connection begins with.
+    pub opening: Opening,
+}
+
+/// What a connection begins with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Opening {
+    /// A request's head, which the shard reads.
+    #[default]
+    Head,
+    /// A handshake, for which it is handed over at once. It is given to a shard afterwards. While nobody takes more, others
+    /// wait to be accepted.
+    Handshake,
 }
 
 /// Who accepts connections.
@@ -68,6 +81,7 @@ impl Default for EngineConfig {
             max_streams_per_address: None,
             max_sockets: 1_000_000,
             listeners: Listeners::default(),
+            opening: Opening::default(),
         }
     }
 }

@@ -15,11 +15,13 @@ mod mailbox;
 mod pipe;
 mod pool;
 mod reactor;
+mod socket;
 mod stats;
 mod streams;
+mod tls;
 mod transport;
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
@@ -30,13 +32,15 @@ use tidewire_core::Stagger;
 use tidewire_log::{EventLog, Tail};
 
 pub use admit::{Admission, Admit, Decide, HandOver, Head, Refusal, Work};
-pub use config::{EngineConfig, Listeners};
+pub use config::{EngineConfig, Listeners, Opening};
 pub use heads::{HEADERS_MAX, HTTP2_PREFACE};
 pub use inspect::{Carried, Connection, ConnectionId, ConnectionPlace, Connections, NoAnswer, ParseConnectionIdError};
 pub use pipe::{PIPE_BYTES_MAX, PipeReader, Piped};
 pub use pool::JOBS_A_SHARD_MAX;
+pub use socket::Socket;
 pub use stats::EngineStats;
 pub use tidewire_core::{Lag, StreamStart};
+pub use tls::{TLS_HELD_BYTES_MAX, TlsSocket};
 
 use addresses::Addresses;
 use drain::Turns;
@@ -188,8 +192,13 @@ impl Engine {
 impl EngineHandle {
     /// Gives a connection to a shard: one that was handed over and has now turned into an event stream, as `admit` says
     /// on the shard. Everything before the stream is answered, and nothing that is behind the request for it is wanted.
-    pub fn adopt(&self, socket: TcpStream, admit: Decide, peer: SocketAddr) {
-        self.next_mailbox().post(Message::Adopt(socket, admit, peer));
+    pub fn adopt(&self, socket: impl Into<Socket>, admit: Decide, peer: SocketAddr) {
+        self.next_mailbox().post(Message::Adopt(socket.into(), Some(admit), peer));
+    }
+
+    /// Gives a connection to a shard, which reads the heads on it: one whose handshake is over.
+    pub fn read_from(&self, socket: impl Into<Socket>, peer: SocketAddr) {
+        self.next_mailbox().post(Message::Adopt(socket.into(), None, peer));
     }
 
     /// Begins a stream that has no socket, for whoever is at this address, as `admit` says on the shard. Its `head` must be

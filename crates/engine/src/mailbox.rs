@@ -10,12 +10,12 @@ use crate::drain::Turns;
 use crate::heads::HeadKey;
 use crate::inspect::Question;
 use crate::pipe::{Leave, PipeWriter};
-use crate::{Admission, Decide, Work};
+use crate::{Admission, Decide, Socket, Work};
 
 /// What others tell a shard.
 pub(crate) enum Message {
-    /// A connection comes back, with what admits it.
-    Adopt(TcpStream, Decide, SocketAddr),
+    /// A connection comes back, with what admits it, or comes without a head.
+    Adopt(Socket, Option<Decide>, SocketAddr),
     /// A connection was accepted for this shard by another.
     Dealt(TcpStream, SocketAddr, OnItsWay),
     /// An admission that had to wait is decided, or could not be.

@@ -13,7 +13,7 @@ pub struct EngineStats {
     pub accept_pauses: u64,
     /// Connections handed over.
     pub handed_over: u64,
-    /// Connections that came back.
+    /// Connections that came back, or whose handshake is over.
     pub adopted: u64,
     /// Connections closed with an answer before they became anything.
     pub refused: u64,
@@ -23,6 +23,8 @@ pub struct EngineStats {
     pub undecided_timeouts: u64,
     /// Streams open now.
     pub streams: u64,
+    /// Of them, those over TLS.
+    pub tls_streams: u64,
     /// Of them, those without a socket ([`EngineHandle::open`](crate::EngineHandle::open)).
     pub piped_streams: u64,
     /// Streams begun.
@@ -81,6 +83,7 @@ stats!(
     undecided_refused,
     undecided_timeouts,
     streams,
+    tls_streams,
     piped_streams,
     streams_begun,
     streams_drained,

@@ -52,6 +52,10 @@ impl Reactor {
         if let Some(gap) = &stream.start.gap {
             add(&stats.gaps[gap.reason.index()], 1);
         }
+        let is_tls = socket.is_tls();
+        if is_tls {
+            add(&stats.tls_streams, 1);
+        }
         if socket.is_piped() {
             add(&stats.piped_streams, 1);
         }
@@ -66,7 +70,13 @@ impl Reactor {
         };
         add(&stats.streams_begun, 1);
         match registered {
-            Ok(()) => self.visit(key),
+            Ok(()) => {
+                self.visit(key);
+                // The poll says nothing of what TLS has read already.
+                if is_tls {
+                    self.read_idle(key);
+                }
+            }
             Err(error) => {
                 tracing::error!(%error, "failed to register a stream");
                 self.close(key);
@@ -98,17 +108,18 @@ impl Reactor {
         }
     }
 
-    fn wrote(&mut self, key: SlotKey, written: io::Result<usize>) {
-        let written = match written {
-            Ok(written) => written,
+    fn wrote(&mut self, key: SlotKey, written: io::Result<Taken>) {
+        let Taken { bytes, is_held } = match written {
+            Ok(taken) => taken,
             Err(error) => return self.failed(key, &error),
         };
-        let wrote = self.shard.wrote(key, written, self.now_ms);
+        let wrote = self.shard.wrote(key, bytes, self.now_ms);
         self.sent.writes += 1;
-        self.sent.bytes += written;
+        self.sent.bytes += bytes;
         self.sent.deliveries += wrote.frames;
-        if wrote.is_blocked {
+        if wrote.is_blocked || is_held {
             self.sent.short_writes += 1;
+            self.shard.hold(key);
             self.await_room(key, Interest::READABLE | Interest::WRITABLE);
         }
     }
@@ -124,11 +135,37 @@ impl Reactor {
 
     pub(crate) fn stream_ready(&mut self, key: SlotKey, event: &Event) {
         if event.is_writable() && self.shard.is_blocked(key) {
-            self.shard.writable(key);
-            self.await_room(key, Interest::READABLE);
+            self.send_held(key);
         }
         if event.is_readable() || event.is_read_closed() || event.is_error() {
             self.read_idle(key);
+        }
+    }
+
+    /// Goes on with a stream that waited for room, once what its transport held is with the system.
+    fn send_held(&mut self, key: SlotKey) {
+        let Some(socket) = self.shard.transport(key) else { return };
+        match socket.send_held() {
+            Ok(sent) => {
+                let is_held = socket.holds();
+                if sent > 0 {
+                    self.shard.progressed(key, self.now_ms);
+                }
+                if !is_held {
+                    self.shard.writable(key);
+                    self.await_room(key, Interest::READABLE);
+                }
+            }
+            Err(error) => self.failed(key, &error),
+        }
+    }
+
+    /// What was read on a stream may have to be answered by its transport, which then may have to wait for room.
+    fn note_answer(&mut self, key: SlotKey) {
+        let holds = self.shard.transport(key).is_some_and(|socket| socket.holds());
+        if holds && !self.shard.is_blocked(key) {
+            self.shard.hold(key);
+            self.await_room(key, Interest::READABLE | Interest::WRITABLE);
         }
     }
 
@@ -139,7 +176,7 @@ impl Reactor {
             match socket.read(&mut self.scratch) {
                 Ok(0) => return self.close(key),
                 Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return self.note_answer(key),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return self.failed(key, &error),
             }
@@ -218,6 +255,9 @@ impl Reactor {
     pub(crate) fn close(&mut self, key: SlotKey) {
         if let Some(transport) = self.shard.leave(key) {
             self.shared.stats.streams.fetch_sub(1, Ordering::Relaxed);
+            if transport.is_tls() {
+                self.shared.stats.tls_streams.fetch_sub(1, Ordering::Relaxed);
+            }
             if transport.is_piped() {
                 self.shared.stats.piped_streams.fetch_sub(1, Ordering::Relaxed);
             }
@@ -226,15 +266,23 @@ impl Reactor {
     }
 }
 
+/// What a transport took.
+struct Taken {
+    bytes: usize,
+    /// Not all of it is with the system.
+    is_held: bool,
+}
+
 /// Writes what the socket takes; nothing if it takes nothing now.
-fn write(socket: &mut Transport, bytes: &[u8]) -> io::Result<usize> {
-    loop {
+fn write(socket: &mut Transport, bytes: &[u8]) -> io::Result<Taken> {
+    let bytes = loop {
         match socket.write(bytes) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break 0,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            written => return written,
+            written => break written?,
         }
-    }
+    };
+    Ok(Taken { bytes, is_held: socket.holds() })
 }
 
 #[cfg(all(test, target_os = "linux"))]

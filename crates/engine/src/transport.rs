@@ -6,8 +6,9 @@ use mio::event::Source;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
-use crate::Carried;
 use crate::pipe::PipeWriter;
+use crate::tls::TlsSocket;
+use crate::{Carried, Socket};
 
 /// What of a stream's bytes the kernel may hold unsent: the rest of a slow reader's backlog stays
 /// in the log.
@@ -16,15 +17,55 @@ const NOT_SENT_BYTES_MAX: u32 = 16 * 1024;
 /// What carries a connection's bytes.
 pub(crate) enum Transport {
     Tcp(TcpStream),
+    Tls(Box<TlsSocket<TcpStream>>),
     /// A task, by a protocol of its own.
     Pipe(PipeWriter),
 }
 
 impl Transport {
+    /// None where a task has it.
+    fn socket(&self) -> Option<&TcpStream> {
+        match self {
+            Transport::Tcp(socket) => Some(socket),
+            Transport::Tls(tls) => Some(tls.socket()),
+            Transport::Pipe(_) => None,
+        }
+    }
+
+    fn socket_mut(&mut self) -> Option<&mut TcpStream> {
+        match self {
+            Transport::Tcp(socket) => Some(socket),
+            Transport::Tls(tls) => Some(tls.socket_mut()),
+            Transport::Pipe(_) => None,
+        }
+    }
+
+    /// The connection, to be served elsewhere.
+    pub(crate) fn into_socket(self) -> Socket {
+        match self {
+            Transport::Tcp(socket) => Socket::Tcp(socket.into()),
+            Transport::Tls(tls) => {
+                let (socket, session) = tls.into_parts();
+                Socket::Tls(Box::new(TlsSocket::new(socket.into(), session)))
+            }
+            Transport::Pipe(_) => unreachable!("a pipe is a stream from the beginning"),
+        }
+    }
+
+    pub(crate) fn is_tls(&self) -> bool {
+        matches!(self, Transport::Tls(_))
+    }
+
     /// Whether a client will not take an answer. What it has sent beyond its head is left unread.
-    pub(crate) fn has_left(&self) -> bool {
+    pub(crate) fn has_left(&mut self) -> bool {
         let socket = match self {
             Transport::Tcp(socket) => socket,
+            Transport::Tls(tls) => {
+                if tls.has_left() {
+                    return true;
+                }
+                tls.socket()
+            }
             Transport::Pipe(pipe) => return pipe.has_left(),
         };
         match socket.peek(&mut [0]) {
@@ -33,17 +74,43 @@ impl Transport {
         }
     }
 
+    /// Whether bytes that were taken are still to be sent, for which the transport waits to be writable.
+    pub(crate) fn holds(&self) -> bool {
+        match self {
+            Transport::Tls(tls) => tls.holds(),
+            Transport::Tcp(_) | Transport::Pipe(_) => false,
+        }
+    }
+
+    /// Sends what is held, as far as the socket takes it, and says how many bytes went.
+    pub(crate) fn send_held(&mut self) -> io::Result<usize> {
+        match self {
+            Transport::Tls(tls) => tls.send_held(),
+            Transport::Tcp(_) | Transport::Pipe(_) => Ok(0),
+        }
+    }
+
+    /// Writes the last bytes, as far as they are taken.
+    pub(crate) fn write_last(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Transport::Tcp(socket) => socket.write(bytes).map(|_| ()),
+            // Without an end of its own, TLS would end as if the connection had broken.
+            Transport::Tls(tls) => tls.write(bytes).and_then(|_| tls.end_writing()),
+            Transport::Pipe(pipe) => pipe.write(bytes).map(|_| ()),
+        }
+    }
+
     /// Says that nothing more will be written.
     pub(crate) fn end_writing(&mut self) -> io::Result<()> {
-        match self {
-            Transport::Tcp(socket) => socket.shutdown(Shutdown::Write),
-            Transport::Pipe(_) => Ok(()),
+        if let Transport::Tls(tls) = self {
+            tls.end_writing()?;
         }
+        self.socket().map_or(Ok(()), |socket| socket.shutdown(Shutdown::Write))
     }
 
     /// Has events go out as they come, little of them held by the system, and a client that takes none found.
     pub(crate) fn tune(&self, stall_timeout: Duration) -> io::Result<()> {
-        let Transport::Tcp(socket) = self else { return Ok(()) };
+        let Some(socket) = self.socket() else { return Ok(()) };
         socket.set_nodelay(true)?;
         #[cfg(target_os = "linux")]
         {
@@ -66,8 +133,20 @@ impl Transport {
     /// Where the other end is.
     fn peer(&self) -> Option<SocketAddr> {
         match self {
-            Transport::Tcp(socket) => socket.peer_addr().ok(),
             Transport::Pipe(pipe) => Some(pipe.peer()),
+            Transport::Tcp(_) | Transport::Tls(_) => self.socket()?.peer_addr().ok(),
+        }
+    }
+}
+
+impl From<Socket> for Transport {
+    fn from(socket: Socket) -> Transport {
+        match socket {
+            Socket::Tcp(socket) => Transport::Tcp(TcpStream::from_std(socket)),
+            Socket::Tls(tls) => {
+                let (socket, session) = tls.into_parts();
+                Transport::Tls(Box::new(TlsSocket::new(TcpStream::from_std(socket), session)))
+            }
         }
     }
 }
@@ -76,15 +155,18 @@ impl Read for Transport {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match self {
             Transport::Tcp(socket) => socket.read(into),
+            Transport::Tls(tls) => tls.read(into),
             Transport::Pipe(_) => Err(ErrorKind::WouldBlock.into()),
         }
     }
 }
 
 impl Write for Transport {
+    /// What was taken may be held ([`Transport::holds`]).
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Transport::Tcp(socket) => socket.write(bytes),
+            Transport::Tls(tls) => tls.write(bytes),
             Transport::Pipe(pipe) => pipe.write(bytes),
         }
     }
@@ -92,6 +174,7 @@ impl Write for Transport {
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Transport::Tcp(socket) => socket.flush(),
+            Transport::Tls(tls) => tls.flush(),
             Transport::Pipe(_) => Ok(()),
         }
     }
@@ -100,23 +183,14 @@ impl Write for Transport {
 /// A pipe needs no readiness: its reader writes to the shard.
 impl Source for Transport {
     fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
-        match self {
-            Transport::Tcp(socket) => socket.register(registry, token, interests),
-            Transport::Pipe(_) => Ok(()),
-        }
+        self.socket_mut().map_or(Ok(()), |socket| socket.register(registry, token, interests))
     }
 
     fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
-        match self {
-            Transport::Tcp(socket) => socket.reregister(registry, token, interests),
-            Transport::Pipe(_) => Ok(()),
-        }
+        self.socket_mut().map_or(Ok(()), |socket| socket.reregister(registry, token, interests))
     }
 
     fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        match self {
-            Transport::Tcp(socket) => socket.deregister(registry),
-            Transport::Pipe(_) => Ok(()),
-        }
+        self.socket_mut().map_or(Ok(()), |socket| socket.deregister(registry))
     }
 }

@@ -7,8 +7,13 @@ use bytes::Bytes;
 use h2::client::{Builder, ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
 use http::Request;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use tidewire_sse::{Decoder, Item, Limits, Message};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
+use tokio_rustls::TlsConnector;
 
 use crate::Response;
 
@@ -19,12 +24,13 @@ const WINDOW_BYTES: u32 = 64 * 1024;
 /// What all streams may: so much that one which is not read keeps no other waiting.
 const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 
-/// One HTTP/2 connection without TLS, whose client knows that the hub speaks it.
+/// One HTTP/2 connection: over TLS, or without it, where the client knows that the hub speaks it.
 #[derive(Debug)]
 pub struct Http2 {
     runtime: Arc<Runtime>,
     requests: SendRequest<Bytes>,
-    authority: String,
+    /// Without a path.
+    url: String,
     ended: Option<tokio::task::JoinHandle<Result<(), h2::Error>>>,
 }
 
@@ -54,14 +60,38 @@ impl Http2 {
     /// If the hub does not accept, or speaks something else.
     #[must_use]
     pub fn connect_on(runtime: &Arc<Runtime>, address: SocketAddr, window: u32) -> Http2 {
+        let socket = runtime.block_on(TcpStream::connect(address)).expect("the hub accepts");
+        Http2::on(runtime, socket, format!("http://{address}"), window)
+    }
+
+    /// Connects over TLS, on threads that others share.
+    ///
+    /// # Panics
+    /// If the hub does not accept, or does not agree on HTTP/2.
+    #[must_use]
+    pub fn connect_tls(runtime: &Arc<Runtime>, address: SocketAddr, config: &Arc<ClientConfig>) -> Http2 {
+        let mut config = ClientConfig::clone(config);
+        config.alpn_protocols = vec![b"http/1.1".to_vec(), b"h2".to_vec()];
+        let stream = runtime.block_on(async {
+            let socket = TcpStream::connect(address).await.expect("the hub accepts");
+            let name = ServerName::IpAddress(address.ip().into());
+            TlsConnector::from(Arc::new(config)).connect(name, socket).await.expect("TLS is agreed on")
+        });
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+        Http2::on(runtime, stream, format!("https://{address}"), WINDOW_BYTES)
+    }
+
+    fn on<IO>(runtime: &Arc<Runtime>, io: IO, url: String, window: u32) -> Http2
+    where
+        IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let (requests, connection) = runtime.block_on(async {
-            let socket = tokio::net::TcpStream::connect(address).await.expect("the hub accepts");
             let mut builder = Builder::new();
             builder.initial_window_size(window).initial_connection_window_size(CONNECTION_WINDOW_BYTES);
-            builder.handshake(socket).await.expect("the hub speaks HTTP/2")
+            builder.handshake(io).await.expect("the hub speaks HTTP/2")
         });
         let ended = runtime.spawn(connection);
-        Http2 { runtime: Arc::clone(runtime), requests, authority: address.to_string(), ended: Some(ended) }
+        Http2 { runtime: Arc::clone(runtime), requests, url, ended: Some(ended) }
     }
 
     /// Sends a request, and reads its whole answer.
@@ -108,7 +138,7 @@ impl Http2 {
         headers: &[(&str, &str)],
         is_all: bool,
     ) -> Result<(ResponseFuture, SendStream<Bytes>), h2::Error> {
-        let mut request = Request::builder().method(method).uri(format!("http://{}{target}", self.authority));
+        let mut request = Request::builder().method(method).uri(format!("{}{target}", self.url));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

@@ -31,6 +31,7 @@ mod telemetry;
 #[cfg(any(test, feature = "measuring"))]
 mod testing;
 mod time;
+mod tls;
 
 pub use config::{
     Config, ConfigError, Durability, ENVIRONMENT_PREFIX, KEYS, Key, LogFormat, LogLevel, PublicUrl, Sources,
@@ -40,3 +41,4 @@ pub use cors::AllowedOrigins;
 pub use measuring::Measuring;
 pub use serve::{ServeError, serve};
 pub use tidewire_log::OnDamage;
+pub use tls::{TlsError, TlsFile, TlsFiles};

@@ -1,5 +1,6 @@
 //! Connections that the shards handed over, and their way back.
 
+mod carrier;
 mod closing;
 pub(crate) mod http2;
 mod pace;
@@ -21,15 +22,18 @@ use http::{Method, Request};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioTimer;
-use tidewire_engine::{Decide, HTTP2_PREFACE, Refusal};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tidewire_engine::{Decide, HTTP2_PREFACE, Refusal, Socket};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::api::{self, Answer, Outcome, Unanswered};
 use crate::hub::Hub;
 use crate::problem::{Kind, Problem};
 use crate::shutdown::Shutdown;
-use crate::stream;
+use crate::tls::{Opened, Tls};
+use crate::{stream, tls};
+use carrier::Carrier;
 use http2::Rewound;
 use pace::{HeadTimer, Pace};
 use way_back::WayBack;
@@ -43,47 +47,46 @@ pub(crate) const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// A connection that has turned into a stream.
 pub(crate) struct Returned {
-    pub(crate) socket: std::net::TcpStream,
+    pub(crate) socket: Socket,
     /// What admits the stream.
     pub(crate) admit: Decide,
 }
 
-/// Takes a connection from a shard, with the bytes read from it, or gives it back when there are
+/// Takes a connection from a shard, with the bytes read from it, or for its handshake, or gives it back when there are
 /// `max_connections`. Called on the shard's thread.
 pub(crate) fn take_over(
     hub: &Arc<Hub>,
     shutdown: &Shutdown,
     runtime: &tokio::runtime::Handle,
-    socket: std::net::TcpStream,
+    socket: Socket,
     bytes: Vec<u8>,
     peer: SocketAddr,
-) -> Result<(), std::net::TcpStream> {
+) -> Result<(), Socket> {
     let Ok(place) = Arc::clone(&hub.connections).try_acquire_owned() else { return Err(socket) };
-    let hub = Arc::clone(hub);
-    let shutdown = shutdown.clone();
+    let (hub, shutdown) = (Arc::clone(hub), shutdown.clone());
     // Tasks of their own: one takes as much memory as the largest that it may become.
-    if bytes.starts_with(HTTP2_PREFACE) {
-        runtime.spawn(async move {
-            match prepare(socket, hub.stall_timeout) {
+    match (socket, hub.tls.clone()) {
+        (Socket::Tcp(socket), Some(tls)) => drop(runtime.spawn(greet(hub, tls, socket, peer, place, shutdown))),
+        (Socket::Tcp(socket), None) if bytes.starts_with(HTTP2_PREFACE) => drop(runtime.spawn(async move {
+            match carrier::prepare(socket, hub.stall_timeout) {
                 Ok(socket) => http2::serve(hub, Rewound::new(bytes, socket), peer, place, &shutdown).await,
                 Err(error) => is_gone(&error),
             }
-        });
-        return Ok(());
-    }
-    runtime.spawn(async move {
-        match prepare(socket, hub.stall_timeout) {
-            Ok(socket) => {
-                let returned = serve(Arc::clone(&hub), socket, bytes, &shutdown).await;
-                drop(place);
-                if let Some(Returned { socket, admit }) = returned {
-                    // The shards accept a moment before their handle is set.
-                    hub.engine.wait().adopt(socket, admit, peer);
+        })),
+        (socket, _) => drop(runtime.spawn(async move {
+            match Carrier::new(socket, hub.stall_timeout) {
+                Ok(carrier) => {
+                    let returned = serve(Arc::clone(&hub), carrier, bytes, &shutdown).await;
+                    drop(place);
+                    if let Some(Returned { socket, admit }) = returned {
+                        // The shards accept a moment before their handle is set.
+                        hub.engine.wait().adopt(socket, admit, peer);
+                    }
                 }
+                Err(error) => is_gone(&error),
             }
-            Err(error) => is_gone(&error),
-        }
-    });
+        })),
+    }
     Ok(())
 }
 
@@ -91,19 +94,57 @@ fn is_gone(error: &io::Error) {
     tracing::debug!(%error, "a connection could not be taken over");
 }
 
-/// A socket on which small answers go out at once, and which ends when its peer takes nothing.
-fn prepare(socket: std::net::TcpStream, stall_timeout: Duration) -> io::Result<TcpStream> {
-    socket.set_nodelay(true)?;
-    #[cfg(target_os = "linux")]
-    socket2::SockRef::from(&socket).set_tcp_user_timeout(Some(stall_timeout))?;
-    TcpStream::from_std(socket)
+/// Agrees on TLS with a client. Its requests in HTTP/1.1 are read by a shard from then on, those in HTTP/2 here. One that
+/// speaks HTTP without TLS is told so.
+async fn greet(
+    hub: Arc<Hub>,
+    tls: Arc<Tls>,
+    socket: std::net::TcpStream,
+    peer: SocketAddr,
+    place: OwnedSemaphorePermit,
+    shutdown: Shutdown,
+) {
+    let socket = match carrier::prepare(socket, hub.stall_timeout) {
+        Ok(socket) => socket,
+        Err(error) => return is_gone(&error),
+    };
+    // What does not last goes with its box.
+    let opened = tokio::select! {
+        opened = Box::pin(tls::open(&hub, &tls, socket)) => opened,
+        () = Box::pin(shutdown.begun()) => return,
+    };
+    match opened {
+        None => {}
+        Some(Opened::Http1(socket)) => {
+            drop(place);
+            hub.engine.wait().read_from(socket, peer);
+        }
+        Some(Opened::Http2(stream)) => http2::serve(hub, stream, peer, place, &shutdown).await,
+        Some(Opened::PlainHttp(socket)) => {
+            let problem = Problem::new(Kind::Head, "this port speaks TLS: ask by https");
+            Box::pin(end_with(&hub, Carrier::Tcp(TokioIo::new(socket)), Some(problem), &shutdown)).await;
+        }
+    }
+}
+
+/// Closes a connection, with an answer if there is one to give.
+async fn end_with(hub: &Hub, carrier: Carrier, problem: Option<Problem>, shutdown: &Shutdown) {
+    let mut answer = Vec::new();
+    if let Some(problem) = problem {
+        hub.metrics.count_problem(&problem);
+        answer = problem.to_bytes();
+    }
+    tokio::select! {
+        () = closing::close(carrier, &answer, hub.body_timeout) => {}
+        () = shutdown.begun() => {}
+    }
 }
 
 /// Serves the requests on a connection until it ends, or turns into a stream.
-pub(crate) async fn serve(hub: Arc<Hub>, socket: TcpStream, bytes: Vec<u8>, shutdown: &Shutdown) -> Option<Returned> {
+async fn serve(hub: Arc<Hub>, carrier: Carrier, bytes: Vec<u8>, shutdown: &Shutdown) -> Option<Returned> {
     let way_back = Arc::new(WayBack::default());
     let pace = Arc::new(Pace::default());
-    let wire = Wire::new(socket, bytes, Arc::clone(&way_back), Arc::clone(&pace));
+    let wire = Wire::new(carrier, bytes, Arc::clone(&way_back), Arc::clone(&pace));
     let asked = Arc::clone(&way_back);
     let asked_of = Arc::clone(&hub);
     let counted = Arc::clone(&pace);
@@ -174,21 +215,13 @@ pub(crate) async fn serve(hub: Arc<Hub>, socket: TcpStream, bytes: Vec<u8>, shut
         }
         refusal = Some(stream::problem(Refusal::HeadTimeout));
     }
-    let socket = parts.io.into_socket();
+    let carrier = parts.io.into_carrier();
     let Some(admit) = admit else {
-        let mut answer = Vec::new();
-        if let Some(problem) = refusal {
-            hub.metrics.count_problem(&problem);
-            answer = problem.to_bytes();
-        }
-        tokio::select! {
-            () = closing::close(socket, &answer, hub.body_timeout) => {}
-            () = shutdown.begun() => {}
-        }
+        end_with(&hub, carrier, refusal, shutdown).await;
         return None;
     };
     // A stream has no request behind it: what was read of one is dropped, as the shard drops what comes later.
-    match socket.into_std() {
+    match carrier.into_socket() {
         Ok(socket) => Some(Returned { socket, admit }),
         Err(error) => {
             tracing::debug!(%error, "a connection could not go back to a shard");
@@ -271,7 +304,7 @@ where
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE_TIMEOUT)
-        .serve_connection(hyper_util::rt::TokioIo::new(socket), service);
+        .serve_connection(TokioIo::new(socket), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

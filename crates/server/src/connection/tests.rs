@@ -30,7 +30,7 @@ impl Connection {
         socket2::SockRef::from(&socket).set_send_buffer_size(4 * 1024).expect("a small buffer");
         let (stopper, stop) = shutdown();
         let (hub, first) = (Bench::dev().hub, first.to_vec());
-        let served = tokio::spawn(async move { serve(hub, socket, first, &stop).await });
+        let served = tokio::spawn(async move { serve(hub, Carrier::Tcp(TokioIo::new(socket)), first, &stop).await });
         Connection { client: client.into(), served, _stopper: stopper }
     }
 
@@ -70,7 +70,8 @@ async fn a_connection_goes_back_once_everything_before_is_flushed() {
         connection.client.write_all(rest).expect("small enough for the buffers");
         connection.client.shutdown(std::net::Shutdown::Write).expect("a connection");
         let reader = read_all(connection.client.try_clone().expect("a clone"));
-        let Returned { mut socket, admit } = connection.returned().await.expect("it came back");
+        let Returned { socket, admit } = connection.returned().await.expect("it came back");
+        let Socket::Tcp(mut socket) = socket else { panic!("it is no TLS") };
         assert!(matches!(admit(), Admission::Stream(_)), "{read_before}");
         socket.set_nonblocking(false).expect("a blocking socket");
         socket.write_all(b"the stream").expect("a client");

@@ -5,9 +5,8 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
 use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 
+use super::carrier::Carrier;
 use super::pace::Pace;
 use super::way_back::WayBack;
 
@@ -17,7 +16,7 @@ const REFUSAL_BYTES_MAX: usize = 256;
 /// A socket of which something has been read already, and which tells when everything written to
 /// it is with the system. hyper's own answer to what is no request is not written: the driver has one.
 pub(super) struct Wire {
-    socket: TokioIo<TcpStream>,
+    socket: Carrier,
     /// Read before this was made, and given out first.
     first: Bytes,
     way_back: Arc<WayBack>,
@@ -25,12 +24,12 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    pub(super) fn new(socket: TcpStream, first: Vec<u8>, way_back: Arc<WayBack>, pace: Arc<Pace>) -> Wire {
-        Wire { socket: TokioIo::new(socket), first: first.into(), way_back, pace }
+    pub(super) fn new(socket: Carrier, first: Vec<u8>, way_back: Arc<WayBack>, pace: Arc<Pace>) -> Wire {
+        Wire { socket, first: first.into(), way_back, pace }
     }
 
-    pub(super) fn into_socket(self) -> TcpStream {
-        self.socket.into_inner()
+    pub(super) fn into_carrier(self) -> Carrier {
+        self.socket
     }
 }
 

@@ -184,8 +184,8 @@ problems! {
         "Send less, or raise `event_bytes`. What is large is better kept elsewhere, and linked to.";
     /// An event has too many topics.
     EventTopics => "event-topics", 413, "An event has too many topics",
-        "More than 100.",
-        "Name fewer topics; readers may ask by a pattern.";
+        "More than 100, or more than 16 KiB of them.",
+        "Name fewer or shorter topics; readers may ask by a pattern.";
     /// The array, encoded, is larger than `segment_bytes`.
     SegmentBytes => "segment-bytes", 413, "The array does not fit in a file of the log",
         "Encoded, it is larger than `segment_bytes`.",
