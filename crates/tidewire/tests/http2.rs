@@ -107,7 +107,7 @@ fn every_route_answers_as_over_http_1() {
     let mut stream = new.stream("/api/v1/events?topic=a&from=earliest", &[]).expect("it begins");
     assert_eq!(stream.published().data, "1");
     let asked = new.send("QUERY", "/api/v1/events", &[form], b"topic=a&from=earliest").expect("it is sent");
-    drop(asked);
+    assert_eq!(new.receive_stream(asked).expect("it begins").published().data, "1");
     let refused = new.request("GET", EVENTS, &[("host", "elsewhere")], b"").expect("an answer");
     assert_eq!(refused.status, 400, "two hosts");
 }
