@@ -23,10 +23,10 @@ pub struct EngineStats {
     pub undecided_timeouts: u64,
     /// Streams open now.
     pub streams: u64,
-    /// Of them, those without a socket.
-    pub piped_streams: u64,
     /// Of them, those over TLS.
     pub tls_streams: u64,
+    /// Of them, those without a socket ([`EngineHandle::open`](crate::EngineHandle::open)).
+    pub piped_streams: u64,
     /// Streams begun.
     pub streams_begun: u64,
     /// Streams ended because the hub stops.
@@ -83,8 +83,8 @@ stats!(
     undecided_refused,
     undecided_timeouts,
     streams,
-    piped_streams,
     tls_streams,
+    piped_streams,
     streams_begun,
     streams_drained,
     streams_turned_away,

@@ -54,12 +54,14 @@ impl Reactor {
         if let Some(gap) = &stream.start.gap {
             add(&stats.gaps[gap.reason.index()], 1);
         }
-        add(&stats.piped_streams, usize::from(matches!(socket, Transport::Pipe(_))));
         let listens = self.shared.admit.listens();
         let subject = stream.subject.clone().filter(|_| listens);
         let is_tls = socket.is_tls();
         if is_tls {
             add(&stats.tls_streams, 1);
+        }
+        if socket.is_piped() {
+            add(&stats.piped_streams, 1);
         }
         let key = self.shard.join(socket, stream, &self.shared.tail, self.now_ms);
         if let Some(network) = network(peer).filter(|_| self.shared.addresses.is_some()) {
@@ -264,13 +266,14 @@ impl Reactor {
             self.tell_end(key, why);
         }
         if let Some(transport) = self.shard.leave(key) {
-            let stats = &self.shared.stats;
-            stats.streams.fetch_sub(1, Ordering::Relaxed);
-            stats.piped_streams.fetch_sub(u64::from(matches!(transport, Transport::Pipe(_))), Ordering::Relaxed);
-            self.shared.give_back_place_of(self.networks.take(key.index()));
+            self.shared.stats.streams.fetch_sub(1, Ordering::Relaxed);
             if transport.is_tls() {
                 self.shared.stats.tls_streams.fetch_sub(1, Ordering::Relaxed);
             }
+            if transport.is_piped() {
+                self.shared.stats.piped_streams.fetch_sub(1, Ordering::Relaxed);
+            }
+            self.shared.give_back_place_of(self.networks.take(key.index()));
         }
     }
 }

@@ -121,9 +121,13 @@ impl Transport {
         Ok(())
     }
 
+    pub(crate) fn is_piped(&self) -> bool {
+        matches!(self, Transport::Pipe(_))
+    }
+
     /// What it is, for those who look at the stream.
     pub(crate) fn seen(&self) -> Carried {
-        Carried { address: self.peer(), is_piped: matches!(self, Transport::Pipe(_)) }
+        Carried { address: self.peer(), is_piped: self.is_piped() }
     }
 
     /// Where the other end is.
