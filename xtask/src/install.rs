@@ -21,10 +21,12 @@ pub(crate) const XVFB: Tool = Tool { programs: &["Xvfb"], package: "xvfb" };
 pub(crate) const NODE: Tool = Tool { programs: &["node"], package: "nodejs" };
 pub(crate) const STRACE: Tool = Tool { programs: &["strace"], package: "strace" };
 pub(crate) const REDIS: Tool = Tool { programs: &["redis-server"], package: "redis-server" };
+pub(crate) const NGINX: Tool = Tool { programs: &["nginx"], package: "nginx" };
+pub(crate) const HAPROXY: Tool = Tool { programs: &["haproxy"], package: "haproxy" };
 pub(crate) const VALGRIND: Tool = Tool { programs: &["valgrind"], package: "valgrind" };
 
-const TOOLS: [&Tool; 9] =
-    [&CHROMIUM, &CHROME_DRIVER, &FIREFOX, &WEBKIT_DRIVER, &XVFB, &NODE, &STRACE, &REDIS, &VALGRIND];
+const TOOLS: [&Tool; 11] =
+    [&CHROMIUM, &CHROME_DRIVER, &FIREFOX, &WEBKIT_DRIVER, &XVFB, &NODE, &STRACE, &REDIS, &NGINX, &HAPROXY, &VALGRIND];
 
 impl Tool {
     /// Why what needs this tool cannot run, or nothing if it can.

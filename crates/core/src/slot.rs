@@ -92,6 +92,8 @@ pub(crate) struct Slot<T> {
     pub(crate) previous: Option<Number>,
     /// The number of its subject.
     pub(crate) subject: Option<Number>,
+    /// The number of its client's address, if its transport has another or none.
+    pub(crate) client: Option<Number>,
     pub(crate) source: Source,
     /// How often the log was read for it, up to 255 times.
     pub(crate) reads: u8,
@@ -209,6 +211,7 @@ mod tests {
             next: None,
             previous: None,
             subject: None,
+            client: None,
             source: Source::Tail,
             reads: 0,
             is_blocked: false,

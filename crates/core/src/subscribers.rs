@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tidewire_log::{Filter, HubId, Position, Tail, TailReader};
 
 use crate::slot::{Number, Slot, Source};
-use crate::{Shard, SlotKey};
+use crate::{ClientAddress, Shard, SlotKey};
 
 /// Of so many slots one look takes account: others wait meanwhile.
 pub const SLOTS_LOOKED_AT_MAX: u32 = 1_000;
@@ -17,7 +17,7 @@ pub struct Subscriber<A> {
     pub key: SlotKey,
     /// Who it said it is.
     pub subject: Option<String>,
-    /// What the shell says of its transport.
+    /// What the shell makes of its transport, and of the address that it began with.
     pub address: A,
     /// What it asked for and may read.
     pub filter: Arc<Filter>,
@@ -51,7 +51,7 @@ impl<T> Shard<T> {
         subject: Option<&str>,
         tail: &Tail,
         now_ms: u64,
-        address: impl Fn(&T) -> A,
+        address: impl Fn(&T, Option<ClientAddress>) -> A,
     ) -> Subscribers<A> {
         self.observe(tail);
         let wanted = subject.map(|name| self.subjects.find(name).map(Number::of));
@@ -75,7 +75,7 @@ impl<T> Shard<T> {
             found.push(Subscriber {
                 key,
                 subject: slot.subject.map(|number| self.subjects.name(number.get()).to_owned()),
-                address: address(&slot.transport),
+                address: address(&slot.transport, slot.client.map(|number| self.clients.get(number.get()))),
                 filter: Arc::clone(&self.groups.at(slot.group).filter),
                 place,
                 lag_events,

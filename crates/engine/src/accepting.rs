@@ -3,7 +3,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use mio::net::TcpListener;
+use tidewire_core::ClientAddress;
 
+use crate::heads::Stage;
 use crate::mailbox::{Mailbox, Message};
 use crate::reactor::{Reactor, Shared, millis};
 use crate::stats::add;
@@ -97,11 +99,13 @@ impl Reactor {
             }
             match accepted {
                 Ok((socket, peer)) => {
+                    let peer = ClientAddress::from(peer);
+                    let stage = self.first_stage(peer);
                     add(&self.shared.stats.accepted, 1);
                     let accepting = &mut self.accepting;
                     if accepting.others.is_empty() {
                         accepting.held += 1;
-                        self.take_in(Transport::Tcp(socket), peer, Vec::new());
+                        self.take_in(Transport::Tcp(socket), peer, Vec::new(), stage);
                     } else {
                         let on_its_way = OnItsWay(Arc::clone(&self.shared));
                         accepting.others[accepting.next].post(Message::Dealt(socket.into(), peer, on_its_way));
@@ -119,6 +123,12 @@ impl Reactor {
                 }
             }
         }
+    }
+
+    /// What a connection that was accepted waits for.
+    pub(crate) fn first_stage(&self, peer: ClientAddress) -> Stage {
+        let is_introduced = self.shared.config.introducers.contains(peer);
+        if is_introduced { Stage::Introduced } else { Stage::Reading }
     }
 
     /// Tries again, at a tick, whatever those who wait are waiting for: room may have been made by another shard.

@@ -1,6 +1,6 @@
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 
-use tidewire_core::StreamStart;
+use tidewire_core::{ClientAddress, StreamStart};
 
 /// A request head, as it came.
 #[derive(Clone, Copy, Debug)]
@@ -13,8 +13,8 @@ pub struct Head<'a> {
     pub version_minor: u8,
     /// The header fields, in order.
     pub headers: &'a [httparse::Header<'a>],
-    /// Who asks.
-    pub peer: SocketAddr,
+    /// Who is at the other end of the connection, or whom a proxy has named at its beginning.
+    pub peer: ClientAddress,
 }
 
 /// Says what becomes of a request head. Called on a shard: it must not wait.
@@ -62,6 +62,8 @@ pub enum Refusal {
     HeadTooLarge,
     /// What came is no HTTP/1 request head.
     HeadMalformed,
+    /// It does not begin with a header of the PROXY protocol, as those of its peer do.
+    NotIntroduced,
     /// There are `max_streams` streams.
     TooManyStreams,
     /// There are `undecided_max` heads on which it takes long to decide.
@@ -75,4 +77,4 @@ pub enum Refusal {
 /// Takes a connection which is not a plain HTTP/1.1 event stream, with the bytes read from it. The
 /// socket does not block. Who can take no more gives the socket back, to be refused with
 /// [`Refusal::TooManyConnections`].
-pub type HandOver = Box<dyn Fn(TcpStream, Vec<u8>, SocketAddr) -> Result<(), TcpStream> + Send + Sync>;
+pub type HandOver = Box<dyn Fn(TcpStream, Vec<u8>, ClientAddress) -> Result<(), TcpStream> + Send + Sync>;

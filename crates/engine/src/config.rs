@@ -1,6 +1,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use tidewire_core::TrustedProxies;
+
 /// What the engine is told.
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
@@ -27,6 +29,8 @@ pub struct EngineConfig {
     pub max_sockets: usize,
     /// Who accepts.
     pub listeners: Listeners,
+    /// Those whose connections begin with a header of the PROXY protocol.
+    pub introducers: TrustedProxies,
 }
 
 /// Who accepts connections.
@@ -60,6 +64,7 @@ impl Default for EngineConfig {
             max_streams: 1_000_000,
             max_sockets: 1_000_000,
             listeners: Listeners::default(),
+            introducers: TrustedProxies::default(),
         }
     }
 }

@@ -3,12 +3,11 @@
 
 use std::fmt;
 use std::io::Write;
-use std::net::SocketAddr;
 use std::str::FromStr;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
-use tidewire_core::{LAST_CHUNK, SlotKey, Subscriber, Subscribers};
+use tidewire_core::{ClientAddress, LAST_CHUNK, SlotKey, Subscriber, Subscribers};
 
 use crate::EngineHandle;
 use crate::mailbox::Message;
@@ -22,7 +21,7 @@ const ANSWER_MAX: Duration = Duration::from_secs(10);
 pub(crate) type Question = Box<dyn FnOnce(&mut Reactor) + Send>;
 
 /// A stream as it stands.
-pub type Connection = Subscriber<Option<SocketAddr>>;
+pub type Connection = Subscriber<Option<ClientAddress>>;
 
 /// Names a stream for as long as the engine runs; no other ever has the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +68,7 @@ impl EngineHandle {
         if shard as usize >= self.mailboxes.len() {
             return Ok(Connections { found: Vec::new(), next: None });
         }
-        let address = Transport::peer;
+        let address = |socket: &Transport, told: Option<ClientAddress>| told.or_else(|| socket.peer());
         let Subscribers { found, next } = self.ask(shard, move |reactor| {
             let Reactor { shard, shared, now_ms, .. } = reactor;
             shard.subscribers(slot, subject.as_deref(), &shared.tail, *now_ms, address)

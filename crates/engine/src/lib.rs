@@ -9,6 +9,7 @@ mod config;
 mod drain;
 mod heads;
 mod inspect;
+mod introduction;
 mod listen;
 mod mailbox;
 mod pool;
@@ -31,7 +32,7 @@ pub use admit::{Admission, Admit, HandOver, Head, Refusal, Work};
 pub use config::{EngineConfig, Listeners};
 pub use inspect::{Connection, ConnectionId, ConnectionPlace, Connections, NoAnswer, ParseConnectionIdError};
 pub use stats::EngineStats;
-pub use tidewire_core::StreamStart;
+pub use tidewire_core::{ClientAddress, StreamStart};
 
 use drain::Turns;
 use mailbox::{Mailbox, Message};
@@ -170,7 +171,7 @@ impl Engine {
 impl EngineHandle {
     /// Gives a connection to a shard: one that was handed over and has now turned into an event
     /// stream. `bytes` hold its request head and whatever was read after it.
-    pub fn adopt(&self, socket: TcpStream, bytes: Vec<u8>, peer: SocketAddr) {
+    pub fn adopt(&self, socket: TcpStream, bytes: Vec<u8>, peer: ClientAddress) {
         let number = self.next.fetch_add(1, Ordering::Relaxed) % self.mailboxes.len();
         self.mailboxes[number].post(Message::Adopt(socket, bytes, peer));
     }

@@ -1,8 +1,8 @@
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tidewire_core::{CatchUpRead, SlotKey};
+use tidewire_core::{CatchUpRead, ClientAddress, SlotKey};
 use tidewire_log::ReadError;
 
 use crate::accepting::OnItsWay;
@@ -14,9 +14,9 @@ use crate::{Admission, Work};
 /// What others tell a shard.
 pub(crate) enum Message {
     /// A connection comes back.
-    Adopt(TcpStream, Vec<u8>, SocketAddr),
+    Adopt(TcpStream, Vec<u8>, ClientAddress),
     /// A connection was accepted for this shard by another.
-    Dealt(TcpStream, SocketAddr, OnItsWay),
+    Dealt(TcpStream, ClientAddress, OnItsWay),
     /// An admission that had to wait is decided, or could not be.
     Decided(HeadKey, Work, Option<Admission>),
     /// A read from the log is done.

@@ -1,5 +1,4 @@
 use std::io::{self, Read, Write};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -7,7 +6,7 @@ use std::time::Duration;
 use mio::event::Event;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
-use tidewire_core::{Limits, Shard};
+use tidewire_core::{ClientAddress, Limits, Shard};
 use tidewire_log::{EventLog, Tail};
 
 use crate::accepting::{Accepting, Promise};
@@ -30,7 +29,7 @@ const TICK_MS: u64 = 100;
 /// How many heads are served between two rounds of delivery.
 const HEADS_A_TURN: usize = 64;
 /// How much is read at a time, in bytes.
-const READ_BYTES: usize = 16 * 1024;
+pub(crate) const READ_BYTES: usize = 16 * 1024;
 
 /// What the shards have in common.
 pub(crate) struct Shared {
@@ -188,10 +187,11 @@ impl Reactor {
         match message {
             Message::Adopt(socket, bytes, peer) => {
                 add(&self.shared.stats.adopted, 1);
-                self.take_in(Transport::Tcp(TcpStream::from_std(socket)), peer, bytes);
+                self.take_in(Transport::Tcp(TcpStream::from_std(socket)), peer, bytes, Stage::Reading);
             }
             Message::Dealt(socket, peer, on_its_way) => {
-                self.take_in(Transport::Tcp(TcpStream::from_std(socket)), peer, Vec::new());
+                let stage = self.first_stage(peer);
+                self.take_in(Transport::Tcp(TcpStream::from_std(socket)), peer, Vec::new(), stage);
                 // It is counted as this shard's before it is not on its way any more.
                 self.note_held();
                 drop(on_its_way);
@@ -224,19 +224,20 @@ impl Reactor {
         }
     }
 
-    pub(crate) fn take_in(&mut self, mut socket: Transport, peer: SocketAddr, bytes: Vec<u8>) {
+    pub(crate) fn take_in(&mut self, mut socket: Transport, peer: ClientAddress, bytes: Vec<u8>, stage: Stage) {
         let token = Token(HEAD_BIT | self.heads.next_key().index());
         if let Err(error) = self.poll.registry().register(&mut socket, token, Interest::READABLE) {
             tracing::error!(%error, "failed to register a connection");
             return;
         }
-        self.heads.insert(socket, peer, bytes, Stage::Reading, self.now_ms);
+        self.heads.insert(socket, peer, bytes, stage, self.now_ms);
     }
 
     /// Reads what there is of a head; a whole one is admitted, handed over or put off.
     fn read_head(&mut self, key: HeadKey) {
         let Some(connection) = self.heads.get_mut(key) else { return };
         match connection.stage {
+            Stage::Introduced => return self.read_introduction(key),
             Stage::Reading => {}
             Stage::Deciding => {
                 if connection.socket.has_left() {
@@ -335,7 +336,7 @@ impl Reactor {
         }
     }
 
-    fn admitted(&mut self, socket: Transport, peer: SocketAddr, bytes: Vec<u8>, admission: Admission) {
+    fn admitted(&mut self, socket: Transport, peer: ClientAddress, bytes: Vec<u8>, admission: Admission) {
         match admission {
             Admission::Stream(stream) if self.drain.is_some() => {
                 let stats = &self.shared.stats;
@@ -360,7 +361,7 @@ impl Reactor {
         }
     }
 
-    fn hand_over(&mut self, socket: Transport, peer: SocketAddr, bytes: Vec<u8>) {
+    fn hand_over(&mut self, socket: Transport, peer: ClientAddress, bytes: Vec<u8>) {
         let registry = self.poll.registry();
         let Transport::Tcp(mut socket) = socket;
         let left = registry.deregister(&mut socket).map(|()| (self.shared.hand_over)(socket.into(), bytes, peer));
@@ -378,13 +379,13 @@ impl Reactor {
         }
     }
 
-    fn refuse_head(&mut self, key: HeadKey, refusal: Refusal) {
+    pub(crate) fn refuse_head(&mut self, key: HeadKey, refusal: Refusal) {
         if let Some(connection) = self.heads.remove(key) {
             self.refuse(connection.socket, connection.peer, refusal);
         }
     }
 
-    fn refuse(&mut self, socket: Transport, peer: SocketAddr, refusal: Refusal) {
+    fn refuse(&mut self, socket: Transport, peer: ClientAddress, refusal: Refusal) {
         add(&self.shared.stats.refused, 1);
         let answer = self.shared.admit.refuse(refusal);
         self.answer_last(socket, peer, &answer);
@@ -392,7 +393,7 @@ impl Reactor {
 
     /// Answers as far as the socket takes it at once, says that there is no more, and waits for the
     /// client to close.
-    fn answer_last(&mut self, mut socket: Transport, peer: SocketAddr, answer: &[u8]) {
+    fn answer_last(&mut self, mut socket: Transport, peer: ClientAddress, answer: &[u8]) {
         let token = Token(HEAD_BIT | self.heads.next_key().index());
         let ended = socket
             .write(answer)

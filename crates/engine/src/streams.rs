@@ -42,7 +42,7 @@ impl Sent {
 
 impl Reactor {
     /// Begins a stream, which is counted already.
-    pub(crate) fn open_stream(&mut self, socket: Transport, stream: StreamStart) {
+    pub(crate) fn open_stream(&mut self, socket: Transport, mut stream: StreamStart) {
         if let Err(error) = socket.tune(self.shared.config.stall_timeout) {
             tracing::debug!(%error, "failed to set a stream's socket options");
         }
@@ -50,6 +50,8 @@ impl Reactor {
         if let Some(gap) = &stream.start.gap {
             add(&stats.gaps[gap.reason.index()], 1);
         }
+        // What the socket tells need not be kept.
+        stream.client = stream.client.filter(|&client| socket.peer() != Some(client));
         let key = self.shard.join(socket, stream, &self.shared.tail, self.now_ms);
         let Some(socket) = self.shard.transport(key) else { return };
         let registered = self.poll.registry().reregister(socket, Token(key.index()), Interest::READABLE);

@@ -1,10 +1,11 @@
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 use std::time::Duration;
 
 use mio::event::Source;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
+use tidewire_core::ClientAddress;
 
 /// What of a stream's bytes the kernel may hold unsent: the rest of a slow reader's backlog stays
 /// in the log.
@@ -19,11 +20,16 @@ pub(crate) enum Transport {
 impl Transport {
     /// Whether a client will not take an answer. What it has sent beyond its head is left unread.
     pub(crate) fn has_left(&self) -> bool {
-        let Transport::Tcp(socket) = self;
-        match socket.peek(&mut [0]) {
+        match self.peek(&mut [0]) {
             Ok(peeked) => peeked == 0,
             Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
         }
+    }
+
+    /// Looks at what was sent, and leaves it unread.
+    pub(crate) fn peek(&self, into: &mut [u8]) -> io::Result<usize> {
+        let Transport::Tcp(socket) = self;
+        socket.peek(into)
     }
 
     /// Says that nothing more will be written.
@@ -46,9 +52,9 @@ impl Transport {
     }
 
     /// Where the other end is.
-    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+    pub(crate) fn peer(&self) -> Option<ClientAddress> {
         let Transport::Tcp(socket) = self;
-        socket.peer_addr().ok()
+        socket.peer_addr().ok().map(ClientAddress::from)
     }
 }
 

@@ -2,6 +2,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use tidewire_core::TrustedProxies;
 use tidewire_engine::EngineHandle;
 use tidewire_log::{EventLog, Tail};
 use tokio::sync::Semaphore;
@@ -30,6 +31,7 @@ pub(crate) struct Hub {
     pub(crate) log: Arc<dyn EventLog>,
     pub(crate) tail: Arc<Tail>,
     pub(crate) origins: AllowedOrigins,
+    pub(crate) trusted_proxies: TrustedProxies,
     pub(crate) streams: StreamHeads,
     pub(crate) metrics: Metrics,
     pub(crate) reads: Arc<Semaphore>,
@@ -75,6 +77,7 @@ impl Hub {
             log,
             tail,
             origins: config.cors_origins.clone(),
+            trusted_proxies: config.trusted_proxies.clone(),
             streams: StreamHeads::new(config.heartbeat, config.retry, jitter_seed),
             metrics: Metrics::default(),
             reads: Arc::new(Semaphore::new(READS_MAX)),

@@ -7,6 +7,7 @@
 
 mod accept;
 mod access;
+mod address;
 mod admin;
 mod api;
 mod config;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidewire_auth::{KeyError, Verifier};
+use tidewire_core::TrustedProxies;
 use tidewire_engine::{Engine, EngineConfig, StartError};
 use tidewire_log::{
     Damage, EventLog, FileLog, FileLogConfig, LOG_FILES_MAX, MemoryLog, MemoryLogConfig, OnDamage, OpenError, RealDisk,
@@ -146,6 +147,7 @@ fn run(
         head_bytes_max: HEAD_BYTES_MAX,
         max_streams: shares.streams,
         max_sockets: shares.sockets,
+        introducers: if config.proxy_protocol { config.trusted_proxies.clone() } else { TrustedProxies::default() },
         ..EngineConfig::default()
     };
     let engine = start_engine(engine_config, &hub, stop.clone(), runtime)?;

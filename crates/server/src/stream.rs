@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tidewire_core::{Cursor, Gap, GapReason, Start, StreamStart};
+use tidewire_core::{ClientAddress, Cursor, Gap, GapReason, Start, StreamStart};
 use tidewire_engine::{Admission, Admit, Head, Refusal, Work};
 use tidewire_log::HubId;
 
 use crate::decide::{Plan, RequestHead, decide, is_quick};
 use crate::hub::Hub;
 use crate::problem::{Kind, Problem};
-use crate::time;
+use crate::{address, time};
 
 /// What streams begin with.
 pub(crate) struct StreamHeads {
@@ -72,13 +72,13 @@ fn mix(counter: u64) -> u64 {
 }
 
 impl Hub {
-    fn begin(&self, plan: Plan, more: Option<&str>, now_s: u64) -> StreamStart {
+    fn begin(&self, plan: Plan, client: ClientAddress, more: Option<&str>, now_s: u64) -> StreamStart {
         let start = plan.cursor.resolve(&*self.log, &self.tail, &plan.filter).unwrap_or_else(|error| {
             tracing::error!(%error, "the log could not be read to find where a stream begins");
             from_the_beginning(&plan.cursor, self.log.low_water())
         });
         let (head, retry_ms) = (self.streams.head(now_s, more), self.streams.retry_ms());
-        StreamStart { head, retry_ms, filter: plan.filter, start, subject: plan.subject }
+        StreamStart { head, retry_ms, filter: plan.filter, start, subject: plan.subject, client: Some(client) }
     }
 }
 
@@ -96,6 +96,7 @@ fn from_the_beginning(cursor: &Cursor, low_water: HubId) -> Start {
 
 /// What a decision looks at of a head, to be decided on away from the shard that has read it.
 struct OwnHead {
+    client: ClientAddress,
     method: String,
     target: String,
     version_minor: u8,
@@ -103,10 +104,11 @@ struct OwnHead {
 }
 
 impl OwnHead {
-    fn of(head: &Head<'_>) -> OwnHead {
+    fn of(head: &Head<'_>, client: ClientAddress) -> OwnHead {
         let wanted = head.headers.iter().filter(|header| RequestHead::looks_at(header.name));
         let headers = wanted.map(|header| (header.name.to_owned(), header.value.to_vec()));
         OwnHead {
+            client,
             method: head.method.to_owned(),
             target: head.target.to_owned(),
             version_minor: head.version_minor,
@@ -116,20 +118,20 @@ impl OwnHead {
 
     fn admit(&self, hub: &Arc<Hub>) -> Admission {
         let headers = self.headers.iter().map(|(name, value)| (&**name, &**value));
-        admit(hub, &RequestHead::new(&self.method, &self.target, self.version_minor, headers))
+        admit(hub, &RequestHead::new(&self.method, &self.target, self.version_minor, headers), self.client)
     }
 }
 
 /// What becomes of a request for the events. A place that may have to be sought on the disk is sought later.
-fn admit(hub: &Arc<Hub>, request: &RequestHead<'_>) -> Admission {
+fn admit(hub: &Arc<Hub>, request: &RequestHead<'_>, client: ClientAddress) -> Admission {
     let now_s = time::now_ms() / 1_000;
     let Ok(plan) = decide(request, &hub.access, now_s) else { return Admission::HandOver };
     let more = hub.origins.lines(request.origin());
     if plan.cursor.is_quick(&hub.tail, &plan.filter) {
-        return Admission::Stream(hub.begin(plan, more.as_deref(), now_s));
+        return Admission::Stream(hub.begin(plan, client, more.as_deref(), now_s));
     }
     let hub = Arc::clone(hub);
-    let begin = move || Admission::Stream(hub.begin(plan, more.as_deref(), now_s));
+    let begin = move || Admission::Stream(hub.begin(plan, client, more.as_deref(), now_s));
     Admission::Later(Work::Seeking, Box::new(begin))
 }
 
@@ -143,11 +145,12 @@ impl Admit for Admissions {
         if !request.asks_for_events() || !request.names_its_host() {
             return Admission::HandOver;
         }
+        let client = address::of_head(head, &self.0.trusted_proxies);
         if !is_quick(&request) {
-            let (hub, head) = (Arc::clone(&self.0), OwnHead::of(head));
+            let (hub, head) = (Arc::clone(&self.0), OwnHead::of(head, client));
             return Admission::Later(Work::Reading, Box::new(move || head.admit(&hub)));
         }
-        admit(&self.0, &request)
+        admit(&self.0, &request, client)
     }
 
     fn refuse(&self, refusal: Refusal) -> Vec<u8> {
@@ -169,6 +172,10 @@ pub(crate) fn problem(refusal: Refusal) -> Problem {
             Problem::new(Kind::HeadBytes, "the request's head is too long, or has too many fields")
         }
         Refusal::HeadMalformed => Problem::new(Kind::Head, "what came is no HTTP/1 request head"),
+        Refusal::NotIntroduced => Problem::new(
+            Kind::Head,
+            "connections from this address begin with a header of the PROXY protocol (proxy_protocol, trusted_proxies)",
+        ),
         Refusal::TooManyStreams => {
             Problem::new(Kind::Streams, "there are as many streams as the hub takes (max_streams)")
         }
@@ -182,8 +189,6 @@ pub(crate) fn problem(refusal: Refusal) -> Problem {
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
-
     use super::*;
     use crate::testing::Bench;
 
@@ -208,7 +213,7 @@ mod tests {
     }
 
     fn admit(admissions: &Admissions, method: &str, target: &str, headers: &[httparse::Header<'_>]) -> Admission {
-        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        let peer = ClientAddress::Unix;
         let headers = [headers, &[httparse::Header { name: "Host", value: b"hub" }]].concat();
         admissions.admit(&Head { method, target, version_minor: 1, headers: &headers, peer })
     }
@@ -272,6 +277,7 @@ mod tests {
             (Refusal::HeadTimeout, "408"),
             (Refusal::HeadTooLarge, "431"),
             (Refusal::HeadMalformed, "400"),
+            (Refusal::NotIntroduced, "400"),
             (Refusal::TooManyStreams, "503"),
             (Refusal::TooManyUndecided, "503"),
             (Refusal::LogUnreadable, "503"),

@@ -33,7 +33,14 @@ impl Admit for Everything {
     fn admit(&self, _: &Head<'_>) -> Admission {
         let filter = Filter { topics: MatcherSet::any(), types: Types::All, grants: None };
         let start = self.0.clone();
-        Admission::Stream(StreamStart { head: b"begins".to_vec(), retry_ms: 1, filter, start, subject: None })
+        Admission::Stream(StreamStart {
+            head: b"begins".to_vec(),
+            retry_ms: 1,
+            filter,
+            start,
+            subject: None,
+            client: None,
+        })
     }
 
     fn refuse(&self, _: Refusal) -> Vec<u8> {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use failing_log::FailingLog;
 
-use tidewire_core::Cursor;
+use tidewire_core::{ClientAddress, Cursor};
 use tidewire_engine::{
     Admission, Admit, Engine, EngineConfig, EngineHandle, EngineStats, Head, Refusal, StreamStart, Work,
 };
@@ -75,8 +75,14 @@ impl Admit for Targets {
             None => Cursor::Live,
         };
         let start = cursor.resolve(&*self.log, &self.tail, &filter).expect("memory can be read");
-        let stream =
-            StreamStart { head: b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), retry_ms: 7, filter, start, subject: None };
+        let stream = StreamStart {
+            head: b"HTTP/1.1 200 OK\r\n\r\n".to_vec(),
+            retry_ms: 7,
+            filter,
+            start,
+            subject: None,
+            client: None,
+        };
         if topic == "panic" {
             return Admission::Later(Work::Seeking, Box::new(|| panic!("as the test asked")));
         }
@@ -110,7 +116,7 @@ impl Admit for Targets {
 pub(crate) struct Hub {
     pub(crate) engine: Engine,
     pub(crate) log: Arc<MemoryLog<SimDisk>>,
-    pub(crate) handed_over: Receiver<(TcpStream, Vec<u8>, SocketAddr)>,
+    pub(crate) handed_over: Receiver<(TcpStream, Vec<u8>, ClientAddress)>,
     /// While it is locked, admissions to the topic `gated` are not decided, and a shard that admits to the topic
     /// `held` does nothing else.
     pub(crate) gate: Arc<Mutex<()>>,
@@ -131,7 +137,7 @@ pub(crate) struct Room {
 pub(crate) struct Elsewhere {
     socket: TcpStream,
     theirs: TcpStream,
-    peer: SocketAddr,
+    peer: ClientAddress,
 }
 
 impl Hub {

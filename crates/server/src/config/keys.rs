@@ -2,6 +2,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tidewire_core::TrustedProxies;
+
 use super::rules::RuleTexts;
 use super::value::{Bound, Size, Value};
 use super::{Durability, LogFormat, LogLevel, PublicUrl};
@@ -54,6 +56,8 @@ pub(super) struct Settings {
     pub(super) key_file: Option<PathBuf>,
     pub(super) anonymous: Option<bool>,
     pub(super) cors_origins: Option<AllowedOrigins>,
+    pub(super) trusted_proxies: Option<TrustedProxies>,
+    pub(super) proxy_protocol: Option<bool>,
     pub(super) durability: Option<Durability>,
     pub(super) memory_bytes: Option<Size>,
     pub(super) shards: Option<usize>,
@@ -148,6 +152,18 @@ pub const KEYS: &[Key] = &[
         "ORIGINS",
         None,
         "Whose pages may use the hub from elsewhere, as 'https://app.example, http://localhost:5173', or * for all, without cookies"
+    ),
+    key!(
+        trusted_proxies,
+        "ADDRESSES",
+        None,
+        "Proxies that are believed when they say where a client is, as '10.0.0.0/8, ::1, unix:'"
+    ),
+    key!(
+        proxy_protocol,
+        "BOOL",
+        Some("false"),
+        "Whether connections from trusted_proxies begin with a header of the PROXY protocol, version 1 or 2"
     ),
     key!(
         durability,

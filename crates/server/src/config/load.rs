@@ -221,6 +221,8 @@ impl Loader {
             key,
             anonymous: set.anonymous.unwrap_or(dev),
             cors_origins: set.cors_origins.clone().unwrap_or_default(),
+            trusted_proxies: set.trusted_proxies.clone().unwrap_or_default(),
+            proxy_protocol: set.proxy_protocol.expect(given),
             durability: set.durability.expect(given),
             memory_bytes: self.memory_size("memory_bytes", set.memory_bytes.expect(given).0)?,
             shards: set.shards.unwrap_or_else(system::cores),
@@ -307,6 +309,10 @@ impl Loader {
             if value > most {
                 return Err(self.refuse(key, format!("expected {most} at most, not {value}")));
             }
+        }
+        if config.proxy_protocol && config.trusted_proxies.is_empty() {
+            let remedy = "name the proxies whose connections begin with its header in trusted_proxies, as 10.0.0.0/8";
+            return Err(self.refuse("proxy_protocol", remedy));
         }
         if let Some(bytes) = config.retention_bytes.filter(|&bytes| bytes < config.segment_bytes) {
             let problem = format!("expected segment_bytes ({}) at least, not {bytes}", config.segment_bytes);

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tidewire_auth::Secret;
+use tidewire_core::TrustedProxies;
 use tidewire_log::RetentionRules;
 
 use crate::AllowedOrigins;
@@ -40,6 +41,10 @@ pub struct Config {
     pub anonymous: bool,
     /// The other origins whose pages may use the hub.
     pub cors_origins: AllowedOrigins,
+    /// The proxies that are believed when they say where a client is.
+    pub trusted_proxies: TrustedProxies,
+    /// Whether their connections begin with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
     /// What an event is before it is shown.
     pub durability: Durability,
     /// What the log keeps with [`Durability::Memory`], in bytes.

@@ -2,6 +2,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tidewire_core::TrustedProxies;
+
 use super::{Durability, LogFormat, LogLevel, PublicUrl};
 use crate::AllowedOrigins;
 
@@ -42,6 +44,12 @@ impl Value for PathBuf {
 impl Value for AllowedOrigins {
     fn parse(text: &str) -> Result<AllowedOrigins, String> {
         AllowedOrigins::parse(text)
+    }
+}
+
+impl Value for TrustedProxies {
+    fn parse(text: &str) -> Result<TrustedProxies, String> {
+        TrustedProxies::parse(text).map_err(|error| error.to_string())
     }
 }
 

@@ -7,7 +7,6 @@ mod wire;
 use std::convert::Infallible;
 use std::future::{Future, pending, poll_fn};
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -20,7 +19,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
-use tidewire_engine::Refusal;
+use tidewire_engine::{ClientAddress, Refusal};
 use tokio::net::TcpStream;
 
 use crate::api::{self, Answer, Unanswered};
@@ -53,7 +52,7 @@ pub(crate) fn take_over(
     runtime: &tokio::runtime::Handle,
     socket: std::net::TcpStream,
     bytes: Vec<u8>,
-    peer: SocketAddr,
+    peer: ClientAddress,
 ) -> Result<(), std::net::TcpStream> {
     let Ok(place) = Arc::clone(&hub.connections).try_acquire_owned() else { return Err(socket) };
     let hub = Arc::clone(hub);
