@@ -24,9 +24,22 @@ pub(crate) const REDIS: Tool = Tool { programs: &["redis-server"], package: "red
 pub(crate) const NGINX: Tool = Tool { programs: &["nginx"], package: "nginx" };
 pub(crate) const HAPROXY: Tool = Tool { programs: &["haproxy"], package: "haproxy" };
 pub(crate) const VALGRIND: Tool = Tool { programs: &["valgrind"], package: "valgrind" };
+pub(crate) const PROMTOOL: Tool = Tool { programs: &["promtool"], package: "prometheus" };
 
-const TOOLS: [&Tool; 11] =
-    [&CHROMIUM, &CHROME_DRIVER, &FIREFOX, &WEBKIT_DRIVER, &XVFB, &NODE, &STRACE, &REDIS, &NGINX, &HAPROXY, &VALGRIND];
+const TOOLS: [&Tool; 12] = [
+    &CHROMIUM,
+    &CHROME_DRIVER,
+    &FIREFOX,
+    &WEBKIT_DRIVER,
+    &XVFB,
+    &NODE,
+    &STRACE,
+    &REDIS,
+    &NGINX,
+    &HAPROXY,
+    &VALGRIND,
+    &PROMTOOL,
+];
 
 impl Tool {
     /// Why what needs this tool cannot run, or nothing if it can.

@@ -5,6 +5,7 @@
 
 mod bench;
 mod counts;
+mod docs;
 mod install;
 mod instructions;
 mod plan;
@@ -24,6 +25,7 @@ usage: cargo xtask <chore>
                           --long adds what takes too long for every change. Naming parts runs only those
   parts                   the names of the parts
   tidy                    only the rules that no linter checks
+  docs                    writes the tables of the documentation that are made from the code
   bench [OPTION]…         measures what delivering is to reach, by turns with the floor, in a quarter of an hour on a
                           quiet machine. Options are those of `tidewire bench figures`
   instructions --record   counts the instructions of the log and the shards and writes them down, to be held to
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
             findings.iter().for_each(|finding| eprintln!("{finding}"));
             ExitCode::from(u8::from(!findings.is_empty()))
         }
+        "docs" if rest.is_empty() => done(docs::write(&root())),
         "bench" => done(bench::run(&root(), rest)),
         "instructions" if rest == ["--record"] => done(instructions::record(&root())),
         "help" | "--help" | "-h" => {

@@ -11,7 +11,7 @@ pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 pub(crate) const COMMENT_CHUNK: &[u8] = b"2\r\n:\n\r\n";
 
 /// What a gap quotes is cut here, in bytes.
-const QUOTE_BYTES_MAX: usize = 256;
+pub const QUOTE_BYTES_MAX: usize = 256;
 
 /// And here, in bytes as they stand in JSON, where a control character takes six.
 const ESCAPED_BYTES_MAX: usize = 384;

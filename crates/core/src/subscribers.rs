@@ -42,7 +42,50 @@ pub struct Subscribers<A> {
     pub next: Option<u32>,
 }
 
+/// How far subscribers are behind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lag {
+    /// Subscribers that are owed something.
+    pub behind: u64,
+    /// Of those, the ones whose place is older than the tail.
+    pub older: u64,
+    /// The most events that one is behind, for whomever they are; of one that is older than the tail, at least.
+    pub events_max: u64,
+    /// The most milliseconds by which the newest event is newer than the place of one.
+    pub ms_max: u64,
+}
+
+impl Lag {
+    /// Takes account of others.
+    pub fn add(&mut self, other: Lag) {
+        self.behind += other.behind;
+        self.older += other.older;
+        self.events_max = self.events_max.max(other.events_max);
+        self.ms_max = self.ms_max.max(other.ms_max);
+    }
+}
+
 impl<T> Shard<T> {
+    /// How far those in the slots of slice `slice` of `slices` are behind. What it costs is no more than a look at each.
+    pub fn lag_of(&mut self, slice: u32, slices: u32, tail: &Tail) -> Lag {
+        self.observe(tail);
+        let reader = tail.read();
+        let mut lag = Lag::default();
+        for key in (slice..self.slots.capacity()).step_by(slices as usize).filter_map(|index| self.slots.key_at(index))
+        {
+            let Some(slot) = self.slots.get(key) else { continue };
+            let (place, at) = self.served(slot, &reader);
+            let (events, ms) = distance(place, at, &reader);
+            lag.add(Lag {
+                behind: u64::from(events > 0 || at.is_none()),
+                older: u64::from(at.is_none()),
+                events_max: events,
+                ms_max: ms,
+            });
+        }
+        lag
+    }
+
     /// Looks at the subscribers in at most [`SLOTS_LOOKED_AT_MAX`] slots from this one on: all of them, or those of
     /// a subject.
     pub fn subscribers<A>(
@@ -69,9 +112,7 @@ impl<T> Shard<T> {
                 continue;
             }
             let (place, at) = self.served(slot, &reader);
-            let (head, head_place) = reader.head();
-            let lag_events = at.map_or(head.0 - reader.before().0.0, |at| head.0.saturating_sub(at.0));
-            let lag_ms = if at.is_some_and(|at| at >= head) { 0 } else { head_place.ms.saturating_sub(place.ms) };
+            let (lag_events, lag_ms) = distance(place, at, &reader);
             found.push(Subscriber {
                 key,
                 subject: slot.subject.map(|number| self.subjects.name(number.get()).to_owned()),
@@ -122,4 +163,13 @@ impl<T> Shard<T> {
             None => (progress.place, None),
         }
     }
+}
+
+/// How many events, and how many milliseconds, lie between a place and the head; of a place that the tail does not know,
+/// the events are those of the tail.
+fn distance(place: HubId, at: Option<Position>, reader: &TailReader<'_>) -> (u64, u64) {
+    let (head, head_place) = reader.head();
+    let events = at.map_or(head.0 - reader.before().0.0, |at| head.0.saturating_sub(at.0));
+    let ms = if at.is_some_and(|at| at >= head) { 0 } else { head_place.ms.saturating_sub(place.ms) };
+    (events, ms)
 }

@@ -8,6 +8,7 @@ use tidewire_core::ClientAddress;
 use crate::accepting::Promise;
 use crate::transport::Transport;
 use crate::{Admission, Work};
+pub use parsing::HEADERS_MAX;
 pub(crate) use parsing::{Parsed, parse};
 
 /// A head that is longer, in bytes, holds a buffer as an unfinished one does while its admission is decided.

@@ -30,9 +30,11 @@ use tidewire_log::{EventLog, Tail};
 
 pub use admit::{Admission, Admit, HandOver, Head, Refusal, Work};
 pub use config::{EngineConfig, Listeners};
+pub use heads::HEADERS_MAX;
 pub use inspect::{Connection, ConnectionId, ConnectionPlace, Connections, NoAnswer, ParseConnectionIdError};
+pub use pool::JOBS_A_SHARD_MAX;
 pub use stats::EngineStats;
-pub use tidewire_core::{ClientAddress, StreamStart};
+pub use tidewire_core::{ClientAddress, Lag, StreamStart};
 
 use drain::Turns;
 use mailbox::{Mailbox, Message};
@@ -181,6 +183,14 @@ impl EngineHandle {
     #[must_use]
     pub fn turns(&self) -> Vec<u64> {
         self.mailboxes.iter().map(|mailbox| mailbox.turns()).collect()
+    }
+
+    /// How far the streams of all shards were behind when each was last looked at: at most half a heartbeat ago.
+    #[must_use]
+    pub fn lag(&self) -> Lag {
+        let mut lag = Lag::default();
+        self.mailboxes.iter().for_each(|mailbox| lag.add(mailbox.lag()));
+        lag
     }
 
     /// The shards' figures, summed.

@@ -2,7 +2,7 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tidewire_core::{CatchUpRead, ClientAddress, SlotKey};
+use tidewire_core::{CatchUpRead, ClientAddress, Lag, SlotKey};
 use tidewire_log::ReadError;
 
 use crate::accepting::OnItsWay;
@@ -45,11 +45,19 @@ pub(crate) struct Mailbox {
     sleep: AtomicU8,
     /// How often the shard has turned.
     turns: AtomicU64,
+    /// How far its streams were behind when each was last looked at.
+    lag: Mutex<Lag>,
 }
 
 impl Mailbox {
     pub(crate) fn new(waker: mio::Waker) -> Mailbox {
-        Mailbox { messages: Mutex::new(Some(Vec::new())), waker, sleep: AtomicU8::new(AWAKE), turns: AtomicU64::new(0) }
+        Mailbox {
+            messages: Mutex::new(Some(Vec::new())),
+            waker,
+            sleep: AtomicU8::new(AWAKE),
+            turns: AtomicU64::new(0),
+            lag: Mutex::default(),
+        }
     }
 
     /// Leaves a message. One to a shard that has ended is dropped, and its socket closed.
@@ -95,6 +103,16 @@ impl Mailbox {
     /// How often the shard has turned.
     pub(crate) fn turns(&self) -> u64 {
         self.turns.load(Ordering::Relaxed)
+    }
+
+    /// Notes how far the shard's streams are behind.
+    pub(crate) fn set_lag(&self, lag: Lag) {
+        *self.lag.lock().unwrap_or_else(PoisonError::into_inner) = lag;
+    }
+
+    /// How far the shard's streams were behind when each was last looked at.
+    pub(crate) fn lag(&self) -> Lag {
+        *self.lag.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn wake(&self) {

@@ -14,7 +14,7 @@ pub(crate) const READ_THREADS: usize = 2;
 pub(crate) const DECIDE_THREADS: usize = 1;
 
 /// How many jobs of one shard may be under way; each holds at most one visit's bytes.
-pub(crate) const JOBS_A_SHARD_MAX: usize = 64;
+pub const JOBS_A_SHARD_MAX: usize = 64;
 
 /// What may wait: a read from the log, or an admission that needs one.
 pub(crate) type Job = Box<dyn FnOnce() + Send>;

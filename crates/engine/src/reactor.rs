@@ -6,7 +6,7 @@ use std::time::Duration;
 use mio::event::Event;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
-use tidewire_core::{ClientAddress, Limits, Shard};
+use tidewire_core::{ClientAddress, Lag, Limits, Shard};
 use tidewire_log::{EventLog, Tail};
 
 use crate::accepting::{Accepting, Promise};
@@ -78,6 +78,8 @@ pub(crate) struct Reactor {
     /// Since the hub stops.
     pub(crate) drain: Option<Drain>,
     slices: u32,
+    /// Of the slices looked at since the first one.
+    lag: Lag,
     next_slice: u32,
     next_tick_ms: u64,
 }
@@ -106,6 +108,7 @@ impl Reactor {
             heads: Heads::default(),
             drain: None,
             slices: limits.slices(TICK_MS),
+            lag: Lag::default(),
             next_slice: 0,
             next_tick_ms: TICK_MS,
         };
@@ -215,7 +218,11 @@ impl Reactor {
         self.accept_again();
         self.look_at_ending();
         self.look_at_slice(self.next_slice, self.slices);
+        self.lag.add(self.shard.lag_of(self.next_slice, self.slices, &self.shared.tail));
         self.next_slice = (self.next_slice + 1) % self.slices;
+        if self.next_slice == 0 {
+            self.mailbox.set_lag(std::mem::take(&mut self.lag));
+        }
         let late_ms = self.now_ms.checked_sub(self.head_timeout_ms());
         while let Some(connection) = late_ms.and_then(|then_ms| self.heads.take_late(then_ms, self.now_ms)) {
             if connection.stage == Stage::Reading && !connection.bytes.is_empty() {

@@ -50,9 +50,9 @@ pub use event_log::{AppendError, Done, EventLog, Follower, LastMatches, ReadEnd,
 pub use file::{
     BackupProblem, Between, DAMAGED_RANGES_MAX, DAMAGES_LISTED_MAX, Damage, Disk, DiskFile, DiskLock, Durability,
     EpochInfo, ExportConfig, ExportError, ExportSummary, FileLog, FileLogConfig, Finding, Holder, ImportConfig,
-    ImportError, ImportSummary, Inspection, LOG_FILES_MAX, LeftOut, LogView, OnDamage, OpenError, Outage,
-    PROBLEMS_LISTED_MAX, RealDisk, Recovery, Reports, Salvaged, SegmentInfo, SimDisk, SimFile, SimLock, Usage,
-    Verification, ViewError, import,
+    ImportError, ImportSummary, Inspection, LAST_EVENTS_MAX, LOG_FILES_MAX, LeftOut, LogView, OnDamage, OpenError,
+    Outage, PROBLEMS_LISTED_MAX, RealDisk, Recovery, Reports, Salvaged, SegmentInfo, SimDisk, SimFile, SimLock,
+    TOPIC_LOOKS_MAX, Usage, Verification, ViewError, import,
 };
 #[doc(hidden)]
 pub use file::{fuzz_index, fuzz_tombstones};
@@ -65,4 +65,5 @@ pub use record::{Attributes, BadRecord, RecordView, Topics};
 pub use rules::{RETENTION_RULES_MAX, RetentionRule, RetentionRules, RetentionRulesError};
 pub use stats::{Durations, LogStats, MICROS_BUCKETS};
 pub use tail::{Forgets, LIST_RECORDS_MAX, LOOK_BACK_RECORDS_MAX, Listing, Position, Tail, TailReader, TailRecord};
+pub use tombstones::{TOMBSTONE_TOPICS_BYTES_MAX, TOMBSTONES_MAX};
 pub use visibility::{Hidden, Met, Standing};

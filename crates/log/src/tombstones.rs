@@ -7,9 +7,9 @@ use crate::HubId;
 use crate::record::Head;
 
 /// Tombstones that are kept, at most. Each stays until the low-water mark has passed it.
-pub(crate) const TOMBSTONES_MAX: usize = 100_000;
+pub const TOMBSTONES_MAX: usize = 100_000;
 /// What the topics of tombstones may take together, in bytes.
-pub(crate) const TOMBSTONE_TOPICS_BYTES_MAX: usize = 16 << 20;
+pub const TOMBSTONE_TOPICS_BYTES_MAX: usize = 16 << 20;
 
 /// What was erased by one request.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,9 +2,10 @@
 
 use std::sync::OnceLock;
 
-use tidewire_auth::{Grants, Verifier};
+use tidewire_auth::{Grants, TokenError, Verifier};
 use tidewire_topic::{BaseUrl, MatcherSet};
 
+use crate::limits::Limit;
 use crate::problem::{Kind, Problem};
 
 /// What the configuration allows without a token, and the key of those that are presented.
@@ -89,7 +90,11 @@ impl Access {
         };
         match verifier.verify(token, now_s) {
             Ok(grants) => Ok(Caller::Holder(Box::new(grants))),
-            Err(error) => Err(Problem::new(Kind::TokenInvalid, error.to_string()).with_token_reason(error.reason())),
+            Err(error) => {
+                let limit = matches!(error, TokenError::TooLong { .. }).then_some(Limit::TokenBytes);
+                let problem = Problem::new(Kind::TokenInvalid, error.to_string()).past(limit);
+                Err(problem.with_token_reason(error.reason()))
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use http::{Request, Response};
 use http_body_util::Full;
 use tokio::net::{TcpListener, TcpStream};
@@ -19,7 +19,7 @@ use crate::problem::{Kind, Problem};
 use crate::shutdown::Shutdown;
 
 /// Connections to the admin listener at a time.
-const CONNECTIONS_MAX: usize = 64;
+pub(crate) const CONNECTIONS_MAX: usize = 64;
 
 /// How long to wait when a connection cannot be accepted, for want of descriptors above all.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -61,7 +61,9 @@ fn answer<B>(hub: &Hub, request: &Request<B>) -> Answer {
     }
     match (path, hub.unready()) {
         ("/metrics", _) => {
-            text("application/openmetrics-text; version=1.0.0; charset=utf-8", Bytes::from(metrics::render(hub)))
+            let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok());
+            let format = metrics::Format::accepted(accept);
+            text(format.media_type(), Bytes::from(metrics::render(hub, format)))
         }
         ("/health/live", _) if let Some(thread) = hub.liveness.stuck() => {
             let detail = format!("{thread} has work, and has done nothing for stuck_after");

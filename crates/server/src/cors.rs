@@ -16,7 +16,7 @@ use crate::api::Answer;
 use crate::problem::{Kind, Problem};
 
 /// There may be so many origins.
-const ORIGINS_MAX: usize = 1_000;
+pub(crate) const ORIGINS_MAX: usize = 1_000;
 
 /// What may be asked of the hub from elsewhere.
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, DELETE");

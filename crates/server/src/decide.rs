@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use tidewire_core::Cursor;
 use tidewire_log::{EVENT_TYPE_BYTES_MAX, Filter, Types};
-use tidewire_topic::{MATCHERS_MAX, Matcher, MatcherSet, Pattern, Template};
+use tidewire_topic::{MATCHERS_MAX, Matcher, MatcherSet, Pattern, PatternError, Template, TemplateError, TopicError};
 
 use crate::accept;
 use crate::access::{Access, Presented};
+use crate::limits::{Limit, MayPassLimit};
 use crate::problem::{Kind, Problem};
 use crate::query::{Query, Text};
 
@@ -157,7 +158,7 @@ pub(crate) fn asks_for_events(method: &str, path: &str) -> bool {
 
 /// Whether a `GET` of the events is a stream, and which. Nothing but its arguments decides.
 pub(crate) fn decide(head: &RequestHead<'_>, access: &Access, now_s: u64) -> Result<Plan, Problem> {
-    let parameters = Query::parse(head.query).map_err(|error| Problem::new(Kind::Query, error.to_string()))?;
+    let parameters = Query::parse(head.query).map_err(Problem::from)?;
     check_form(head, &parameters)?;
     let caller = access.caller(head.authorization, now_s)?;
     let grants = access.reading(&caller)?;
@@ -210,25 +211,30 @@ fn topics(parameters: &Query<'_>, access: &Access) -> Result<MatcherSet, Problem
     // They take longer to read than topics do.
     if ["pattern", "template"].iter().map(|name| parameters.values(name).count()).sum::<usize>() > MATCHERS_MAX {
         let detail = format!("there are more than {MATCHERS_MAX} patterns and templates");
-        return Err(Problem::new(Kind::Matchers, detail));
+        return Err(Problem::new(Kind::Matchers, detail).past(Limit::Matchers));
     }
     let topics = parameters.values("topic").map(|value| {
         let topic = utf8("topic", value)?;
-        Matcher::parse(topic).map_err(|error| Problem::new(Kind::Topic, format!("`topic={topic}`: {error}")))
+        let refused =
+            |error: TopicError| Problem::new(Kind::Topic, format!("`topic={topic}`: {error}")).past(error.limit());
+        Matcher::parse(topic).map_err(refused)
     });
     let patterns = parameters.values("pattern").map(|value| {
         let text = utf8("pattern", value)?;
         let pattern = Pattern::parse(text, access.base()?);
-        let refused = |error| Problem::new(Kind::Pattern, format!("`pattern={text}`: {error}"));
+        let refused =
+            |error: PatternError| Problem::new(Kind::Pattern, format!("`pattern={text}`: {error}")).past(error.limit());
         pattern.map(Matcher::Pattern).map_err(refused)
     });
     let templates = parameters.values("template").map(|value| {
         let text = utf8("template", value)?;
-        let refused = |error| Problem::new(Kind::Pattern, format!("`template={text}`: {error}"));
+        let refused = |error: TemplateError| {
+            Problem::new(Kind::Pattern, format!("`template={text}`: {error}")).past(error.limit())
+        };
         Template::parse(text).map(Matcher::Template).map_err(refused)
     });
     let set = MatcherSet::read(topics.chain(patterns).chain(templates))?;
-    set.map_err(|error| Problem::new(Kind::Matchers, error.to_string()))
+    set.map_err(|error| Problem::new(Kind::Matchers, error.to_string()).past(error.limit()))
 }
 
 fn types(parameters: &Query<'_>) -> Result<Types, Problem> {
@@ -237,12 +243,14 @@ fn types(parameters: &Query<'_>) -> Result<Types, Problem> {
         let name = utf8("type", value)?;
         if name.is_empty() || name.len() > EVENT_TYPE_BYTES_MAX {
             let detail = format!("a `type` has 1 to {EVENT_TYPE_BYTES_MAX} bytes, not {}", name.len());
-            return Err(Problem::new(Kind::Type, detail));
+            let limit = (name.len() > EVENT_TYPE_BYTES_MAX).then_some(Limit::TypeBytes);
+            return Err(Problem::new(Kind::Type, detail).past(limit));
         }
         types.push(name.into());
     }
     if types.len() > MATCHERS_MAX {
-        return Err(Problem::new(Kind::Matchers, format!("there are more than {MATCHERS_MAX} types")));
+        let detail = format!("there are more than {MATCHERS_MAX} types");
+        return Err(Problem::new(Kind::Matchers, detail).past(Limit::Types));
     }
     Ok(Types::new(types))
 }

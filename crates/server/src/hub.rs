@@ -1,3 +1,4 @@
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -29,6 +30,8 @@ pub(crate) struct Hub {
     /// How long a client may take nothing of an answer.
     pub(crate) stall_timeout: Duration,
     pub(crate) log: Arc<dyn EventLog>,
+    /// The log's folder.
+    pub(crate) data_dir: PathBuf,
     pub(crate) tail: Arc<Tail>,
     pub(crate) origins: AllowedOrigins,
     pub(crate) trusted_proxies: TrustedProxies,
@@ -75,6 +78,7 @@ impl Hub {
             body_timeout: config.head_timeout,
             stall_timeout: config.stall_timeout,
             log,
+            data_dir: config.data_dir.clone(),
             tail,
             origins: config.cors_origins.clone(),
             trusted_proxies: config.trusted_proxies.clone(),

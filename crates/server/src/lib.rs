@@ -14,7 +14,10 @@ mod config;
 mod connection;
 mod cors;
 mod decide;
+#[cfg(test)]
+mod documentation;
 mod hub;
+mod limits;
 mod liveness;
 mod metrics;
 mod problem;

@@ -1,5 +1,8 @@
 use std::borrow::Cow;
 
+use crate::limits::Limit;
+use crate::problem::{Kind, Problem};
+
 /// A query string taken apart: `&` between parameters, `+` for a space, `%XX` for a byte.
 ///
 /// A name or value may hold bytes that are not UTF-8; it is for the reader to say whether that
@@ -14,12 +17,18 @@ pub(crate) enum Text<'a> {
 }
 
 /// A query has at most so many parameters; a stream has at most 100 topics and types each.
-const PARAMETERS_MAX: usize = 1_000;
+pub(crate) const PARAMETERS_MAX: usize = 1_000;
 
 /// The query has more than 1,000 parameters.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a query has at most {PARAMETERS_MAX} parameters")]
 pub(crate) struct TooManyParameters;
+
+impl From<TooManyParameters> for Problem {
+    fn from(error: TooManyParameters) -> Problem {
+        Problem::new(Kind::Query, error.to_string()).past(Limit::QueryParameters)
+    }
+}
 
 impl<'a> Query<'a> {
     pub(crate) fn parse(query: &'a str) -> Result<Query<'a>, TooManyParameters> {

@@ -10,6 +10,7 @@ use tidewire_log::HubId;
 
 use crate::decide::{Plan, RequestHead, decide, is_quick};
 use crate::hub::Hub;
+use crate::limits::Limit;
 use crate::problem::{Kind, Problem};
 use crate::{address, time};
 
@@ -179,7 +180,9 @@ pub(crate) fn problem(refusal: Refusal) -> Problem {
         Refusal::TooManyStreams => {
             Problem::new(Kind::Streams, "there are as many streams as the hub takes (max_streams)")
         }
-        Refusal::TooManyUndecided => Problem::new(Kind::Busy, "too many places are being sought in the log"),
+        Refusal::TooManyUndecided => {
+            Problem::new(Kind::Busy, "too many places are being sought in the log").past(Limit::UndecidedHeads)
+        }
         Refusal::TooManyConnections => {
             Problem::new(Kind::Connections, "there are as many connections as the hub takes (max_connections)")
         }

@@ -113,13 +113,21 @@ fn parse_uuid(text: &str) -> Option<[u8; 16]> {
 /// What the log keeps in this folder unless it is told: 10 GiB, or 80 % of the file system if
 /// that is less. The folder need not be there yet.
 pub(crate) fn retention_bytes(folder: &Path) -> u64 {
+    file_system(folder).map_or(RETENTION_BYTES, |(size, _)| of_file_system(size))
+}
+
+/// How many bytes the file system has that this folder is on or will be, and how many of them are to be had.
+pub(crate) fn file_system(folder: &Path) -> Option<(u64, u64)> {
     let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
     let there = absolute.ancestors().find(|folder| folder.exists()).unwrap_or(folder);
     match rustix::fs::statvfs(there) {
-        Ok(system) => of_file_system(system.f_blocks.saturating_mul(system.f_frsize)),
+        Ok(system) => {
+            let bytes = |blocks: u64| blocks.saturating_mul(system.f_frsize);
+            Some((bytes(system.f_blocks), bytes(system.f_bavail)))
+        }
         Err(error) => {
             tracing::warn!(%error, "the size of the file system is not known");
-            RETENTION_BYTES
+            None
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::config::{LogFormat, LogLevel};
 use crate::time;
 
 /// Warnings and errors of one kind that are told within [`PERIOD_MS`].
-const REPEATS_MAX: u32 = 10;
+pub(crate) const REPEATS_MAX: u32 = 10;
 const PERIOD_MS: u64 = 60_000;
 
 /// Begins to tell. Whoever listens already, as in a test, goes on to.

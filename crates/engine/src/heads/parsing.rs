@@ -4,7 +4,7 @@ use crate::Head;
 
 /// Header fields of one head, at most: as many as hyper takes, so that a head which is handed over is not
 /// refused there.
-const HEADERS_MAX: usize = 100;
+pub const HEADERS_MAX: usize = 100;
 
 /// Bytes of empty lines that may precede a request line: two are enough for the careless clients of
 /// RFC 9112, section 2.2.

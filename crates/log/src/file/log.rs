@@ -381,7 +381,7 @@ impl<D: Disk> EventLog for FileLog<D> {
     }
 
     fn place_before_last(&self, count: u64, filter: &Filter) -> Result<LastMatches, ReadError> {
-        look_back::place_before_last(&self.shelf, &self.visibility, count, filter, look_back::LOOK_BACK_RECORDS_MAX)
+        look_back::place_before_last(&self.shelf, &self.visibility, count, filter, look_back::LAST_EVENTS_MAX)
     }
 
     fn topics(&self, after: Option<&str>, limit: usize, filter: &Filter) -> Result<TopicPage, ReadError> {

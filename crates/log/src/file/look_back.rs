@@ -19,7 +19,7 @@ const MORE: u64 = 4;
 const RECORDS_FIRST: u64 = 64;
 /// So many records are looked at in all, where the last matches are sought: what lies before is left out, and that is
 /// said. Who wants more begins with the earliest.
-pub(super) const LOOK_BACK_RECORDS_MAX: u64 = 100_000;
+pub const LAST_EVENTS_MAX: u64 = 100_000;
 
 /// The records among which those lie that a filter admits. What matches patterns is not sought in indexes: each would
 /// have to be asked for all its topics, however few records are left to be looked at.

@@ -67,6 +67,7 @@ pub use files::LOG_FILES_MAX;
 #[doc(hidden)]
 pub use index::fuzz_index;
 pub use log::{FileLog, FileLogConfig};
+pub use look_back::LAST_EVENTS_MAX;
 pub use open::Durability;
 pub use open_error::OpenError;
 pub use recovery::Recovery;
@@ -74,6 +75,7 @@ pub use salvage::{Between, OnDamage, Salvaged};
 pub use sim_disk::{Outage, SimDisk, SimFile, SimLock};
 #[doc(hidden)]
 pub use tombstones_fuzzed::fuzz_tombstones;
+pub use topics::TOPIC_LOOKS_MAX;
 pub use view::{
     DAMAGES_LISTED_MAX, EpochInfo, Finding, Inspection, LogView, SegmentInfo, Usage, Verification, ViewError,
 };

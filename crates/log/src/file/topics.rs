@@ -14,7 +14,7 @@ use crate::visibility::Visibility;
 use crate::{Filter, ReadError, TopicPage, TopicSummary};
 
 /// So much is looked at for one page of topics: records, and topics once for each segment.
-pub(super) const TOPIC_LOOKS_MAX: u64 = 50_000;
+pub const TOPIC_LOOKS_MAX: u64 = 50_000;
 /// So many topics are taken from a segment's index at once, if fewer are asked for.
 const TOPICS_AT_ONCE: usize = 64;
 /// To find a place among the topics of an index counts as much as looking at so many records.

@@ -17,9 +17,9 @@ use crate::query::decode_segment;
 pub(super) const PATH: &str = "/api/v1/connections";
 
 /// For one page, at most so many streams are looked at, and those of one look more.
-const LOOKS_MAX: usize = 50_000;
+pub(crate) const LOOKS_MAX: usize = 50_000;
 /// A page ends once what its streams ask for has so many bytes.
-const TEXT_BYTES_MAX: usize = 1 << 20;
+pub(crate) const TEXT_BYTES_MAX: usize = 1 << 20;
 
 #[derive(Debug, Default, Serialize)]
 struct Page {
@@ -112,7 +112,7 @@ impl Asked {
             from,
             limit: paging::limit(&parameters)?,
             subject: text("subject")?,
-            topic: topic.transpose().map_err(|error| Problem::new(Kind::Topic, error.to_string()))?,
+            topic: topic.transpose()?,
             address: address
                 .transpose()
                 .map_err(|_| page("`address` is an address, with or without a port, or unix:")())?,

@@ -25,7 +25,7 @@ pub(super) async fn topic(hub: &Arc<Hub>, parts: &Parts, topic: &str) -> Result<
 
 fn event_asked(id: &str, query: &str) -> Result<Erase, Problem> {
     let id = decode_segment(id).ok_or_else(absent)?;
-    let parameters = Query::parse(query).map_err(|error| Problem::new(Kind::Query, error.to_string()))?;
+    let parameters = Query::parse(query)?;
     let topic = match parameters.values("topic").next() {
         None => None,
         Some(Text::Utf8(topic)) => Some(parse_topic(topic)?),
@@ -45,7 +45,7 @@ fn hub_id(id: &str) -> Option<HubId> {
 }
 
 fn parse_topic(topic: &str) -> Result<Topic, Problem> {
-    Topic::parse(topic).map_err(|error| Problem::new(Kind::Topic, error.to_string()))
+    Topic::parse(topic).map_err(Problem::from)
 }
 
 fn absent() -> Problem {

@@ -23,6 +23,10 @@ use serde::Serialize;
 use tidewire_topic::MatcherSet;
 
 pub(crate) use body::RequestBody;
+#[cfg(test)]
+pub(crate) use connections::{LOOKS_MAX as CONNECTION_LOOKS_MAX, TEXT_BYTES_MAX as CONNECTION_TEXT_BYTES_MAX};
+#[cfg(test)]
+pub(crate) use paging::LIMIT_MAX as PAGE_MAX;
 use routes::Action;
 
 use crate::access::{Caller, Presented};

@@ -6,11 +6,11 @@ use crate::query::{Query, Text};
 /// Of a list, on a page, unless `limit` says otherwise.
 pub(super) const LIMIT: usize = 100;
 /// Of a list, on a page, at most.
-pub(super) const LIMIT_MAX: usize = 1_000;
+pub(crate) const LIMIT_MAX: usize = 1_000;
 
 /// The parameters of a request.
 pub(super) fn parameters(query: &str) -> Result<Query<'_>, Problem> {
-    Query::parse(query).map_err(|error| Problem::new(Kind::Query, error.to_string()))
+    Query::parse(query).map_err(Problem::from)
 }
 
 /// The first value of a parameter; none if it is empty.

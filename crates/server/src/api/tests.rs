@@ -228,7 +228,7 @@ async fn events_and_topics_are_erased() {
     assert_eq!(bench.get(&event(2)).await.0, 200);
     let (_, topics) = bench.get("/api/v1/topics").await;
     assert_eq!((topics["topics"].as_array().map(Vec::len), &topics["topics"][0]["topic"]), (Some(1), &json!("c")));
-    let told = crate::metrics::render(&bench.hub);
+    let told = crate::metrics::render(&bench.hub, crate::metrics::Format::OpenMetrics);
     for line in ["tidewire_log_erased_total 4", "tidewire_log_tombstones 3", "tidewire_overwrite_failures_total 0"] {
         assert!(told.lines().any(|told| told == line), "{line} is not in\n{told}");
     }
@@ -269,7 +269,7 @@ async fn what_is_refused_is_counted() {
     bench
         .ask(post().header("authorization", token(&["*"], &[])), r#"[{"topic":"a","data":1},{"topic":"a","data":2}]"#)
         .await;
-    let told = crate::metrics::render(&bench.hub);
+    let told = crate::metrics::render(&bench.hub, crate::metrics::Format::OpenMetrics);
     for line in [
         "tidewire_problems_total{problem=\"token-missing\"} 1",
         "tidewire_tokens_refused_total{reason=\"malformed\"} 1",

@@ -88,7 +88,7 @@ pub(super) async fn topic(hub: &Arc<Hub>, parts: &Parts, topic: &str) -> Result<
 /// The topic that a segment of a path names.
 pub(super) fn named(segment: &str) -> Result<Topic, Problem> {
     let topic = decode_segment(segment).ok_or_else(|| Problem::new(Kind::Topic, "the topic is not UTF-8"))?;
-    Topic::parse(&topic).map_err(|error| Problem::new(Kind::Topic, error.to_string()))
+    Topic::parse(&topic).map_err(Problem::from)
 }
 
 fn page_asked(query: &str) -> Result<(Option<String>, usize), Problem> {

@@ -18,6 +18,7 @@ use super::body::{self, RequestBody};
 use super::{Answer, Failure};
 use crate::access::Caller;
 use crate::hub::Hub;
+use crate::limits::Limit;
 use crate::problem::{Kind, Problem};
 
 /// What a publisher is answered.
@@ -112,7 +113,7 @@ fn failure(error: AppendError, is_array: bool) -> Failure {
             }
         }
         AppendError::TooLarge { .. } => Problem::new(Kind::SegmentBytes, text),
-        AppendError::Busy => Problem::new(Kind::Busy, text),
+        AppendError::Busy => Problem::new(Kind::Busy, text).past(Limit::AppendQueueBytes),
         AppendError::NoSegment { .. } | AppendError::Unread { .. } => Problem::new(Kind::Busy, text),
         AppendError::NoSpace => Problem::new(Kind::NoSpace, text),
         AppendError::NotWritten { reason } => {

@@ -121,11 +121,11 @@ fn event(element: &str, limits: Limits) -> Result<NewEvent, Problem> {
     let mut event = event.map_err(|error| Problem::new(kind_of(error), error.to_string()))?;
     if let Some(value) = members.value(Member::Type) {
         let event_type = EventType::parse(&string("type", value)?);
-        event = event.with_type(event_type.map_err(|error| Problem::new(Kind::Type, error.to_string()))?);
+        event = event.with_type(event_type?);
     }
     if let Some(value) = members.value(Member::Id) {
         let id = PublisherId::parse(&string("id", value)?);
-        event = event.with_publisher_id(id.map_err(|error| Problem::new(Kind::Id, error.to_string()))?);
+        event = event.with_publisher_id(id?);
     }
     if let Some(value) = members.value(Member::Retry) {
         event = event.with_retry_ms(retry_ms(value)?);
@@ -152,7 +152,7 @@ fn topics(members: &Members<'_>) -> Result<Vec<Topic>, Problem> {
         (None, None) => return Err(Problem::new(Kind::Event, "`topic` or `topics` is missing")),
         (Some(_), Some(_)) => return Err(Problem::new(Kind::Event, "`topic` and `topics` exclude each other")),
     };
-    let parse = |name: String| Topic::parse(&name).map_err(|error| Problem::new(Kind::Topic, error.to_string()));
+    let parse = |name: String| Topic::parse(&name).map_err(Problem::from);
     names.into_iter().map(parse).collect()
 }
 

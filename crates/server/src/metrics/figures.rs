@@ -1,89 +1,35 @@
-use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet, text};
+//! Figures that are kept elsewhere, read when somebody asks.
+
+use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::{Registry, Unit};
 use tidewire_core::GapReason;
-use tidewire_engine::EngineStats;
+use tidewire_engine::{EngineHandle, EngineStats, Lag};
 use tidewire_log::{Durations, LogStats, MICROS_BUCKETS};
 
+use super::Label;
 use crate::hub::Hub;
-use crate::problem::Problem;
+use crate::system;
 
-/// One label.
-type Label = [(&'static str, String); 1];
-
-/// What HTTP counts itself. The engine and the log count their own.
-#[derive(Debug)]
-pub(crate) struct Metrics {
-    registry: Registry,
-    requests: Family<Label, Counter>,
-    /// Of `requests`, those answered with 200: most are.
-    requests_ok: Counter,
-    problems: Family<Label, Counter>,
-    tokens_refused: Family<Label, Counter>,
-    published: Counter,
-}
-
-impl Default for Metrics {
-    fn default() -> Metrics {
-        let mut registry = Registry::with_prefix("tidewire");
-        let requests: Family<Label, Counter> = Family::default();
-        let requests_ok = requests.get_or_create(&status(http::StatusCode::OK)).clone();
-        let problems: Family<Label, Counter> = Family::default();
-        let tokens_refused: Family<Label, Counter> = Family::default();
-        let published = Counter::default();
-        registry.register("http_requests", "Requests answered, streams aside", requests.clone());
-        registry.register("problems", "Requests refused, by the problem's name", problems.clone());
-        registry.register("tokens_refused", "Tokens refused", tokens_refused.clone());
-        registry.register("published_events", "Events committed for publishers, repeats included", published.clone());
-        Metrics { registry, requests, requests_ok, problems, tokens_refused, published }
-    }
-}
-
-impl Metrics {
-    pub(crate) fn count_answer(&self, status: http::StatusCode) {
-        if status == http::StatusCode::OK {
-            self.requests_ok.inc();
-        } else {
-            self.requests.get_or_create(&self::status(status)).inc();
-        }
-    }
-
-    pub(crate) fn count_problem(&self, problem: &Problem) {
-        self.problems.get_or_create(&[("problem", problem.kind().name().to_owned())]).inc();
-        if let Some(reason) = problem.token_reason() {
-            self.tokens_refused.get_or_create(&[("reason", reason.to_owned())]).inc();
-        }
-    }
-
-    pub(crate) fn count_published(&self, events: usize) {
-        self.published.inc_by(events as u64);
-    }
-}
-
-fn status(status: http::StatusCode) -> Label {
-    [("status", status.as_str().to_owned())]
-}
-
-/// The hub's figures in the OpenMetrics text format.
-pub(crate) fn render(hub: &Hub) -> String {
+/// The figures as they stand.
+pub(super) fn of(hub: &Hub) -> Registry {
     let mut registry = Registry::with_prefix("tidewire");
     add_hub(&mut registry, hub);
+    add_disk(&mut registry, hub);
     add_log(&mut registry, &hub.log.stats());
-    if let Some(engine) = hub.engine.get() {
-        add_engine(&mut registry, &engine.stats());
-    }
-    let mut out = String::new();
-    let written = text::encode_registry(&mut out, &hub.metrics.registry)
-        .and_then(|()| text::encode_registry(&mut out, &registry))
-        .and_then(|()| text::encode_eof(&mut out));
-    written.expect("a String takes everything that is written to it");
-    out
+    let engine = hub.engine.get();
+    add_engine(&mut registry, &engine.map(EngineHandle::stats).unwrap_or_default());
+    add_lag(&mut registry, engine.map(EngineHandle::lag).unwrap_or_default());
+    registry
 }
 
 fn add_hub(registry: &mut Registry, hub: &Hub) {
+    let build: Family<Label, Gauge> = Family::default();
+    build.get_or_create(&[("version", env!("CARGO_PKG_VERSION").to_owned())]).set(1);
+    registry.register("build_info", "1, and which version runs", build);
     let (first, head, tail_bytes) = {
         let tail = hub.tail.read();
         (tail.before().0, tail.head().0, tail.bytes())
@@ -96,6 +42,27 @@ fn add_hub(registry: &mut Registry, hub: &Hub) {
     let is_live = u64::from(hub.liveness.stuck().is_none());
     gauge(registry, "live", "Whether every thread that has work does it: 1 or 0", is_live);
     gauge(registry, "log_writable", "Whether events can be appended: 1 or 0", u64::from(hub.log.is_writable()));
+}
+
+fn add_disk(registry: &mut Registry, hub: &Hub) {
+    if let Some((size, free)) = system::file_system(&hub.data_dir) {
+        registry.register_with_unit("disk", "Bytes of the file system that the log is on", Unit::Bytes, whole(size));
+        let help = "Bytes of that file system that the hub may still use";
+        registry.register_with_unit("disk_free", help, Unit::Bytes, whole(free));
+    }
+}
+
+fn add_lag(registry: &mut Registry, lag: Lag) {
+    // Each stream is looked at so often.
+    gauge(registry, "streams_behind", "Streams that are owed events, when last looked at", lag.behind);
+    let help = "Of those, streams that are served from disk, since they are behind the tail";
+    gauge(registry, "streams_behind_tail", help, lag.older);
+    let help = "Events that the stream which is furthest behind is behind, for whomever they are; if it is behind the \
+                tail, at least";
+    gauge(registry, "stream_lag_events_max", help, lag.events_max);
+    let help = "How much older than the newest event the place is up to which the stream furthest behind was served";
+    let seconds = ConstGauge::new(lag.ms_max as f64 / 1e3);
+    registry.register("stream_lag_max_seconds", help, seconds);
 }
 
 fn add_engine(registry: &mut Registry, stats: &EngineStats) {
