@@ -72,12 +72,13 @@ impl<T> Shard<T> {
         (index..self.slots.capacity()).find_map(|index| self.slots.key_at(index))
     }
 
-    /// Whether a subscriber has everything that it is owed, as far as this shard has looked, and whole.
+    /// Whether a subscriber has everything that it is owed, as far as this shard has looked, and whole, and its transport
+    /// holds nothing of it.
     #[must_use]
     pub fn is_settled(&self, key: SlotKey) -> bool {
         self.slots.get(key).is_some_and(|slot| {
             let is_owed = slot.source != Source::Tail || slot.progress.at < self.groups.at(slot.group).last_match;
-            slot.is_between_frames() && !is_owed
+            slot.is_between_frames() && !is_owed && !slot.is_blocked
         })
     }
 }

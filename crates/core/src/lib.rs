@@ -13,6 +13,7 @@ mod drain;
 mod frames;
 mod grants;
 mod group;
+mod held;
 mod listed;
 mod numbered;
 mod own_events;

@@ -174,3 +174,24 @@ fn a_short_heartbeat_is_one_slice() {
     }
     assert_eq!(LIMITS.slices(100), 98);
 }
+
+/// A transport may take everything and hold some of it, as TLS does.
+#[test]
+fn who_holds_is_left_alone_until_it_has_room_and_is_stalled_only_if_nothing_goes_out() {
+    let mut world = World::new();
+    let key = world.join("a", 0);
+    publish(&world.log, "a", "first");
+    world.shard.observe(&world.tail);
+    world.visit(key, usize::MAX, 1_000);
+    world.shard.hold(key);
+    assert!(!world.shard.is_settled(key), "what it holds is not with its client");
+    publish(&world.log, "a", "second");
+    assert_eq!(world.round(2_000), []);
+    assert_eq!(world.look(100_000), [], "it is no time for a heartbeat in what it holds");
+    world.shard.progressed(key, 100_000);
+    assert_eq!(world.look(219_999), []);
+    assert_eq!(world.look(220_000), [Heartbeat::Stalled(key)]);
+    world.shard.writable(key);
+    assert_eq!(world.round(220_001), [key]);
+    assert!(world.shard.is_settled(key));
+}

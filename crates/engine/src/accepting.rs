@@ -1,4 +1,6 @@
+use std::collections::VecDeque;
 use std::io;
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -10,6 +12,7 @@ use crate::mailbox::{Mailbox, Message};
 use crate::reactor::{Reactor, Shared, millis};
 use crate::stats::add;
 use crate::transport::Transport;
+use crate::{Opening, Socket};
 
 /// How long a request head may take while the shards hold as many sockets as they may, in milliseconds: whoever says
 /// nothing would else keep all others waiting for the whole of `head_timeout`.
@@ -25,6 +28,8 @@ pub(crate) struct Accepting {
     wait: Option<Wait>,
     /// How many sockets of this shard are counted in those held by all.
     held: usize,
+    /// Those that nobody takes for their handshakes yet; others wait to be accepted meanwhile.
+    unopened: VecDeque<(TcpStream, ClientAddress)>,
 }
 
 /// For what those wait who were not accepted.
@@ -32,8 +37,9 @@ pub(crate) struct Accepting {
 enum Wait {
     /// For sockets to be closed: the shards hold as many as they may.
     Room,
-    /// For whatever made the system refuse; there is nothing to do but to try again a little later.
-    System,
+    /// For whatever made the system refuse, or for others' handshakes to be over; there is nothing to do but to try again a
+    /// little later.
+    Others,
 }
 
 /// A socket between two shards: it was counted among those held, and is no more when this is dropped.
@@ -68,7 +74,7 @@ impl Drop for Promise {
 
 impl Accepting {
     pub(crate) fn new(listener: Option<TcpListener>) -> Accepting {
-        Accepting { listener, others: Arc::default(), next: 0, wait: None, held: 0 }
+        Accepting { listener, others: Arc::default(), next: 0, wait: None, held: 0, unopened: VecDeque::new() }
     }
 
     /// From now on connections are dealt out to these shards.
@@ -82,8 +88,16 @@ impl Reactor {
     /// system, and cost no descriptor.
     pub(crate) fn accept(&mut self) {
         self.accepting.wait = None;
+        for _ in 0..self.accepting.unopened.len() {
+            let Some((socket, peer)) = self.accepting.unopened.pop_front() else { break };
+            self.open(socket, peer);
+        }
         loop {
             self.note_held();
+            if !self.accepting.unopened.is_empty() {
+                self.accepting.wait = Some(Wait::Others);
+                return;
+            }
             let Some(listener) = &self.accepting.listener else { return };
             // Counted first: another shard may be accepting the last one for which there is room.
             let held = &self.shared.held;
@@ -103,7 +117,13 @@ impl Reactor {
                     let stage = self.first_stage(peer);
                     add(&self.shared.stats.accepted, 1);
                     let accepting = &mut self.accepting;
-                    if accepting.others.is_empty() {
+                    if self.shared.config.opening == Opening::Handshake {
+                        accepting.held += 1;
+                        match stage {
+                            Stage::Introduced => self.take_in(Transport::Tcp(socket), peer, Vec::new(), stage),
+                            _ => self.open(socket.into(), peer),
+                        }
+                    } else if accepting.others.is_empty() {
                         accepting.held += 1;
                         self.take_in(Transport::Tcp(socket), peer, Vec::new(), stage);
                     } else {
@@ -118,7 +138,7 @@ impl Reactor {
                 Err(error) => {
                     tracing::debug!(%error, "failed to accept");
                     add(&self.shared.stats.accept_failures, 1);
-                    self.accepting.wait = Some(Wait::System);
+                    self.accepting.wait = Some(Wait::Others);
                     return;
                 }
             }
@@ -131,9 +151,21 @@ impl Reactor {
         if is_introduced { Stage::Introduced } else { Stage::Reading }
     }
 
+    /// Has somebody take a connection for its handshake, or holds it until somebody does.
+    pub(crate) fn open(&mut self, socket: TcpStream, peer: ClientAddress) {
+        match (self.shared.hand_over)(Socket::Tcp(socket), Vec::new(), peer) {
+            Ok(()) => {}
+            Err(Socket::Tcp(socket)) => {
+                self.accepting.unopened.push_back((socket, peer));
+                self.accepting.wait = Some(Wait::Others);
+            }
+            Err(Socket::Tls(_)) => unreachable!("it gives back what it was given"),
+        }
+    }
+
     /// Tries again, at a tick, whatever those who wait are waiting for: room may have been made by another shard.
     pub(crate) fn accept_again(&mut self) {
-        if self.accepting.wait == Some(Wait::System) || self.has_room() {
+        if self.accepting.wait == Some(Wait::Others) || self.has_room() {
             self.accept();
         }
     }
@@ -162,7 +194,7 @@ impl Reactor {
 
     /// Has this shard's sockets counted among those held by all.
     pub(crate) fn note_held(&mut self) {
-        let now = self.heads.len() + self.shard.len();
+        let now = self.heads.len() + self.shard.len() + self.accepting.unopened.len();
         let before = std::mem::replace(&mut self.accepting.held, now);
         if now > before {
             self.shared.held.fetch_add(now - before, Ordering::Relaxed);

@@ -1,6 +1,6 @@
-use std::net::TcpStream;
-
 use tidewire_core::{ClientAddress, StreamStart};
+
+use crate::Socket;
 
 /// A request head, as it came.
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +74,7 @@ pub enum Refusal {
     LogUnreadable,
 }
 
-/// Takes a connection which is not a plain HTTP/1.1 event stream, with the bytes read from it. The
-/// socket does not block. Who can take no more gives the socket back, to be refused with
-/// [`Refusal::TooManyConnections`].
-pub type HandOver = Box<dyn Fn(TcpStream, Vec<u8>, ClientAddress) -> Result<(), TcpStream> + Send + Sync>;
+/// Takes a connection which is not an HTTP/1.1 event stream, with the bytes read from it, or one of which nothing was
+/// read ([`Opening::Handshake`](crate::Opening)). Who can take no more gives the socket back: to be refused with
+/// [`Refusal::TooManyConnections`], or to be offered again.
+pub type HandOver = Box<dyn Fn(Socket, Vec<u8>, ClientAddress) -> Result<(), Socket> + Send + Sync>;

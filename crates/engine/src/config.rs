@@ -31,6 +31,19 @@ pub struct EngineConfig {
     pub listeners: Listeners,
     /// Those whose connections begin with a header of the PROXY protocol.
     pub introducers: TrustedProxies,
+    /// What a connection begins with.
+    pub opening: Opening,
+}
+
+/// What a connection begins with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Opening {
+    /// A request's head, which the shard reads.
+    #[default]
+    Head,
+    /// A handshake, for which it is handed over at once. It is given to a shard afterwards. While nobody takes more, others
+    /// wait to be accepted.
+    Handshake,
 }
 
 /// Who accepts connections.
@@ -65,6 +78,7 @@ impl Default for EngineConfig {
             max_sockets: 1_000_000,
             listeners: Listeners::default(),
             introducers: TrustedProxies::default(),
+            opening: Opening::default(),
         }
     }
 }

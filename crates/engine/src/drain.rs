@@ -1,4 +1,3 @@
-use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
@@ -127,7 +126,7 @@ impl Reactor {
         add(&self.shared.stats.streams_drained, 1);
         if self.shard.is_between_frames(key)
             && let Some(socket) = self.shard.transport(key)
-            && let Err(error) = socket.write(&tidewire_core::farewell(self.shared.admit.retry_ms()))
+            && let Err(error) = socket.write_last(&tidewire_core::farewell(self.shared.admit.retry_ms()))
         {
             tracing::debug!(%error, "failed to end a stream");
         }

@@ -2,7 +2,6 @@
 //! rounds of delivery, and each question costs it little: whoever wants to know more asks again.
 
 use std::fmt;
-use std::io::Write;
 use std::str::FromStr;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Duration;
@@ -133,7 +132,7 @@ impl EngineHandle {
 
 /// Writes what ends a stream on which nothing is unfinished.
 pub(crate) fn end(socket: &mut Transport) {
-    if let Err(error) = socket.write(LAST_CHUNK) {
+    if let Err(error) = socket.write_last(LAST_CHUNK) {
         tracing::debug!(%error, "failed to end a stream");
     }
 }

@@ -4,9 +4,10 @@ use std::io::{self, Read};
 
 use tidewire_core::{PROXY_HEADER_BYTES_MAX, ProxyHeader};
 
-use crate::Refusal;
-use crate::heads::{HeadKey, Stage};
+use crate::heads::{Connection, HeadKey, Stage};
 use crate::reactor::Reactor;
+use crate::transport::Transport;
+use crate::{Opening, Refusal};
 
 const _: () = assert!(PROXY_HEADER_BYTES_MAX <= crate::reactor::READ_BYTES, "a header is looked at as a whole");
 
@@ -33,7 +34,21 @@ impl Reactor {
             return drop(self.heads.remove(key));
         }
         connection.peer = header.client.unwrap_or(connection.peer);
-        connection.stage = Stage::Reading;
-        self.heads.note_readable(key);
+        match self.shared.config.opening {
+            Opening::Head => {
+                connection.stage = Stage::Reading;
+                self.heads.note_readable(key);
+            }
+            Opening::Handshake => self.open_introduced(key),
+        }
+    }
+
+    /// Has somebody take a connection for its handshake, which comes behind the header.
+    fn open_introduced(&mut self, key: HeadKey) {
+        let Some(Connection { socket: Transport::Tcp(mut socket), peer, .. }) = self.heads.remove(key) else { return };
+        match self.poll.registry().deregister(&mut socket) {
+            Ok(()) => self.open(socket.into(), peer),
+            Err(error) => tracing::error!(%error, "failed to hand a connection over"),
+        }
     }
 }

@@ -14,11 +14,13 @@ mod listen;
 mod mailbox;
 mod pool;
 mod reactor;
+mod socket;
 mod stats;
 mod streams;
+mod tls;
 mod transport;
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
@@ -29,12 +31,14 @@ use tidewire_core::Stagger;
 use tidewire_log::{EventLog, Tail};
 
 pub use admit::{Admission, Admit, HandOver, Head, Refusal, Work};
-pub use config::{EngineConfig, Listeners};
+pub use config::{EngineConfig, Listeners, Opening};
 pub use heads::HEADERS_MAX;
 pub use inspect::{Connection, ConnectionId, ConnectionPlace, Connections, NoAnswer, ParseConnectionIdError};
 pub use pool::JOBS_A_SHARD_MAX;
+pub use socket::Socket;
 pub use stats::EngineStats;
 pub use tidewire_core::{ClientAddress, Lag, StreamStart};
+pub use tls::TlsSocket;
 
 use drain::Turns;
 use mailbox::{Mailbox, Message};
@@ -172,10 +176,10 @@ impl Engine {
 
 impl EngineHandle {
     /// Gives a connection to a shard: one that was handed over and has now turned into an event
-    /// stream. `bytes` hold its request head and whatever was read after it.
-    pub fn adopt(&self, socket: TcpStream, bytes: Vec<u8>, peer: ClientAddress) {
+    /// stream, or whose handshake is over. `bytes` hold its request head, if that was read, and whatever was read after it.
+    pub fn adopt(&self, socket: impl Into<Socket>, bytes: Vec<u8>, peer: ClientAddress) {
         let number = self.next.fetch_add(1, Ordering::Relaxed) % self.mailboxes.len();
-        self.mailboxes[number].post(Message::Adopt(socket, bytes, peer));
+        self.mailboxes[number].post(Message::Adopt(socket.into(), bytes, peer));
     }
 
     /// How often each shard has turned. A shard that does not stand still turns ten times a second, though it has nothing

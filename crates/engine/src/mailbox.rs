@@ -9,12 +9,12 @@ use crate::accepting::OnItsWay;
 use crate::drain::Turns;
 use crate::heads::HeadKey;
 use crate::inspect::Question;
-use crate::{Admission, Work};
+use crate::{Admission, Socket, Work};
 
 /// What others tell a shard.
 pub(crate) enum Message {
     /// A connection comes back.
-    Adopt(TcpStream, Vec<u8>, ClientAddress),
+    Adopt(Socket, Vec<u8>, ClientAddress),
     /// A connection was accepted for this shard by another.
     Dealt(TcpStream, ClientAddress, OnItsWay),
     /// An admission that had to wait is decided, or could not be.

@@ -190,7 +190,7 @@ impl Reactor {
         match message {
             Message::Adopt(socket, bytes, peer) => {
                 add(&self.shared.stats.adopted, 1);
-                self.take_in(Transport::Tcp(TcpStream::from_std(socket)), peer, bytes, Stage::Reading);
+                self.take_in(socket.into(), peer, bytes, Stage::Reading);
             }
             Message::Dealt(socket, peer, on_its_way) => {
                 let stage = self.first_stage(peer);
@@ -368,20 +368,19 @@ impl Reactor {
         }
     }
 
-    fn hand_over(&mut self, socket: Transport, peer: ClientAddress, bytes: Vec<u8>) {
+    fn hand_over(&mut self, mut socket: Transport, peer: ClientAddress, bytes: Vec<u8>) {
         let registry = self.poll.registry();
-        let Transport::Tcp(mut socket) = socket;
         let left = registry.deregister(&mut socket).map(|()| (self.shared.hand_over)(socket.into(), bytes, peer));
         let given_back = match left {
             Ok(Ok(())) => return add(&self.shared.stats.handed_over, 1),
             Ok(Err(socket)) => {
-                let mut socket = TcpStream::from_std(socket);
+                let mut socket = Transport::from(socket);
                 registry.register(&mut socket, Token(HEAD_BIT), Interest::READABLE).map(|()| socket)
             }
             Err(error) => Err(error),
         };
         match given_back {
-            Ok(socket) => self.refuse(Transport::Tcp(socket), peer, Refusal::TooManyConnections),
+            Ok(socket) => self.refuse(socket, peer, Refusal::TooManyConnections),
             Err(error) => tracing::error!(%error, "failed to hand a connection over"),
         }
     }

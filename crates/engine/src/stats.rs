@@ -13,7 +13,7 @@ pub struct EngineStats {
     pub accept_pauses: u64,
     /// Connections handed over.
     pub handed_over: u64,
-    /// Connections that came back.
+    /// Connections that came back, or whose handshake is over.
     pub adopted: u64,
     /// Connections closed with an answer before they became anything.
     pub refused: u64,
@@ -21,6 +21,8 @@ pub struct EngineStats {
     pub undecided_refused: u64,
     /// Streams open now.
     pub streams: u64,
+    /// Of them, those over TLS.
+    pub tls_streams: u64,
     /// Streams begun.
     pub streams_begun: u64,
     /// Streams ended because the hub stops.
@@ -76,6 +78,7 @@ stats!(
     refused,
     undecided_refused,
     streams,
+    tls_streams,
     streams_begun,
     streams_drained,
     streams_turned_away,

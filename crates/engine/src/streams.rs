@@ -52,12 +52,21 @@ impl Reactor {
         }
         // What the socket tells need not be kept.
         stream.client = stream.client.filter(|&client| socket.peer() != Some(client));
+        if socket.is_tls() {
+            add(&stats.tls_streams, 1);
+        }
         let key = self.shard.join(socket, stream, &self.shared.tail, self.now_ms);
         let Some(socket) = self.shard.transport(key) else { return };
         let registered = self.poll.registry().reregister(socket, Token(key.index()), Interest::READABLE);
         add(&stats.streams_begun, 1);
         match registered {
-            Ok(()) => self.visit(key),
+            Ok(()) => {
+                let reads_ahead = socket.reads_ahead();
+                self.visit(key);
+                if reads_ahead {
+                    self.read_idle(key);
+                }
+            }
             Err(error) => {
                 tracing::error!(%error, "failed to register a stream");
                 self.close(key);
@@ -90,17 +99,18 @@ impl Reactor {
         }
     }
 
-    fn wrote(&mut self, key: SlotKey, written: io::Result<usize>) {
-        let written = match written {
-            Ok(written) => written,
+    fn wrote(&mut self, key: SlotKey, written: io::Result<Taken>) {
+        let Taken { bytes, is_held } = match written {
+            Ok(taken) => taken,
             Err(error) => return self.failed(key, &error),
         };
-        let wrote = self.shard.wrote(key, written, self.now_ms);
+        let wrote = self.shard.wrote(key, bytes, self.now_ms);
         self.sent.writes += 1;
-        self.sent.bytes += written;
+        self.sent.bytes += bytes;
         self.sent.deliveries += wrote.frames;
-        if wrote.is_blocked {
+        if wrote.is_blocked || is_held {
             self.sent.short_writes += 1;
+            self.shard.hold(key);
             self.await_room(key, Interest::READABLE | Interest::WRITABLE);
         }
     }
@@ -116,11 +126,37 @@ impl Reactor {
 
     pub(crate) fn stream_ready(&mut self, key: SlotKey, event: &Event) {
         if event.is_writable() && self.shard.is_blocked(key) {
-            self.shard.writable(key);
-            self.await_room(key, Interest::READABLE);
+            self.send_held(key);
         }
         if event.is_readable() || event.is_read_closed() || event.is_error() {
             self.read_idle(key);
+        }
+    }
+
+    /// Goes on with a stream that waited for room, once what its transport held is with the system.
+    fn send_held(&mut self, key: SlotKey) {
+        let Some(socket) = self.shard.transport(key) else { return };
+        match socket.send_held() {
+            Ok(sent) => {
+                let is_held = socket.holds();
+                if sent > 0 {
+                    self.shard.progressed(key, self.now_ms);
+                }
+                if !is_held {
+                    self.shard.writable(key);
+                    self.await_room(key, Interest::READABLE);
+                }
+            }
+            Err(error) => self.failed(key, &error),
+        }
+    }
+
+    /// What was read on a stream may have to be answered by its transport, which then may have to wait for room.
+    fn note_answer(&mut self, key: SlotKey) {
+        let holds = self.shard.transport(key).is_some_and(|socket| socket.holds());
+        if holds && !self.shard.is_blocked(key) {
+            self.shard.hold(key);
+            self.await_room(key, Interest::READABLE | Interest::WRITABLE);
         }
     }
 
@@ -131,7 +167,7 @@ impl Reactor {
             match socket.read(&mut self.scratch) {
                 Ok(0) => return self.close(key),
                 Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return self.note_answer(key),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return self.failed(key, &error),
             }
@@ -199,21 +235,32 @@ impl Reactor {
     }
 
     pub(crate) fn close(&mut self, key: SlotKey) {
-        if self.shard.leave(key).is_some() {
+        if let Some(transport) = self.shard.leave(key) {
             self.shared.stats.streams.fetch_sub(1, Ordering::Relaxed);
+            if transport.is_tls() {
+                self.shared.stats.tls_streams.fetch_sub(1, Ordering::Relaxed);
+            }
         }
     }
 }
 
+/// What a transport took.
+struct Taken {
+    bytes: usize,
+    /// Not all of it is with the system.
+    is_held: bool,
+}
+
 /// Writes what the socket takes; nothing if it takes nothing now.
-fn write(socket: &mut Transport, bytes: &[u8]) -> io::Result<usize> {
-    loop {
+fn write(socket: &mut Transport, bytes: &[u8]) -> io::Result<Taken> {
+    let bytes = loop {
         match socket.write(bytes) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break 0,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            written => return written,
+            written => break written?,
         }
-    }
+    };
+    Ok(Taken { bytes, is_held: socket.holds() })
 }
 
 #[cfg(all(test, target_os = "linux"))]

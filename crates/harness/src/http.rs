@@ -1,16 +1,16 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::sync::Arc;
 
+use rustls::{ClientConfig, ClientConnection};
 use serde_json::Value;
 
-/// How long a peer may be silent.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
+use crate::wire::Wire;
 
 /// One HTTP/1.1 connection that is kept alive.
 #[derive(Debug)]
 pub struct Http {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Wire>,
     host: String,
 }
 
@@ -31,10 +31,29 @@ impl Http {
     /// # Errors
     /// When the peer does not accept.
     pub fn connect(address: SocketAddr) -> io::Result<Http> {
-        let stream = TcpStream::connect(address)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(SILENCE_MAX))?;
-        Ok(Http { stream: BufReader::new(stream), host: address.to_string() })
+        Ok(Http { stream: BufReader::new(Wire::connect(address)?), host: address.to_string() })
+    }
+
+    /// Connects, and agrees on TLS.
+    ///
+    /// # Errors
+    /// When the peer does not accept, or does not agree.
+    pub fn connect_tls(address: SocketAddr, config: &Arc<ClientConfig>) -> io::Result<Http> {
+        Http::connect(address)?.greet(config)
+    }
+
+    /// Agrees on TLS on a connection on which nothing was said.
+    ///
+    /// # Errors
+    /// When the peer does not agree.
+    pub fn greet(self, config: &Arc<ClientConfig>) -> io::Result<Http> {
+        let wire = Wire::greet(self.socket().try_clone()?, config)?;
+        Ok(Http { stream: BufReader::new(wire), host: self.host })
+    }
+
+    /// The state of TLS on it, if there is any.
+    pub fn session(&mut self) -> Option<&mut ClientConnection> {
+        self.stream.get_mut().session()
     }
 
     /// Sends a request.
@@ -61,7 +80,8 @@ impl Http {
     /// # Errors
     /// When they cannot be written.
     pub fn send_raw(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.get_mut().write_all(bytes)
+        self.stream.get_mut().write_all(bytes)?;
+        self.stream.get_mut().flush()
     }
 
     /// Reads a whole answer.
@@ -158,7 +178,7 @@ impl Http {
     /// The socket, for what this does not do.
     #[must_use]
     pub fn socket(&self) -> &TcpStream {
-        self.stream.get_ref()
+        self.stream.get_ref().socket()
     }
 
     fn line(&mut self) -> io::Result<String> {

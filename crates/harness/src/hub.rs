@@ -160,7 +160,8 @@ impl Hub {
     /// Its base URL, without a slash at the end.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        let is_tls = self.arguments.iter().any(|argument| argument == "--tls-cert");
+        format!("{}://{}", if is_tls { "https" } else { "http" }, self.address)
     }
 
     /// Its data directory.
@@ -216,8 +217,7 @@ impl Hub {
         let lines = lines(child.stdout.take().expect("it is piped"));
         self.told = listen(child.stderr.take().expect("it is piped"));
         self.child = Some(child);
-        let mut awaited =
-            vec![format!("listening on http://{}", self.address), format!("admin on http://{}", self.admin)];
+        let mut awaited = vec![format!("listening on {}", self.url()), format!("admin on http://{}", self.admin)];
         self.said.clear();
         while !awaited.is_empty() {
             let line = lines.recv_timeout(START_MAX);

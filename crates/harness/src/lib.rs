@@ -25,8 +25,10 @@ mod stopped_log;
 mod stream;
 mod subscribe;
 mod throng;
+mod tls;
 mod tracer;
 mod wall_clock;
+mod wire;
 mod workload;
 
 pub use campaign::{Campaign, Witness};
@@ -47,6 +49,7 @@ pub use stopped_log::{StoppedLog, of_the_future, set_checksum};
 pub use stream::EventStream;
 pub use subscribe::SubscribeCommand;
 pub use throng::{Standing, Throng};
+pub use tls::{Authority, Pair};
 pub use tracer::Tracer;
 pub use wall_clock::WallClock;
 pub use workload::Workload;

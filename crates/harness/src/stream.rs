@@ -44,6 +44,11 @@ impl EventStream {
         Ok(EventStream { http, decoder: Decoder::new(Limits::default()), head })
     }
 
+    /// The connection, for what this does not do.
+    pub fn connection(&mut self) -> &mut Http {
+        &mut self.http
+    }
+
     /// The next event, the hub's own among them; `None` at the end of the stream, with its last chunk.
     ///
     /// # Errors

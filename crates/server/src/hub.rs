@@ -15,6 +15,7 @@ use crate::cors::AllowedOrigins;
 use crate::liveness::Liveness;
 use crate::metrics::Metrics;
 use crate::stream::StreamHeads;
+use crate::tls::Tls;
 
 /// Reads of the log that may go on at a time, each on a thread that may wait.
 const READS_MAX: usize = 4;
@@ -43,6 +44,8 @@ pub(crate) struct Hub {
     /// Empty until the shards run.
     pub(crate) engine: OnceLock<EngineHandle>,
     pub(crate) liveness: Liveness,
+    /// Where the public listener speaks TLS.
+    pub(crate) tls: Option<Arc<Tls>>,
     phase: AtomicU8,
 }
 
@@ -88,8 +91,14 @@ impl Hub {
             connections: Arc::new(Semaphore::new(connections_max)),
             engine: OnceLock::new(),
             liveness: Liveness::default(),
+            tls: None,
             phase: AtomicU8::new(Phase::Starting as u8),
         }
+    }
+
+    /// The hub over TLS, if there is any.
+    pub(crate) fn over(self, tls: Option<Arc<Tls>>) -> Hub {
+        Hub { tls, ..self }
     }
 
     pub(crate) fn enter(&self, phase: Phase) {

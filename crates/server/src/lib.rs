@@ -30,6 +30,7 @@ mod telemetry;
 #[cfg(test)]
 mod testing;
 mod time;
+mod tls;
 
 pub use config::{
     Config, ConfigError, Durability, ENVIRONMENT_PREFIX, KEYS, Key, LogFormat, LogLevel, PublicUrl, Sources,
@@ -37,3 +38,4 @@ pub use config::{
 pub use cors::AllowedOrigins;
 pub use serve::{ServeError, serve};
 pub use tidewire_log::OnDamage;
+pub use tls::{TlsError, TlsFile, TlsFiles};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tidewire_auth::{KeyError, Verifier};
 use tidewire_core::TrustedProxies;
-use tidewire_engine::{Engine, EngineConfig, StartError};
+use tidewire_engine::{Engine, EngineConfig, Opening, StartError};
 use tidewire_log::{
     Damage, EventLog, FileLog, FileLogConfig, LOG_FILES_MAX, MemoryLog, MemoryLogConfig, OnDamage, OpenError, RealDisk,
     Recovery, Reports, SystemClock, Tail,
@@ -17,12 +17,13 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::config::{Config, Durability, PublicUrl};
+use crate::config::{Config, Durability};
 use crate::connection::{self, HEAD_BYTES_MAX};
 use crate::hub::{Hub, Phase};
 use crate::shutdown::{Shutdown, Stopper, shutdown};
 use crate::stream::Admissions;
 use crate::system::Wanted;
+use crate::tls::{Tls, TlsError};
 use crate::{admin, liveness, system, telemetry};
 
 /// Files of the log that may be open beside those that it holds: those that are written, and two for each read
@@ -58,6 +59,9 @@ pub enum ServeError {
     /// The key is none.
     #[error("failed to use the key (key_file)")]
     Key(#[from] KeyError),
+    /// The certificate cannot be used.
+    #[error("failed to begin with TLS")]
+    Tls(#[from] TlsError),
     /// The URL that patterns are relative to is none.
     #[error("failed to use the hub's URL (public_url)")]
     PublicUrl(#[from] BaseUrlError),
@@ -124,10 +128,12 @@ fn run(
     if let Some(asked) = config.max_streams.filter(|&asked| asked > shares.streams) {
         tracing::warn!(asked, allowed = shares.streams, "max_streams is more than open files allow");
     }
+    let tls = config.tls.as_ref().map(Tls::new).transpose()?.map(Arc::new);
     let log = open_log(config, on_damage, retention_bytes, &mut told)?;
     let tail = Arc::new(Tail::new(config.tail_bytes));
     log.follow(tail.follower());
-    let hub = Arc::new(Hub::new(config, Arc::clone(&log), Arc::clone(&tail), shares.connections, random()));
+    let hub = Hub::new(config, Arc::clone(&log), Arc::clone(&tail), shares.connections, random());
+    let hub = Arc::new(hub.over(tls));
     let (stopper, stop) = shutdown();
     let (admin, mut signals) = runtime.block_on(async {
         let admin = TcpListener::bind(config.admin_listen).await;
@@ -148,11 +154,15 @@ fn run(
         max_streams: shares.streams,
         max_sockets: shares.sockets,
         introducers: if config.proxy_protocol { config.trusted_proxies.clone() } else { TrustedProxies::default() },
+        opening: if hub.tls.is_some() { Opening::Handshake } else { Opening::Head },
         ..EngineConfig::default()
     };
     let engine = start_engine(engine_config, &hub, stop.clone(), runtime)?;
     set_url(config, &hub, engine.address())?;
     runtime.spawn(liveness::watch(Arc::clone(&hub), config.stuck_after, stop.clone()));
+    if let Some(tls) = &hub.tls {
+        runtime.spawn(Arc::clone(tls).watch(stop.clone()));
+    }
     runtime.spawn(admin::run(Arc::clone(&hub), admin, stop));
     hub.enter(Phase::Serving);
     told.addresses(config, engine.address(), admin_address);
@@ -270,7 +280,7 @@ fn start_engine(config: EngineConfig, hub: &Arc<Hub>, stop: Shutdown, runtime: &
 
 /// Sets the key and the URL, once the audience is known: with port 0 that is once the address is bound.
 fn set_url(config: &Config, hub: &Hub, address: SocketAddr) -> Result<(), ServeError> {
-    let url = config.public_url.clone().unwrap_or_else(|| PublicUrl::of_address(address));
+    let url = config.public_url.clone().unwrap_or_else(|| config.url_of(address));
     let base = BaseUrl::parse(url.as_str())?;
     if let Some(key) = &config.key {
         let verifier = Verifier::hs256(key.as_bytes(), Some(url.as_str()))?.relative_to(base.clone());
@@ -363,9 +373,10 @@ impl Told<'_> {
         if config.dev {
             self.line("development mode: anyone on this machine may read and publish");
         }
-        self.line(&format!("page at http://{address}/"));
+        let url = config.url_of(address);
+        self.line(&format!("page at {}/", url.as_str()));
         self.line(&format!("admin on http://{admin}"));
-        self.line(&format!("listening on http://{address}"));
+        self.line(&format!("listening on {}", url.as_str()));
     }
 }
 

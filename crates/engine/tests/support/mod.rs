@@ -14,7 +14,7 @@ use failing_log::FailingLog;
 
 use tidewire_core::{ClientAddress, Cursor};
 use tidewire_engine::{
-    Admission, Admit, Engine, EngineConfig, EngineHandle, EngineStats, Head, Refusal, StreamStart, Work,
+    Admission, Admit, Engine, EngineConfig, EngineHandle, EngineStats, Head, Refusal, Socket, StreamStart, Work,
 };
 use tidewire_log::{Clock, Data, EventLog, Filter, MemoryLog, MemoryLogConfig, NewEvent, SimDisk, Tail, Types};
 use tidewire_topic::{Matcher, MatcherSet, Topic};
@@ -163,6 +163,7 @@ impl Hub {
         let (sender, handed_over) = sync_channel(16);
         let sender = Mutex::new(sender);
         let hand_over = Box::new(move |socket, bytes, peer| {
+            let Socket::Tcp(socket) = socket else { panic!("nobody speaks TLS here") };
             sender.lock().expect("no other thread panics with it").send((socket, bytes, peer)).expect("it is read");
             Ok(())
         });

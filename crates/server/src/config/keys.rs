@@ -54,6 +54,8 @@ pub(super) struct Settings {
     pub(super) data_dir: Option<PathBuf>,
     pub(super) public_url: Option<PublicUrl>,
     pub(super) key_file: Option<PathBuf>,
+    pub(super) tls_cert: Option<PathBuf>,
+    pub(super) tls_key: Option<PathBuf>,
     pub(super) anonymous: Option<bool>,
     pub(super) cors_origins: Option<AllowedOrigins>,
     pub(super) trusted_proxies: Option<TrustedProxies>,
@@ -138,7 +140,7 @@ pub const KEYS: &[Key] = &[
         public_url,
         "URL",
         None,
-        "The URL by which clients know the hub, and the audience of tokens that name one; required without --dev, where it is http://<listen>"
+        "The URL by which clients know the hub, and the audience of tokens that name one; required without --dev, where it is that of listen"
     ),
     key!(
         key_file,
@@ -146,6 +148,13 @@ pub const KEYS: &[Key] = &[
         None,
         "The secret that tokens are signed with (HS256), as `tidewire token new-key FILE` makes it; required without --dev"
     ),
+    key!(
+        tls_cert,
+        "FILE",
+        None,
+        "The certificate of the public listener and those above it, in PEM: it speaks TLS then, and reads both files again when they change"
+    ),
+    key!(tls_key, "FILE", None, "The key of that certificate, in PEM"),
     key!(anonymous, "BOOL", None, "Whether public events may be read without a token; false, and true with --dev"),
     key!(
         cors_origins,

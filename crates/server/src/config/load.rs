@@ -11,6 +11,7 @@ use super::keys::Settings;
 use super::rules::RuleTexts;
 use super::{Config, KEYS, Key, PublicUrl, nearest};
 use crate::system;
+use crate::tls::TlsFiles;
 
 /// What a variable of the environment begins with.
 pub const ENVIRONMENT_PREFIX: &str = "TIDEWIRE_";
@@ -211,6 +212,7 @@ impl Loader {
             Some(path) => Some(self.read_secret(path)?),
             None => None,
         };
+        let tls = self.tls_files()?;
         let given = "the table of keys gives it a default";
         let config = Config {
             dev,
@@ -219,6 +221,7 @@ impl Loader {
             data_dir: set.data_dir.clone().expect(given),
             public_url: set.public_url.clone(),
             key,
+            tls: tls.clone(),
             anonymous: set.anonymous.unwrap_or(dev),
             cors_origins: set.cors_origins.clone().unwrap_or_default(),
             trusted_proxies: set.trusted_proxies.clone().unwrap_or_default(),
@@ -239,7 +242,7 @@ impl Loader {
             segment_bytes: set.segment_bytes.expect(given).0,
             retention_bytes: set.retention_bytes.map(|size| size.0),
             retention_age: set.retention_age.expect(given),
-            retention_rules: self.retention_rules()?,
+            retention_rules: self.retention_rules(tls.as_ref())?,
             retention_catch_up: set.retention_catch_up.expect(given),
             erase_within: set.erase_within.expect(given),
             scrub_rate: set.scrub_rate.expect(given).0,
@@ -257,11 +260,11 @@ impl Loader {
         Ok(config)
     }
 
-    fn retention_rules(&self) -> Result<RetentionRules, ConfigError> {
+    fn retention_rules(&self, tls: Option<&TlsFiles>) -> Result<RetentionRules, ConfigError> {
         let set = &self.settings;
         let given = "the table of keys gives it a default";
         let Some(rules) = &set.retention_rules else { return Ok(RetentionRules::default()) };
-        let base = set.public_url.clone().unwrap_or_else(|| PublicUrl::of_address(set.listen.expect(given)));
+        let base = set.public_url.clone().unwrap_or_else(|| PublicUrl::of_address(set.listen.expect(given), tls));
         let rules = rules.resolve(&base, set.retention_age.expect(given));
         rules.map_err(|problem| self.refuse(RULES, problem))
     }
@@ -349,6 +352,20 @@ impl Loader {
         Ok(())
     }
 
+    fn tls_files(&self) -> Result<Option<TlsFiles>, ConfigError> {
+        let (key, remedy) = match (&self.settings.tls_cert, &self.settings.tls_key) {
+            (None, None) => return Ok(None),
+            (Some(cert), Some(key)) => {
+                let files = TlsFiles { cert: cert.clone(), key: key.clone() };
+                files.check().map_err(|error| self.refuse(error.which().name(), in_full(&error)))?;
+                return Ok(Some(files));
+            }
+            (Some(_), None) => ("tls_key", "tls_cert is, and TLS needs the certificate's key as well"),
+            (None, Some(_)) => ("tls_cert", "tls_key is, and TLS needs the certificate as well"),
+        };
+        Err(ConfigError::Missing { key, remedy })
+    }
+
     fn read_secret(&self, path: &Path) -> Result<Secret, ConfigError> {
         let failed = |error: io::Error| {
             let remedy = "`tidewire token new-key FILE` makes a key";
@@ -365,6 +382,12 @@ impl Loader {
             self.refuse("key_file", format!("{} holds no key: {error}; {remedy}", path.display()))
         })
     }
+}
+
+/// An error and what it comes from, in one line.
+fn in_full(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use tidewire_core::TrustedProxies;
 use tidewire_log::RetentionRules;
 
 use crate::AllowedOrigins;
+use crate::tls::TlsFiles;
 
 pub use keys::{KEYS, Key};
 pub use load::{ConfigError, ENVIRONMENT_PREFIX, Sources};
@@ -33,10 +34,12 @@ pub struct Config {
     pub admin_listen: SocketAddr,
     /// The log's folder.
     pub data_dir: PathBuf,
-    /// The URL by which clients know the hub. `None` only with `dev`: then `http://<listen>`.
+    /// The URL by which clients know the hub. `None` only with `dev`: then that of `listen`.
     pub public_url: Option<PublicUrl>,
     /// The secret of the tokens (HS256). `None` only with `dev`: then no token is valid.
     pub key: Option<Secret>,
+    /// The certificate and key of the public listener, where that speaks TLS.
+    pub tls: Option<TlsFiles>,
     /// Whether public events may be read without a token.
     pub anonymous: bool,
     /// The other origins whose pages may use the hub.
@@ -103,6 +106,14 @@ pub struct Config {
     pub log_format: LogFormat,
 }
 
+impl Config {
+    /// The URL of the public listener on this address.
+    #[must_use]
+    pub fn url_of(&self, address: SocketAddr) -> PublicUrl {
+        PublicUrl::of_address(address, self.tls.as_ref())
+    }
+}
+
 /// What an event is before subscribers see it and its publisher is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
@@ -141,10 +152,10 @@ pub enum LogFormat {
 pub struct PublicUrl(String);
 
 impl PublicUrl {
-    /// `http://<address>`.
-    #[must_use]
-    pub fn of_address(address: SocketAddr) -> PublicUrl {
-        PublicUrl(format!("http://{address}"))
+    /// The URL of an address, over TLS if there are files for it.
+    fn of_address(address: SocketAddr, tls: Option<&TlsFiles>) -> PublicUrl {
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        PublicUrl(format!("{scheme}://{address}"))
     }
 
     /// The URL as text.

@@ -1,12 +1,12 @@
 //! Connections that the shards handed over, and their way back.
 
+mod carrier;
 mod closing;
 mod way_back;
 mod wire;
 
 use std::convert::Infallible;
 use std::future::{Future, pending, poll_fn};
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -18,8 +18,8 @@ use http::{Method, Request};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioTimer;
-use tidewire_engine::{ClientAddress, Refusal};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tidewire_engine::{ClientAddress, Refusal, Socket, TlsSocket};
 use tokio::net::TcpStream;
 
 use crate::api::{self, Answer, Unanswered};
@@ -27,7 +27,9 @@ use crate::decide::decide;
 use crate::hub::Hub;
 use crate::problem::{Kind, Problem};
 use crate::shutdown::Shutdown;
-use crate::{stream, time};
+use crate::tls::{Opened, Protocol, Tls};
+use crate::{stream, time, tls};
+use carrier::Carrier;
 use way_back::{WayBack, head_bytes};
 use wire::Wire;
 
@@ -39,53 +41,79 @@ pub(crate) const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// A connection that has turned into a stream.
 pub(crate) struct Returned {
-    pub(crate) socket: std::net::TcpStream,
+    pub(crate) socket: Socket,
     /// The request's head, and what was read after it.
     pub(crate) bytes: Vec<u8>,
 }
 
-/// Takes a connection from a shard, with the bytes read from it, or gives it back when there are
+/// Takes a connection from a shard, with the bytes read from it, or for its handshake, or gives it back when there are
 /// `max_connections`. Called on the shard's thread.
 pub(crate) fn take_over(
     hub: &Arc<Hub>,
     shutdown: &Shutdown,
     runtime: &tokio::runtime::Handle,
-    socket: std::net::TcpStream,
+    socket: Socket,
     bytes: Vec<u8>,
     peer: ClientAddress,
-) -> Result<(), std::net::TcpStream> {
+) -> Result<(), Socket> {
     let Ok(place) = Arc::clone(&hub.connections).try_acquire_owned() else { return Err(socket) };
     let hub = Arc::clone(hub);
     let shutdown = shutdown.clone();
     runtime.spawn(async move {
-        match prepare(socket, hub.stall_timeout) {
-            Ok(socket) => {
-                let returned = serve(Arc::clone(&hub), socket, bytes, &shutdown).await;
-                drop(place);
-                if let Some(Returned { socket, bytes }) = returned {
-                    // The shards accept a moment before their handle is set.
-                    hub.engine.wait().adopt(socket, bytes, peer);
-                }
-            }
+        let carrier = match Carrier::new(socket, hub.stall_timeout) {
+            Ok(carrier) => carrier,
             // The peer is gone already.
-            Err(error) => tracing::debug!(%error, "a connection could not be taken over"),
+            Err(error) => return tracing::debug!(%error, "a connection could not be taken over"),
+        };
+        let returned = match (&hub.tls, carrier) {
+            (Some(tls), Carrier::Tcp(socket)) => greet(&hub, tls, socket.into_inner(), &shutdown).await,
+            (_, carrier) => serve(Arc::clone(&hub), carrier, bytes, &shutdown).await,
+        };
+        drop(place);
+        if let Some(Returned { socket, bytes }) = returned {
+            // The shards accept a moment before their handle is set.
+            hub.engine.wait().adopt(socket, bytes, peer);
         }
     });
     Ok(())
 }
 
-/// A socket on which small answers go out at once, and which ends when its peer takes nothing.
-fn prepare(socket: std::net::TcpStream, stall_timeout: Duration) -> io::Result<TcpStream> {
-    socket.set_nodelay(true)?;
-    #[cfg(target_os = "linux")]
-    socket2::SockRef::from(&socket).set_tcp_user_timeout(Some(stall_timeout))?;
-    TcpStream::from_std(socket)
+/// Agrees on TLS with a client, whose requests a shard reads from then on. One that speaks HTTP without it is told so.
+async fn greet(hub: &Arc<Hub>, tls: &Tls, socket: TcpStream, shutdown: &Shutdown) -> Option<Returned> {
+    let opened = tokio::select! {
+        opened = tls::open(hub, tls, socket) => opened?,
+        () = shutdown.begun() => return None,
+    };
+    match opened {
+        Opened::Tls(socket, session, Protocol::Http1) => {
+            let socket = socket.into_std().ok()?;
+            Some(Returned { socket: Socket::Tls(Box::new(TlsSocket::new(socket, *session))), bytes: Vec::new() })
+        }
+        Opened::PlainHttp(socket) => {
+            let problem = Problem::new(Kind::Head, "this port speaks TLS: ask by https");
+            end_with(hub, Carrier::Tcp(TokioIo::new(socket)), Some(problem), shutdown).await;
+            None
+        }
+    }
+}
+
+/// Closes a connection, with an answer if there is one to give.
+async fn end_with(hub: &Hub, carrier: Carrier, problem: Option<Problem>, shutdown: &Shutdown) {
+    let mut answer = Vec::new();
+    if let Some(problem) = problem {
+        hub.metrics.count_problem(&problem);
+        answer = problem.to_bytes();
+    }
+    tokio::select! {
+        () = closing::close(carrier, &answer, hub.body_timeout) => {}
+        () = shutdown.begun() => {}
+    }
 }
 
 /// Serves the requests on a connection until it ends, or turns into a stream.
-pub(crate) async fn serve(hub: Arc<Hub>, socket: TcpStream, bytes: Vec<u8>, shutdown: &Shutdown) -> Option<Returned> {
+async fn serve(hub: Arc<Hub>, carrier: Carrier, bytes: Vec<u8>, shutdown: &Shutdown) -> Option<Returned> {
     let way_back = Arc::new(WayBack::default());
-    let wire = Wire::new(socket, bytes, Arc::clone(&way_back));
+    let wire = Wire::new(carrier, bytes, Arc::clone(&way_back));
     let asked = Arc::clone(&way_back);
     let asked_of = Arc::clone(&hub);
     let service = service_fn(move |request| handle(&asked_of, &asked, request));
@@ -136,22 +164,14 @@ pub(crate) async fn serve(hub: Arc<Hub>, socket: TcpStream, bytes: Vec<u8>, shut
         }
     };
     let parts = connection.into_parts();
-    let (socket, unread) = parts.io.into_parts();
+    let (carrier, unread) = parts.io.into_parts();
     let Some(mut bytes) = head else {
-        let mut answer = Vec::new();
-        if let Some(problem) = refusal {
-            hub.metrics.count_problem(&problem);
-            answer = problem.to_bytes();
-        }
-        tokio::select! {
-            () = closing::close(socket, &answer, hub.body_timeout) => {}
-            () = shutdown.begun() => {}
-        }
+        end_with(&hub, carrier, refusal, shutdown).await;
         return None;
     };
     bytes.extend_from_slice(&parts.read_buf);
     bytes.extend_from_slice(&unread);
-    match socket.into_std() {
+    match carrier.into_socket() {
         Ok(socket) => Some(Returned { socket, bytes }),
         Err(error) => {
             tracing::debug!(%error, "a connection could not go back to a shard");
@@ -223,7 +243,7 @@ where
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE_TIMEOUT)
-        .serve_connection(hyper_util::rt::TokioIo::new(socket), service);
+        .serve_connection(TokioIo::new(socket), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -28,7 +28,7 @@ impl Connection {
         socket2::SockRef::from(&socket).set_send_buffer_size(4 * 1024).expect("a small buffer");
         let (stopper, stop) = shutdown();
         let (hub, first) = (Bench::dev().hub, first.to_vec());
-        let served = tokio::spawn(async move { serve(hub, socket, first, &stop).await });
+        let served = tokio::spawn(async move { serve(hub, Carrier::Tcp(TokioIo::new(socket)), first, &stop).await });
         Connection { client: client.into(), served, _stopper: stopper }
     }
 
@@ -68,7 +68,10 @@ async fn a_connection_goes_back_once_everything_before_is_flushed() {
         connection.client.write_all(rest).expect("small enough for the buffers");
         connection.client.shutdown(std::net::Shutdown::Write).expect("a connection");
         let reader = read_all(connection.client.try_clone().expect("a clone"));
-        let Returned { mut socket, bytes } = connection.returned().await.expect("it came back");
+        let Returned { socket: Socket::Tcp(mut socket), bytes } = connection.returned().await.expect("it came back")
+        else {
+            panic!("it came without TLS");
+        };
         assert!(bytes.starts_with(STREAM), "{read_before}: {:?}", String::from_utf8_lossy(&bytes));
         socket.set_nonblocking(false).expect("a blocking socket");
         socket.write_all(b"the stream").expect("a client");

@@ -5,9 +5,8 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
 use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 
+use super::carrier::Carrier;
 use super::way_back::WayBack;
 
 /// hyper's answer to what is no request is shorter, in bytes.
@@ -16,20 +15,20 @@ const REFUSAL_BYTES_MAX: usize = 256;
 /// A socket of which something has been read already, and which tells when everything written to
 /// it is with the system. hyper's own answer to what is no request is not written: the driver has one.
 pub(super) struct Wire {
-    socket: TokioIo<TcpStream>,
+    socket: Carrier,
     /// Read before this was made, and given out first.
     first: Bytes,
     way_back: Arc<WayBack>,
 }
 
 impl Wire {
-    pub(super) fn new(socket: TcpStream, first: Vec<u8>, way_back: Arc<WayBack>) -> Wire {
-        Wire { socket: TokioIo::new(socket), first: first.into(), way_back }
+    pub(super) fn new(socket: Carrier, first: Vec<u8>, way_back: Arc<WayBack>) -> Wire {
+        Wire { socket, first: first.into(), way_back }
     }
 
     /// The socket, and what was given to [`Wire::new`] and not read from it.
-    pub(super) fn into_parts(self) -> (TcpStream, Bytes) {
-        (self.socket.into_inner(), self.first)
+    pub(super) fn into_parts(self) -> (Carrier, Bytes) {
+        (self.socket, self.first)
     }
 }
 

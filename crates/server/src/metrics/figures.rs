@@ -13,6 +13,7 @@ use tidewire_log::{Durations, LogStats, MICROS_BUCKETS};
 use super::Label;
 use crate::hub::Hub;
 use crate::system;
+use crate::tls::Tls;
 
 /// The figures as they stand.
 pub(super) fn of(hub: &Hub) -> Registry {
@@ -23,6 +24,9 @@ pub(super) fn of(hub: &Hub) -> Registry {
     let engine = hub.engine.get();
     add_engine(&mut registry, &engine.map(EngineHandle::stats).unwrap_or_default());
     add_lag(&mut registry, engine.map(EngineHandle::lag).unwrap_or_default());
+    if let Some(tls) = &hub.tls {
+        add_tls(&mut registry, tls);
+    }
     registry
 }
 
@@ -67,6 +71,7 @@ fn add_lag(registry: &mut Registry, lag: Lag) {
 
 fn add_engine(registry: &mut Registry, stats: &EngineStats) {
     gauge(registry, "streams", "Streams open", stats.streams);
+    gauge(registry, "tls_streams", "Of the streams open, those in HTTP/1.1 over TLS", stats.tls_streams);
     counter(registry, "streams_begun", "Streams begun", stats.streams_begun);
     counter(registry, "streams_drained", "Streams ended because the hub stops", stats.streams_drained);
     let help = "Streams ended as they began, since the hub was stopping";
@@ -84,7 +89,12 @@ fn add_engine(registry: &mut Registry, stats: &EngineStats) {
     counter(registry, "accept_failures", "Connections that could not be accepted", stats.accept_failures);
     counter(registry, "accept_pauses", "Times that connections had to wait for want of room", stats.accept_pauses);
     counter(registry, "connections_handed_over", "Connections that were not streams at first", stats.handed_over);
-    counter(registry, "connections_adopted", "Connections that turned into streams later", stats.adopted);
+    counter(
+        registry,
+        "connections_adopted",
+        "Connections that turned into streams later, or whose handshake was over",
+        stats.adopted,
+    );
     counter(registry, "connections_refused", "Connections closed with an answer", stats.refused);
     let help = "Connections refused since too many waited for their place to be found";
     counter(registry, "undecided_refused", help, stats.undecided_refused);
@@ -94,6 +104,21 @@ fn add_engine(registry: &mut Registry, stats: &EngineStats) {
         gaps.get_or_create(&label).inc_by(stats.gaps[reason.index()]);
     }
     registry.register("gaps", "Gaps told to subscribers", gaps);
+}
+
+fn add_tls(registry: &mut Registry, tls: &Tls) {
+    let figures = tls.figures();
+    counter(registry, "tls_handshakes", "Handshakes after which TLS was agreed on", figures.handshakes());
+    let failures: Family<Label, Counter> = Family::default();
+    for (reason, count) in figures.failures() {
+        failures.get_or_create(&[("reason", reason.to_owned())]).inc_by(count);
+    }
+    registry.register("tls_handshake_failures", "Connections on which TLS was not agreed on", failures);
+    counter(registry, "tls_reloads", "Times that the certificate was read again", figures.reloads());
+    let help = "Times that the certificate could not be read again, and the one before it stayed";
+    counter(registry, "tls_reload_failures", help, figures.reload_failures());
+    let help = "When the certificate's time is over, since the Unix epoch";
+    registry.register_with_unit("tls_certificate_not_after", help, Unit::Seconds, whole(tls.not_after_s()));
 }
 
 fn add_log(registry: &mut Registry, stats: &LogStats) {
