@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use rustls::version::TLS13;
 use serde_json::Value;
-use tidewire_harness::{EventStream, Http, Hub, wait_until};
+use tidewire_harness::{Authority, EventStream, Http, Hub, wait_until};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_tidewire");
 const WITHIN: Duration = Duration::from_secs(60);
@@ -152,4 +153,29 @@ fn a_header_that_does_not_end_ends_with_the_time_of_a_head() {
         let mut http = connect(&hub, part);
         assert!(http.receive().is_err(), "it is closed");
     }
+}
+
+#[test]
+fn a_handshake_comes_behind_the_header() {
+    let authority = Authority::new();
+    let files = authority.arguments();
+    let arguments: Vec<&str> = ["--dev"].into_iter().chain(files.iter().map(String::as_str)).collect();
+    let environment = [("TIDEWIRE_TRUSTED_PROXIES", "127.0.0.1"), ("TIDEWIRE_PROXY_PROTOCOL", "true")];
+    let hub = Hub::start_with(BINARY, &arguments, &environment);
+    let client = authority.client(&[&TLS13]);
+    let connect = |first: &[u8]| connect(&hub, first).greet(&client).expect("TLS is agreed on");
+    let mut manager = connect(LINE);
+    for (topic, header, expected) in [("a", LINE.to_vec(), "192.0.2.7:4711"), ("b", binary(), "[2001:db8::7]:4711")] {
+        let mut again = connect(&header);
+        assert_eq!(again.request("GET", "/", &[], b"").expect("an answer").status, 200);
+        for http in [connect(&header), again] {
+            let _stream = stream(http, topic, &[]);
+            let page = manager.request("GET", &format!("/api/v1/connections?topic={topic}"), &[], b"");
+            let page = page.expect("an answer").json();
+            let shown: Vec<&Value> = page["connections"].as_array().expect("a list").iter().collect();
+            assert!(!shown.is_empty() && shown.iter().all(|shown| shown["address"] == expected), "{page}");
+        }
+    }
+    let answer = self::connect(&hub, b"\x16\x03\x01\x02").receive().expect("an answer");
+    assert_eq!(answer.status, 400, "a handshake is no header");
 }
