@@ -4,10 +4,10 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use mio::net::TcpListener;
 use tidewire_core::ClientAddress;
 
 use crate::heads::Stage;
+use crate::listen::Door;
 use crate::mailbox::{Mailbox, Message};
 use crate::reactor::{Reactor, Shared, millis};
 use crate::stats::add;
@@ -20,8 +20,8 @@ const FULL_HEAD_TIMEOUT_MS: u64 = 1_000;
 
 /// What a shard knows of connections that wait to be accepted.
 pub(crate) struct Accepting {
-    listener: Option<TcpListener>,
-    /// The shards to which connections are dealt out in turn, where one accepts for all; else none.
+    doors: Vec<Door>,
+    /// The shards to which connections are dealt out in turn, where one accepts for all.
     others: Arc<[Arc<Mailbox>]>,
     next: usize,
     /// Some may wait, of which the poll says no more.
@@ -73,11 +73,11 @@ impl Drop for Promise {
 }
 
 impl Accepting {
-    pub(crate) fn new(listener: Option<TcpListener>) -> Accepting {
-        Accepting { listener, others: Arc::default(), next: 0, wait: None, held: 0, unopened: VecDeque::new() }
+    pub(crate) fn new(doors: Vec<Door>) -> Accepting {
+        Accepting { doors, others: Arc::default(), next: 0, wait: None, held: 0, unopened: VecDeque::new() }
     }
 
-    /// From now on connections are dealt out to these shards.
+    /// From now on connections that are to be dealt out go to these shards.
     pub(crate) fn deal_to(&mut self, shards: Arc<[Arc<Mailbox>]>) {
         self.others = shards;
     }
@@ -92,13 +92,14 @@ impl Reactor {
             let Some((socket, peer)) = self.accepting.unopened.pop_front() else { break };
             self.open(socket, peer);
         }
+        let mut door = 0;
         loop {
             self.note_held();
             if !self.accepting.unopened.is_empty() {
                 self.accepting.wait = Some(Wait::Others);
                 return;
             }
-            let Some(listener) = &self.accepting.listener else { return };
+            let Some(listener) = self.accepting.doors.get(door) else { return };
             // Counted first: another shard may be accepting the last one for which there is room.
             let held = &self.shared.held;
             if held.fetch_add(1, Ordering::Relaxed) >= self.shared.config.max_sockets {
@@ -107,13 +108,12 @@ impl Reactor {
                 self.accepting.wait = Some(Wait::Room);
                 return;
             }
-            let accepted = listener.accept();
+            let (accepted, deals) = (listener.accept(), listener.deals);
             if accepted.is_err() {
                 held.fetch_sub(1, Ordering::Relaxed);
             }
             match accepted {
                 Ok((socket, peer)) => {
-                    let peer = ClientAddress::from(peer);
                     let stage = self.first_stage(peer);
                     add(&self.shared.stats.accepted, 1);
                     let accepting = &mut self.accepting;
@@ -123,7 +123,7 @@ impl Reactor {
                             Stage::Introduced => self.take_in(Transport::Tcp(socket), peer, Vec::new(), stage),
                             _ => self.open(socket.into(), peer),
                         }
-                    } else if accepting.others.is_empty() {
+                    } else if accepting.others.is_empty() || !deals {
                         accepting.held += 1;
                         self.take_in(Transport::Tcp(socket), peer, Vec::new(), stage);
                     } else {
@@ -132,7 +132,7 @@ impl Reactor {
                         accepting.next = (accepting.next + 1) % accepting.others.len();
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => door += 1,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {

@@ -3,11 +3,13 @@ use std::time::Duration;
 
 use tidewire_core::TrustedProxies;
 
+use crate::Listen;
+
 /// What the engine is told.
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
     /// Where to listen.
-    pub listen: SocketAddr,
+    pub listen: Vec<Listen>,
     /// How many shard threads.
     pub shards: usize,
     /// The longest silence on a stream.
@@ -66,7 +68,7 @@ impl Default for Listeners {
 impl Default for EngineConfig {
     fn default() -> EngineConfig {
         EngineConfig {
-            listen: SocketAddr::from(([127, 0, 0, 1], 7788)),
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 7788)).into()],
             shards: 1,
             heartbeat: Duration::from_secs(20),
             stall_timeout: Duration::from_secs(120),

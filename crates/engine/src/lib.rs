@@ -34,6 +34,7 @@ pub use admit::{Admission, Admit, HandOver, Head, Refusal, Work};
 pub use config::{EngineConfig, Listeners, Opening};
 pub use heads::HEADERS_MAX;
 pub use inspect::{Connection, ConnectionId, ConnectionPlace, Connections, NoAnswer, ParseConnectionIdError};
+pub use listen::Listen;
 pub use pool::JOBS_A_SHARD_MAX;
 pub use socket::Socket;
 pub use stats::EngineStats;
@@ -41,6 +42,7 @@ pub use tidewire_core::{ClientAddress, Lag, StreamStart};
 pub use tls::TlsSocket;
 
 use drain::Turns;
+use listen::Bound;
 use mailbox::{Mailbox, Message};
 use pool::Pool;
 use reactor::{Deciders, Reactor, Shared};
@@ -63,6 +65,9 @@ pub enum StartError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A socket that listens already cannot be used.
+    #[error("failed to use a socket that listens")]
+    Socket(#[source] std::io::Error),
     /// A thread or its poll could not be made.
     #[error("failed to start a shard")]
     Shard(#[source] std::io::Error),
@@ -71,7 +76,7 @@ pub enum StartError {
 /// The running shards.
 pub struct Engine {
     handle: EngineHandle,
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -96,23 +101,22 @@ impl Engine {
         hand_over: HandOver,
     ) -> Result<Engine, StartError> {
         let shards = config.shards.max(1);
-        let (address, listeners) = listen::bind(config.listen, shards, config.listeners)?;
+        let Bound { addresses, doors } = listen::bind(&config.listen, shards, config.listeners)?;
         let stats = Arc::new(Stats::default());
         let readers = Pool::start("log-reader", pool::READ_THREADS, shards).map_err(StartError::Shard)?;
         let decider = |name| Pool::start(name, pool::DECIDE_THREADS, shards).map_err(StartError::Shard);
         let deciders = Deciders { readers: decider("head-reader")?, seekers: decider("place-seeker")? };
-        let listening = config.listeners;
         let (counted, held, promised) = (Arc::clone(&stats), AtomicUsize::new(0), AtomicU64::new(0));
         let shared =
             Arc::new(Shared { config, log, tail, admit, hand_over, readers, deciders, stats: counted, held, promised });
-        let reactors = listeners.into_iter().map(|listener| Reactor::new(listener, Arc::clone(&shared)));
+        let reactors = doors.into_iter().map(|doors| Reactor::new(doors, Arc::clone(&shared)));
         let mut reactors: Vec<_> = reactors.collect::<Result<_, _>>().map_err(StartError::Shard)?;
         let mailboxes: Arc<[_]> = reactors.iter().map(|(_, mailbox)| Arc::clone(mailbox)).collect();
-        if let (Listeners::One, [(first, _), _, ..]) = (listening, &mut *reactors) {
+        if let [(first, _), _, ..] = &mut *reactors {
             first.accepting.deal_to(Arc::clone(&mailboxes));
         }
         let handle = EngineHandle { mailboxes, stats, next: Arc::default() };
-        let mut engine = Engine { handle, address, threads: Vec::new() };
+        let mut engine = Engine { handle, addresses, threads: Vec::new() };
         for (number, (reactor, mailbox)) in reactors.into_iter().enumerate() {
             shared.tail.watch(move || mailbox.tell_news());
             match std::thread::Builder::new().name(format!("shard-{number}")).spawn(move || reactor.run()) {
@@ -132,10 +136,10 @@ impl Engine {
         self.handle.clone()
     }
 
-    /// The address listened on, with its real port.
+    /// The addresses of TCP listened on, with their real ports.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
     }
 
     /// Ends the streams, evenly over this time, or leaves them to end by themselves if there is none. Each is given what

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use mio::event::Event;
-use mio::net::{TcpListener, TcpStream};
+use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use tidewire_core::{ClientAddress, Lag, Limits, Shard};
 use tidewire_log::{EventLog, Tail};
@@ -13,6 +13,7 @@ use crate::accepting::{Accepting, Promise};
 use crate::clock::Clock;
 use crate::drain::Drain;
 use crate::heads::{self, Connection, Decide, HeadKey, Heads, Parsed, Stage};
+use crate::listen::Door;
 use crate::mailbox::{Mailbox, Message};
 use crate::pool::{Job, Pool, Reads, UnderWay, guarded};
 use crate::stats::{Stats, add};
@@ -85,11 +86,11 @@ pub(crate) struct Reactor {
 }
 
 impl Reactor {
-    /// With a listener, it accepts; the others are dealt connections by those that do.
-    pub(crate) fn new(mut listener: Option<TcpListener>, shared: Arc<Shared>) -> io::Result<(Reactor, Arc<Mailbox>)> {
+    /// With a door, it accepts; the others are dealt connections by those that do.
+    pub(crate) fn new(mut doors: Vec<Door>, shared: Arc<Shared>) -> io::Result<(Reactor, Arc<Mailbox>)> {
         let poll = Poll::new()?;
-        if let Some(listener) = &mut listener {
-            poll.registry().register(listener, LISTENER, Interest::READABLE)?;
+        for door in &mut doors {
+            door.register(poll.registry(), LISTENER)?;
         }
         let mailbox = Arc::new(Mailbox::new(mio::Waker::new(poll.registry(), WAKER)?));
         let limits =
@@ -104,7 +105,7 @@ impl Reactor {
             sent: Sent::default(),
             now_ms: 0,
             scratch: vec![0; READ_BYTES].into(),
-            accepting: Accepting::new(listener),
+            accepting: Accepting::new(doors),
             heads: Heads::default(),
             drain: None,
             slices: limits.slices(TICK_MS),

@@ -97,9 +97,13 @@ impl Transport {
         self.socket().shutdown(Shutdown::Write)
     }
 
-    /// Has events go out as they come, little of them held by the system, and a client that takes none found.
+    /// Has events go out as they come, little of them held by the system, and a client that takes none found. A Unix socket
+    /// does all but the last by itself.
     pub(crate) fn tune(&self, stall_timeout: Duration) -> io::Result<()> {
         let socket = self.socket();
+        if self.peer() == Some(ClientAddress::Unix) {
+            return Ok(());
+        }
         socket.set_nodelay(true)?;
         #[cfg(target_os = "linux")]
         {
@@ -112,7 +116,8 @@ impl Transport {
 
     /// Where the other end is.
     pub(crate) fn peer(&self) -> Option<ClientAddress> {
-        self.socket().peer_addr().ok().map(ClientAddress::from)
+        let address = socket2::SockRef::from(self.socket()).peer_addr().ok()?;
+        if address.is_unix() { Some(ClientAddress::Unix) } else { address.as_socket().map(ClientAddress::from) }
     }
 }
 

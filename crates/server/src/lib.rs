@@ -18,8 +18,10 @@ mod decide;
 mod documentation;
 mod hub;
 mod limits;
+mod listening;
 mod liveness;
 mod metrics;
+mod notify;
 mod problem;
 mod query;
 mod serve;
@@ -36,6 +38,7 @@ pub use config::{
     Config, ConfigError, Durability, ENVIRONMENT_PREFIX, KEYS, Key, LogFormat, LogLevel, PublicUrl, Sources,
 };
 pub use cors::AllowedOrigins;
+pub use listening::{HandedInError, ListenAddress, ListenAddresses, ListenError, SocketMode};
 pub use serve::{ServeError, serve};
 pub use tidewire_log::OnDamage;
 pub use tls::{TlsError, TlsFile, TlsFiles};

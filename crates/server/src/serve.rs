@@ -13,18 +13,19 @@ use tidewire_log::{
     Recovery, Reports, SystemClock, Tail,
 };
 use tidewire_topic::{BaseUrl, BaseUrlError};
-use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::admin::AdminListener;
 use crate::config::{Config, Durability};
 use crate::connection::{self, HEAD_BYTES_MAX};
 use crate::hub::{Hub, Phase};
+use crate::listening::{HandedIn, HandedInError, ListenError, Places};
 use crate::shutdown::{Shutdown, Stopper, shutdown};
 use crate::stream::Admissions;
 use crate::system::Wanted;
 use crate::tls::{Tls, TlsError};
-use crate::{admin, liveness, system, telemetry};
+use crate::{admin, liveness, notify, system, telemetry};
 
 /// Files of the log that may be open beside those that it holds: those that are written, and two for each read
 /// that is under way.
@@ -68,14 +69,12 @@ pub enum ServeError {
     /// The shards did not start.
     #[error("failed to serve streams (listen)")]
     Engine(#[from] StartError),
-    /// The admin listener's address cannot be listened on.
-    #[error("failed to listen on {address} (admin_listen): stop what listens there, or choose another address")]
-    Admin {
-        /// The address.
-        address: SocketAddr,
-        /// What the system said.
-        source: io::Error,
-    },
+    /// A Unix socket, or an address of the admin listener, cannot be listened on.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// A socket that was handed in cannot be used.
+    #[error("failed to use what was handed in")]
+    HandedIn(#[from] HandedInError),
     /// Threads or signals are not to be had.
     #[error("failed to {what}")]
     System {
@@ -104,11 +103,12 @@ fn system_error(what: &'static str) -> impl FnOnce(io::Error) -> ServeError {
 /// second signal before it is done.
 pub fn serve(config: &Config, on_damage: OnDamage, out: &mut dyn Write) -> Result<(), ServeError> {
     telemetry::start(config.log_level, config.log_format);
+    let handed_in = HandedIn::take(config.dev)?;
     let open_files = system::raise_open_files();
     system::check_backlog();
     let runtime = Runtime::new().map_err(system_error("start the threads that serve requests"))?;
     let told = Told(out);
-    let ended = run(config, on_damage, open_files, &runtime, told);
+    let ended = run(config, on_damage, open_files, handed_in, &runtime, told);
     // Reads of the log may still wait for a disk.
     runtime.shutdown_background();
     ended
@@ -118,6 +118,7 @@ fn run(
     config: &Config,
     on_damage: OnDamage,
     open_files: u64,
+    handed_in: HandedIn,
     runtime: &Runtime,
     mut told: Told<'_>,
 ) -> Result<(), ServeError> {
@@ -135,17 +136,18 @@ fn run(
     let hub = Hub::new(config, Arc::clone(&log), Arc::clone(&tail), shares.connections, random());
     let hub = Arc::new(hub.over(tls));
     let (stopper, stop) = shutdown();
+    let mode = config.listen_mode;
+    let admin_places = Places::open("admin_listen", &config.admin_listen, handed_in.admin, mode)?;
     let (admin, mut signals) = runtime.block_on(async {
-        let admin = TcpListener::bind(config.admin_listen).await;
-        let admin = admin.map_err(|source| ServeError::Admin { address: config.admin_listen, source })?;
+        let admin = admin_places.places.iter().map(AdminListener::open).collect::<Result<Vec<_>, _>>()?;
         Ok::<_, ServeError>((admin, Signals::install()?))
     })?;
-    let admin_address = admin.local_addr().map_err(system_error("read the admin listener's address"))?;
-    if config.listen.port() != 0 {
-        set_url(config, &hub, config.listen)?;
+    let places = Places::open("listen", &config.listen, handed_in.public, mode)?;
+    if places.tcp().is_none_or(|address| address.port() != 0) {
+        set_url(config, &hub, places.tcp())?;
     }
     let engine_config = EngineConfig {
-        listen: config.listen,
+        listen: places.places.clone(),
         shards: config.shards,
         heartbeat: config.heartbeat,
         stall_timeout: config.stall_timeout,
@@ -158,17 +160,20 @@ fn run(
         ..EngineConfig::default()
     };
     let engine = start_engine(engine_config, &hub, stop.clone(), runtime)?;
-    set_url(config, &hub, engine.address())?;
+    set_url(config, &hub, engine.addresses().first().copied())?;
     runtime.spawn(liveness::watch(Arc::clone(&hub), config.stuck_after, stop.clone()));
     if let Some(tls) = &hub.tls {
         runtime.spawn(Arc::clone(tls).watch(stop.clone()));
     }
-    runtime.spawn(admin::run(Arc::clone(&hub), admin, stop));
+    let admin_addresses: Vec<_> = admin.iter().filter_map(AdminListener::address).collect();
+    admin::start(runtime, &hub, admin, &stop);
     hub.enter(Phase::Serving);
-    told.addresses(config, engine.address(), admin_address);
+    told.addresses(config, engine.addresses(), &places.paths, &admin_addresses, &admin_places.paths);
+    notify::tell(notify::State::Ready);
     runtime.block_on(async {
         signals.next().await;
         tracing::info!("stopping");
+        notify::tell(notify::State::Stopping);
         hub.enter(Phase::Stopping);
         tokio::select! {
             ended = stop_all(config, &hub, engine, stopper, log) => ended,
@@ -279,7 +284,7 @@ fn start_engine(config: EngineConfig, hub: &Arc<Hub>, stop: Shutdown, runtime: &
 }
 
 /// Sets the key and the URL, once the audience is known: with port 0 that is once the address is bound.
-fn set_url(config: &Config, hub: &Hub, address: SocketAddr) -> Result<(), ServeError> {
+fn set_url(config: &Config, hub: &Hub, address: Option<SocketAddr>) -> Result<(), ServeError> {
     let url = config.public_url.clone().unwrap_or_else(|| config.url_of(address));
     let base = BaseUrl::parse(url.as_str())?;
     if let Some(key) = &config.key {
@@ -369,14 +374,25 @@ impl Told<'_> {
         }
     }
 
-    fn addresses(&mut self, config: &Config, address: SocketAddr, admin: SocketAddr) {
+    fn addresses(
+        &mut self,
+        config: &Config,
+        addresses: &[SocketAddr],
+        paths: &[String],
+        admin_addresses: &[SocketAddr],
+        admin_paths: &[String],
+    ) {
         if config.dev {
             self.line("development mode: anyone on this machine may read and publish");
         }
-        let url = config.url_of(address);
-        self.line(&format!("page at {}/", url.as_str()));
-        self.line(&format!("admin on http://{admin}"));
-        self.line(&format!("listening on {}", url.as_str()));
+        let urls: Vec<_> = addresses.iter().map(|address| config.url_of(Some(*address))).collect();
+        if let Some(url) = urls.first() {
+            self.line(&format!("page at {}/", url.as_str()));
+        }
+        admin_addresses.iter().for_each(|address| self.line(&format!("admin on http://{address}")));
+        admin_paths.iter().for_each(|path| self.line(&format!("admin on {path}")));
+        urls.iter().for_each(|url| self.line(&format!("listening on {}", url.as_str())));
+        paths.iter().for_each(|path| self.line(&format!("listening on {path}")));
     }
 }
 

@@ -86,12 +86,12 @@ fn a_streams_socket_holds_little_and_gives_up_in_time_and_its_buffer_is_left_to_
     let tail = Arc::new(Tail::new(1 << 20));
     log.follow(tail.follower());
     let start = Start { place: log.head(), gap: None };
-    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    let listen = vec![SocketAddr::from(([127, 0, 0, 1], 0)).into()];
     let config = EngineConfig { listen, stall_timeout: STALL, ..EngineConfig::default() };
     let hand_over = Box::new(|_, _, _| Ok(()));
     let engine = Engine::start(config, Arc::new(log), tail, Arc::new(Everything(start)), hand_over);
     let engine = engine.expect("a free port");
-    let mut client = TcpStream::connect(engine.address()).expect("it listens");
+    let mut client = TcpStream::connect(engine.addresses()[0]).expect("it listens");
     client.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
     client.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("it is read");
     client.read_exact(&mut [0]).expect("the stream begins");

@@ -167,7 +167,7 @@ impl Hub {
             sender.lock().expect("no other thread panics with it").send((socket, bytes, peer)).expect("it is read");
             Ok(())
         });
-        let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listen = vec![SocketAddr::from(([127, 0, 0, 1], 0)).into()];
         let config = EngineConfig { listen, ..config };
         let is_unreadable = Arc::new(AtomicBool::new(false));
         let failing = FailingLog { log: Arc::clone(&log), is_unreadable: Arc::clone(&is_unreadable) };
@@ -178,7 +178,7 @@ impl Hub {
     }
 
     pub(crate) fn connect(&self) -> TcpStream {
-        let socket = TcpStream::connect(self.engine.address()).expect("the hub listens");
+        let socket = TcpStream::connect(self.engine.addresses()[0]).expect("the hub listens");
         socket.set_read_timeout(Some(DEADLINE)).expect("a timeout");
         socket
     }

@@ -1,4 +1,3 @@
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use super::rules::RuleTexts;
 use super::value::{Bound, Size, Value};
 use super::{Durability, LogFormat, LogLevel, PublicUrl};
 use crate::AllowedOrigins;
+use crate::listening::{ListenAddresses, SocketMode};
 
 /// A key of the configuration. The same key is `name` in the file, `TIDEWIRE_<NAME>` in the
 /// environment, and `--<name>` with hyphens as a flag.
@@ -49,8 +49,9 @@ impl Key {
 /// What the sources said, typed, and not yet checked as a whole.
 #[derive(Debug, Default)]
 pub(super) struct Settings {
-    pub(super) listen: Option<SocketAddr>,
-    pub(super) admin_listen: Option<SocketAddr>,
+    pub(super) listen: Option<ListenAddresses>,
+    pub(super) admin_listen: Option<ListenAddresses>,
+    pub(super) listen_mode: Option<SocketMode>,
     pub(super) data_dir: Option<PathBuf>,
     pub(super) public_url: Option<PublicUrl>,
     pub(super) key_file: Option<PathBuf>,
@@ -133,8 +134,14 @@ fn without_links(text: &str) -> String {
 
 /// Every key.
 pub const KEYS: &[Key] = &[
-    key!(listen, "ADDRESS", Some("127.0.0.1:7788"), "Where clients connect; port 0 takes a free one"),
-    key!(admin_listen, "ADDRESS", Some("127.0.0.1:7789"), "Where health and metrics are"),
+    key!(
+        listen,
+        "ADDRESSES",
+        Some("127.0.0.1:7788"),
+        "Where clients connect, as '127.0.0.1:7788, [::1]:7788, unix:/run/hub.sock'; port 0 takes a free one"
+    ),
+    key!(admin_listen, "ADDRESSES", Some("127.0.0.1:7789"), "Where health and metrics are, in the same form"),
+    key!(listen_mode, "MODE", Some("0660"), "Who may use the Unix sockets among them, as octal permissions"),
     key!(data_dir, "FOLDER", Some("./tidewire-data"), "The log's folder; one hub at a time has it"),
     key!(
         public_url,

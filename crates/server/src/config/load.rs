@@ -10,6 +10,7 @@ use tidewire_log::RetentionRules;
 use super::keys::Settings;
 use super::rules::RuleTexts;
 use super::{Config, KEYS, Key, PublicUrl, nearest};
+use crate::listening::{ListenAddress, ListenAddresses};
 use crate::system;
 use crate::tls::TlsFiles;
 
@@ -216,8 +217,9 @@ impl Loader {
         let given = "the table of keys gives it a default";
         let config = Config {
             dev,
-            listen: set.listen.expect(given),
-            admin_listen: set.admin_listen.expect(given),
+            listen: set.listen.clone().expect(given),
+            admin_listen: set.admin_listen.clone().expect(given),
+            listen_mode: set.listen_mode.expect(given),
             data_dir: set.data_dir.clone().expect(given),
             public_url: set.public_url.clone(),
             key,
@@ -264,7 +266,10 @@ impl Loader {
         let set = &self.settings;
         let given = "the table of keys gives it a default";
         let Some(rules) = &set.retention_rules else { return Ok(RetentionRules::default()) };
-        let base = set.public_url.clone().unwrap_or_else(|| PublicUrl::of_address(set.listen.expect(given), tls));
+        let base = set
+            .public_url
+            .clone()
+            .unwrap_or_else(|| PublicUrl::of_address(set.listen.as_ref().and_then(ListenAddresses::tcp), tls));
         let rules = rules.resolve(&base, set.retention_age.expect(given));
         rules.map_err(|problem| self.refuse(RULES, problem))
     }
@@ -327,10 +332,10 @@ impl Loader {
     /// Who can reach the hub, and what they need to have.
     fn check_exposure(&self, config: &Config) -> Result<(), ConfigError> {
         if config.dev {
-            for (key, address) in [("listen", config.listen), ("admin_listen", config.admin_listen)] {
-                if !address.ip().is_loopback() {
+            for (key, addresses) in [("listen", &config.listen), ("admin_listen", &config.admin_listen)] {
+                if !addresses.iter().all(ListenAddress::is_of_this_machine) {
                     let remedy = "with --dev anyone may publish, so it must be a loopback address, \
-                        as 127.0.0.1; leave --dev out to be reached from elsewhere";
+                        as 127.0.0.1, or a Unix socket; leave --dev out to be reached from elsewhere";
                     return Err(self.refuse(key, remedy));
                 }
             }

@@ -16,6 +16,7 @@ use tidewire_core::TrustedProxies;
 use tidewire_log::RetentionRules;
 
 use crate::AllowedOrigins;
+use crate::listening::{ListenAddresses, SocketMode};
 use crate::tls::TlsFiles;
 
 pub use keys::{KEYS, Key};
@@ -29,9 +30,11 @@ pub struct Config {
     /// Whether this is a hub for development: loopback only, anonymous reading and publishing.
     pub dev: bool,
     /// Where clients connect.
-    pub listen: SocketAddr,
+    pub listen: ListenAddresses,
     /// Where health and metrics are.
-    pub admin_listen: SocketAddr,
+    pub admin_listen: ListenAddresses,
+    /// Who may use the Unix sockets among them.
+    pub listen_mode: SocketMode,
     /// The log's folder.
     pub data_dir: PathBuf,
     /// The URL by which clients know the hub. `None` only with `dev`: then that of `listen`.
@@ -107,9 +110,9 @@ pub struct Config {
 }
 
 impl Config {
-    /// The URL of the public listener on this address.
+    /// The URL of the public listener on this address, or on Unix sockets alone.
     #[must_use]
-    pub fn url_of(&self, address: SocketAddr) -> PublicUrl {
+    pub fn url_of(&self, address: Option<SocketAddr>) -> PublicUrl {
         PublicUrl::of_address(address, self.tls.as_ref())
     }
 }
@@ -153,9 +156,10 @@ pub struct PublicUrl(String);
 
 impl PublicUrl {
     /// The URL of an address, over TLS if there are files for it.
-    fn of_address(address: SocketAddr, tls: Option<&TlsFiles>) -> PublicUrl {
+    fn of_address(address: Option<SocketAddr>, tls: Option<&TlsFiles>) -> PublicUrl {
         let scheme = if tls.is_some() { "https" } else { "http" };
-        PublicUrl(format!("{scheme}://{address}"))
+        let host = address.map_or_else(|| "localhost".to_owned(), |address| address.to_string());
+        PublicUrl(format!("{scheme}://{host}"))
     }
 
     /// The URL as text.

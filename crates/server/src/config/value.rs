@@ -1,4 +1,3 @@
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -6,6 +5,7 @@ use tidewire_core::TrustedProxies;
 
 use super::{Durability, LogFormat, LogLevel, PublicUrl};
 use crate::AllowedOrigins;
+use crate::listening::{ListenAddresses, SocketMode};
 
 /// A value of a key, as it stands in a file, a variable or a flag. The error says what was
 /// expected.
@@ -29,9 +29,15 @@ impl Value for usize {
     }
 }
 
-impl Value for SocketAddr {
-    fn parse(text: &str) -> Result<SocketAddr, String> {
-        text.parse().map_err(|_| "expected an address and a port, as 127.0.0.1:7788 or [::1]:7788".to_owned())
+impl Value for ListenAddresses {
+    fn parse(text: &str) -> Result<ListenAddresses, String> {
+        ListenAddresses::parse(text)
+    }
+}
+
+impl Value for SocketMode {
+    fn parse(text: &str) -> Result<SocketMode, String> {
+        SocketMode::parse(text)
     }
 }
 

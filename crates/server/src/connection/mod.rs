@@ -20,6 +20,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tidewire_engine::{ClientAddress, Refusal, Socket, TlsSocket};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use crate::api::{self, Answer, Unanswered};
@@ -232,8 +233,9 @@ fn counted(hub: &Hub, leave: Result<Answer, Problem>) -> Answer {
 }
 
 /// Serves a connection whose every request has an ordinary answer.
-pub(crate) async fn serve_plain<F>(socket: TcpStream, shutdown: &Shutdown, handle: impl Fn(Request<Incoming>) -> F)
+pub(crate) async fn serve_plain<S, F>(socket: S, shutdown: &Shutdown, handle: impl Fn(Request<Incoming>) -> F)
 where
+    S: AsyncRead + AsyncWrite + Unpin,
     F: Future<Output = Answer>,
 {
     let service = service_fn(|request| {
