@@ -39,7 +39,7 @@ pub use pool::JOBS_A_SHARD_MAX;
 pub use socket::Socket;
 pub use stats::EngineStats;
 pub use tidewire_core::{ClientAddress, Lag, StreamStart};
-pub use tls::TlsSocket;
+pub use tls::{TLS_HELD_BYTES_MAX, TlsSocket};
 
 use drain::Turns;
 use listen::Bound;

@@ -3,7 +3,7 @@ use std::io::{self, BufRead, ErrorKind, Read, Write};
 use rustls::ServerConnection;
 
 /// How much of what is written is held beyond what the socket takes, in bytes: one record of TLS.
-const HELD_BYTES_MAX: usize = 16 * 1024;
+pub const TLS_HELD_BYTES_MAX: usize = 16 * 1024;
 
 /// How often the socket is read in vain for one read, of up to 4 KiB each: a record comes whole within five.
 const EMPTY_READS_MAX: usize = 64;
@@ -21,7 +21,7 @@ impl<S: Read + Write> TlsSocket<S> {
     /// What was decrypted and not read yet, and what is yet to be sent, is in `session`.
     #[must_use]
     pub fn new(socket: S, mut session: ServerConnection) -> TlsSocket<S> {
-        session.set_buffer_limit(Some(HELD_BYTES_MAX));
+        session.set_buffer_limit(Some(TLS_HELD_BYTES_MAX));
         TlsSocket { socket, session }
     }
 
@@ -139,7 +139,7 @@ impl<S: Read + Write> Write for TlsSocket<S> {
                 return if taken == 0 { Err(ErrorKind::WouldBlock.into()) } else { Ok(taken) };
             }
             let rest = &bytes[taken..];
-            taken += self.session.writer().write(&rest[..rest.len().min(HELD_BYTES_MAX)])?;
+            taken += self.session.writer().write(&rest[..rest.len().min(TLS_HELD_BYTES_MAX)])?;
             if !self.session.wants_write() {
                 // The keys of TLS 1.2 are good for so much and no more.
                 return Err(io::Error::new(ErrorKind::BrokenPipe, "the connection's keys are used up"));

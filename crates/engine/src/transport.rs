@@ -81,11 +81,10 @@ impl Transport {
 
     /// Writes the last bytes, as far as they are taken.
     pub(crate) fn write_last(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let _taken = self.write(bytes)?;
         match self {
-            Transport::Tcp(_) => Ok(()),
-            // Else its end is that of a connection that broke.
-            Transport::Tls(tls) => tls.end_writing(),
+            Transport::Tcp(socket) => socket.write(bytes).map(|_| ()),
+            // Without an end of its own, TLS would end as if the connection had broken.
+            Transport::Tls(tls) => tls.write(bytes).and_then(|_| tls.end_writing()),
         }
     }
 

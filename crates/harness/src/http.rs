@@ -5,8 +5,12 @@ use std::sync::Arc;
 
 use rustls::{ClientConfig, ClientConnection};
 use serde_json::Value;
+use socket2::SockRef;
 
 use crate::wire::Wire;
+
+/// What the system takes of a narrow connection, in bytes.
+const NARROW_BYTES: usize = 4 * 1024;
 
 /// One HTTP/1.1 connection that is kept alive.
 #[derive(Debug)]
@@ -49,6 +53,15 @@ impl Http {
     /// When the peer does not accept, or does not agree.
     pub fn connect_tls(address: SocketAddr, config: &Arc<ClientConfig>) -> io::Result<Http> {
         Http::connect(address)?.greet(config)
+    }
+
+    /// Has the system take little that this does not read.
+    ///
+    /// # Errors
+    /// When the socket does not take it.
+    pub fn narrow(self) -> io::Result<Http> {
+        SockRef::from(self.socket()).set_recv_buffer_size(NARROW_BYTES)?;
+        Ok(self)
     }
 
     /// Agrees on TLS on a connection on which nothing was said.

@@ -93,7 +93,7 @@ fn thousands(count: u64) -> String {
 
 #[test]
 fn metrics_page() {
-    let bench = Bench::dev();
+    let bench = Bench::over_tls();
     touch_all(&bench.hub);
     let text = metrics::render(&bench.hub, Format::Prometheus);
     let lines: Vec<&str> = text.lines().collect();

@@ -109,6 +109,10 @@ limits! {
         Else("The oldest are forgotten early", Some("tidewire_idempotence_evictions_total")), "about 100 bytes of memory each";
     HeadBytes "head_bytes": Bytes(crate::connection::HEAD_BYTES_MAX as u64), "bytes of a request's head",
         Refused(Kind::HeadBytes), "memory, up to `unfinished_heads` times a shard";
+    TlsHeldBytes "tls_held_bytes": Bytes(tidewire_engine::TLS_HELD_BYTES_MAX as u64),
+        "bytes of a stream over TLS that its client has not taken, beyond what the system holds",
+        Else("Nothing more is taken from the log for it before they are", Some("tidewire_short_writes_total")),
+        "memory";
     HeadFields "head_fields": Count(tidewire_engine::HEADERS_MAX as u64), "fields of a request's head",
         Problem(Kind::HeadBytes), "none that lasts";
     UnfinishedHeads "unfinished_heads":

@@ -8,6 +8,7 @@ use tidewire_topic::BaseUrl;
 
 use crate::config::{Config, Sources};
 use crate::hub::Hub;
+use crate::tls;
 
 /// The secret of [`Bench::closed`].
 pub(crate) const SECRET: [u8; 32] = [9; 32];
@@ -32,6 +33,13 @@ impl Bench {
         let hub = Hub::new(&config, log, tail, 8, 1);
         assert!(hub.access.base.set(BaseUrl::parse("https://hub.example").expect("a URL")).is_ok());
         Bench { hub: Arc::new(hub) }
+    }
+
+    /// A hub over TLS.
+    pub(crate) fn over_tls() -> Bench {
+        let mut bench = Bench::dev();
+        Arc::get_mut(&mut bench.hub).expect("nobody else has it").tls = Some(Arc::new(tls::tests::any()));
+        bench
     }
 
     /// A hub that asks for tokens.

@@ -147,7 +147,7 @@ proptest! {
             }
             prop_assert!(taken == length || ends.hub.holds(), "it takes what it can");
             received.extend(ends.received());
-            prop_assert!(taken - received.len() <= HELD_BYTES_MAX + RECORD_OVERHEAD_MAX);
+            prop_assert!(taken - received.len() <= TLS_HELD_BYTES_MAX + RECORD_OVERHEAD_MAX);
         }
         prop_assert!(!ends.hub.holds() && taken == length);
         prop_assert!(received == bytes);
@@ -158,7 +158,7 @@ proptest! {
 fn nothing_is_taken_while_something_is_held() {
     let mut ends = Ends::new(&TLS13);
     let bytes = pattern(100_000);
-    assert_eq!(ends.hub.write(&bytes).expect("a record is taken"), HELD_BYTES_MAX);
+    assert_eq!(ends.hub.write(&bytes).expect("a record is taken"), TLS_HELD_BYTES_MAX);
     assert!(ends.hub.holds());
     for room in [0, 10] {
         ends.hub.socket.room = room;
@@ -170,7 +170,7 @@ fn nothing_is_taken_while_something_is_held() {
     assert_eq!(ends.hub.flush().expect_err("not all goes").kind(), ErrorKind::WouldBlock);
     ends.hub.socket.room = usize::MAX;
     ends.hub.flush().expect("all goes");
-    assert!(!ends.hub.holds() && ends.received() == bytes[..HELD_BYTES_MAX]);
+    assert!(!ends.hub.holds() && ends.received() == bytes[..TLS_HELD_BYTES_MAX]);
 }
 
 #[test]

@@ -68,10 +68,8 @@ async fn a_connection_goes_back_once_everything_before_is_flushed() {
         connection.client.write_all(rest).expect("small enough for the buffers");
         connection.client.shutdown(std::net::Shutdown::Write).expect("a connection");
         let reader = read_all(connection.client.try_clone().expect("a clone"));
-        let Returned { socket: Socket::Tcp(mut socket), bytes } = connection.returned().await.expect("it came back")
-        else {
-            panic!("it came without TLS");
-        };
+        let Returned { socket, bytes } = connection.returned().await.expect("it came back");
+        let Socket::Tcp(mut socket) = socket else { panic!("it is no TLS") };
         assert!(bytes.starts_with(STREAM), "{read_before}: {:?}", String::from_utf8_lossy(&bytes));
         socket.set_nonblocking(false).expect("a blocking socket");
         socket.write_all(b"the stream").expect("a client");

@@ -131,4 +131,4 @@ impl Tls {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -95,6 +95,21 @@ fn a_reader_that_stops_gets_everything_when_it_goes_on() {
     }
 }
 
+/// The last record that TLS took may wait for room like any other, and then nothing else is written that would push it.
+#[test]
+fn what_tls_holds_at_last_is_sent_without_another_event() {
+    const EVENTS: usize = 8;
+    let tls = TlsHub::start_with(&["--heartbeat", "10min"]);
+    let narrow = Http::connect(tls.hub.address()).and_then(Http::narrow).expect("the hub accepts");
+    let mut stream = begin(narrow.greet(&tls.client).expect("TLS is agreed on"), "");
+    let data = |n: usize| format!("{n} ").repeat(20_000);
+    let mut publisher = tls.connect();
+    (0..EVENTS).for_each(|n| drop(publish(&mut publisher, &data(n))));
+    for n in 0..EVENTS {
+        assert!(stream.published().data == data(n), "event {n} is another");
+    }
+}
+
 #[test]
 fn a_client_that_takes_nothing_is_closed_and_one_that_is_silent_is_not() {
     let tls = TlsHub::start_with(&["--stall-timeout", "3s", "--heartbeat", "2s"]);
