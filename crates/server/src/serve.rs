@@ -124,7 +124,9 @@ fn run(
 ) -> Result<(), ServeError> {
     let retention_bytes = config.retention_bytes.unwrap_or_else(|| system::retention_bytes(&config.data_dir));
     let log_files = LOG_FILES_MAX as u64 + LOG_FILES_IN_USE;
-    let wanted = Wanted { shards: config.shards, streams: config.max_streams, connections: config.max_connections };
+    let places = config.listen.iter().count();
+    let wanted =
+        Wanted { shards: config.shards, places, streams: config.max_streams, connections: config.max_connections };
     let shares = system::share_open_files(open_files, log_files, wanted);
     if let Some(asked) = config.max_streams.filter(|&asked| asked > shares.streams) {
         tracing::warn!(asked, allowed = shares.streams, "max_streams is more than open files allow");
