@@ -1,4 +1,4 @@
-//! Holds what the log and the shards do all the time to the instructions that it took when they were last recorded. Unlike
+//! Holds what the log, the shards and admission do all the time to the instructions that it took when they were last recorded. Unlike
 //! times, they are the same on a busy machine.
 
 use std::collections::BTreeMap;
@@ -10,9 +10,13 @@ use crate::process::Run;
 /// Where the recorded counts are, one a line.
 const FILE: &str = "xtask/instructions.txt";
 
-/// The programs whose instructions are counted: examples of the log and of the core.
+/// The programs whose instructions are counted: examples of the log, of the core and of the server.
 const LOG: &str = "instructions";
 const MATCHING: &str = "matching_instructions";
+const HEADS: &str = "head_instructions";
+
+/// What the server's example needs.
+const MEASURING: &str = "tidewire-server/measuring";
 
 /// On other machines the counts are others.
 pub(crate) const ARCHITECTURE: &str = "x86_64";
@@ -29,8 +33,8 @@ const ALIKE_PERCENT: f64 = 1.0;
 const MEMORY: &str = "/dev/shm";
 
 const HEAD: &str = "\
-# Instructions of what crates/log/examples/instructions.rs and crates/core/examples/matching_instructions.rs do, as
-# callgrind counts them on x86_64 in the `ci` profile.
+# Instructions of what crates/log/examples/instructions.rs, crates/core/examples/matching_instructions.rs and
+# crates/server/examples/head_instructions.rs do, as callgrind counts them on x86_64 in the `ci` profile.
 # `cargo xtask test instructions` fails where a count is off by more than 5 %; `cargo xtask instructions --record` writes
 # them anew. A rise needs a reason in the commit.
 ";
@@ -51,6 +55,8 @@ enum Runs {
     New,
     /// Matching, with so many subscribers of other topics.
     Matching(&'static str),
+    /// A thousand heads, each of a reader who missed 100 events.
+    Heads,
 }
 
 /// What of a run counts.
@@ -61,13 +67,14 @@ enum Counted {
     WholeLess(&'static str),
 }
 
-const SCENARIOS: [Scenario; 6] = [
+const SCENARIOS: [Scenario; 7] = [
     Scenario { name: "append", runs: Runs::New, counted: Counted::WholeLess("open") },
     Scenario { name: "start", runs: Runs::Filled, counted: Counted::Measured },
     Scenario { name: "rare", runs: Runs::Filled, counted: Counted::Measured },
     Scenario { name: "page", runs: Runs::Filled, counted: Counted::Measured },
     Scenario { name: ALIKE[0], runs: Runs::Matching("0"), counted: Counted::Measured },
     Scenario { name: ALIKE[1], runs: Runs::Matching("10000"), counted: Counted::Measured },
+    Scenario { name: "heads", runs: Runs::Heads, counted: Counted::Measured },
 ];
 
 /// Counts, and compares with what is recorded. The error is a fragment that fits "failed: …".
@@ -133,7 +140,8 @@ fn judge_alike(counted: &[(&str, u64)]) -> Option<String> {
 /// The scenarios with their instructions.
 fn count(root: &Path) -> Result<Vec<(&'static str, u64)>, String> {
     Run::cargo("build")
-        .with(["-p", "tidewire-log", "-p", "tidewire-core", "--example", LOG, "--example", MATCHING])
+        .with(["-p", "tidewire-log", "-p", "tidewire-core", "-p", "tidewire-server", "--features", MEASURING])
+        .with(["--example", LOG, "--example", MATCHING, "--example", HEADS])
         .run(root)
         .1?;
     let place = Place::new()?;
@@ -144,6 +152,7 @@ fn count(root: &Path) -> Result<Vec<(&'static str, u64)>, String> {
             Runs::Filled => vec![program(LOG)?, scenario.to_owned(), filled.clone()],
             Runs::New => vec![program(LOG)?, scenario.to_owned(), place.0.join(scenario).display().to_string()],
             Runs::Matching(subscribers) => vec![program(MATCHING)?, subscribers.to_owned()],
+            Runs::Heads => vec![program(HEADS)?],
         };
         let output = place.0.join("callgrind.out");
         Run::new("valgrind", &["--tool=callgrind", "-q"])

@@ -55,6 +55,12 @@ impl CatchUp {
         self.key
     }
 
+    /// How many reads its stream had before, up to 255.
+    #[must_use]
+    pub fn reads_before(&self) -> u8 {
+        self.reads
+    }
+
     /// Reads at most one visit's bytes, fewer at first.
     ///
     /// # Errors

@@ -32,7 +32,7 @@ pub use cursor::{Cursor, Gap, GapReason, LAST_ID_BYTES_MAX, Start};
 pub use drain::{Stagger, farewell, turn_away};
 pub use frames::{Frames, VISIT_BYTES_MAX};
 pub use own_events::{LAST_CHUNK, QUOTE_BYTES_MAX};
-pub use shard::{Owed, Shard, StreamStart, Wrote};
+pub use shard::{CaughtUp, Owed, Shard, StreamStart, Wrote};
 pub use silence::{Heartbeat, Limits};
 pub use slot::SlotKey;
 pub use subscribers::{Lag, SLOTS_LOOKED_AT_MAX, Subscriber, Subscribers};

@@ -39,10 +39,18 @@ pub enum Owed<'a, T> {
     Write(&'a [u8], &'a mut T),
     /// Read from the log, then hand over what was found ([`Shard::caught_up`]).
     CatchUp(CatchUp),
-    /// The rest of a frame begun is no longer retained: close without a last chunk.
-    Torn,
     /// It was to end, and nothing on it is unfinished: write the last chunk and close.
     End(&'a mut T),
+}
+
+/// What is to be done for a subscriber for whom the log was read.
+pub enum CaughtUp<'a, T> {
+    /// Nothing now; it comes up again in a round, if anything more is owed.
+    Nothing,
+    /// As [`Owed::Write`].
+    Write(&'a [u8], &'a mut T),
+    /// The rest of a frame begun is no longer retained: close without a last chunk.
+    Torn,
 }
 
 /// How a subscriber stands after a write.
@@ -365,21 +373,21 @@ impl<T> Shard<T> {
     }
 
     /// Takes what a read from the log found, and says what is to be done now.
-    pub fn caught_up(&mut self, read: CatchUpRead, tail: &Tail) -> Owed<'_, T> {
-        let Some(slot) = self.slots.get_mut(read.key) else { return Owed::Nothing };
+    pub fn caught_up(&mut self, read: CatchUpRead, tail: &Tail) -> CaughtUp<'_, T> {
+        let Some(slot) = self.slots.get_mut(read.key) else { return CaughtUp::Nothing };
         slot.source = Source::Log;
         if read.is_torn {
-            return Owed::Torn;
+            return CaughtUp::Torn;
         }
         // Something that was read may have been erased since.
         if read.forgets != tail.forgets() {
             self.lag(read.key);
-            return Owed::Nothing;
+            return CaughtUp::Nothing;
         }
         let is_between = slot.is_between_frames();
         if slot.is_ending && is_between {
             self.lag(read.key);
-            return Owed::Nothing;
+            return CaughtUp::Nothing;
         }
         let is_told = read.hidden.is_some() && read.hidden == slot.told;
         let expired = (slot.progress.place < read.low_water).then_some((GapReason::Expired, read.low_water));
@@ -404,12 +412,12 @@ impl<T> Shard<T> {
                 self.frames.keep_begun(slot.progress.offset);
             }
             return match self.slots.get_mut(read.key) {
-                Some(slot) => Owed::Write(self.frames.bytes(), &mut slot.transport),
-                None => Owed::Nothing,
+                Some(slot) => CaughtUp::Write(self.frames.bytes(), &mut slot.transport),
+                None => CaughtUp::Nothing,
             };
         }
         self.lag(read.key);
-        Owed::Nothing
+        CaughtUp::Nothing
     }
 
     /// Notes that a subscriber's socket took the first `written` of the bytes it was owed.

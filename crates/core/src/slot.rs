@@ -19,12 +19,6 @@ impl SlotKey {
         SlotKey { index, generation }
     }
 
-    /// The slot's number.
-    #[must_use]
-    pub fn number(self) -> u32 {
-        self.index
-    }
-
     /// How many subscribers the slot had before.
     #[must_use]
     pub fn generation(self) -> u32 {

@@ -18,7 +18,7 @@ pub struct Subscriber<A> {
     /// Who it said it is.
     pub subject: Option<String>,
     /// What the shell makes of its transport, and of the address that it began with.
-    pub address: A,
+    pub transport: A,
     /// What it asked for and may read.
     pub filter: Arc<Filter>,
     /// The place up to which everything that matches was written to it.
@@ -94,7 +94,7 @@ impl<T> Shard<T> {
         subject: Option<&str>,
         tail: &Tail,
         now_ms: u64,
-        address: impl Fn(&T, Option<ClientAddress>) -> A,
+        seen: impl Fn(&T, Option<ClientAddress>) -> A,
     ) -> Subscribers<A> {
         self.observe(tail);
         let wanted = subject.map(|name| self.subjects.find(name).map(Number::of));
@@ -116,7 +116,7 @@ impl<T> Shard<T> {
             found.push(Subscriber {
                 key,
                 subject: slot.subject.map(|number| self.subjects.name(number.get()).to_owned()),
-                address: address(&slot.transport, slot.client.map(|number| self.clients.get(number.get()))),
+                transport: seen(&slot.transport, slot.client.map(|number| self.clients.get(number.get()))),
                 filter: Arc::clone(&self.groups.at(slot.group).filter),
                 place,
                 lag_events,

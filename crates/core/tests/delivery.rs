@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 
 use rand::rngs::SmallRng;
 use rand::{Rng, RngExt, SeedableRng};
-use tidewire_core::{CatchUp, Cursor, Heartbeat, LAST_CHUNK, Limits, Owed, Shard, SlotKey, StreamStart};
+use tidewire_core::{CatchUp, CaughtUp, Cursor, Heartbeat, LAST_CHUNK, Limits, Owed, Shard, SlotKey, StreamStart};
 use tidewire_log::{
     Clock, Data, Erase, EventLog, EventType, Filter, HubId, MemoryLog, MemoryLogConfig, NewEvent, SimDisk, Tail, Types,
 };
@@ -299,7 +299,6 @@ impl World {
                 (written, *number, bytes[..written].to_vec())
             }
             Owed::CatchUp(job) => return self.jobs.push_back(job),
-            Owed::Torn => return self.torn(key),
             Owed::End(_) => panic!("nobody was ended"),
         };
         self.clients[number].receive(&bytes, &self.erased);
@@ -317,12 +316,12 @@ impl World {
         let key = job.key();
         let read = job.read(&self.log).expect("memory can be read");
         let (written, number, bytes) = match self.shard.caught_up(read, &self.tail) {
-            Owed::Write(bytes, number) => {
+            CaughtUp::Write(bytes, number) => {
                 let written = takes(&mut self.rng, bytes.len());
                 (written, *number, bytes[..written].to_vec())
             }
-            Owed::Torn => return self.torn(key),
-            Owed::Nothing | Owed::CatchUp(_) | Owed::End(_) => return,
+            CaughtUp::Torn => return self.torn(key),
+            CaughtUp::Nothing => return,
         };
         self.clients[number].receive(&bytes, &self.erased);
         self.shard.wrote(key, written, self.now_ms);

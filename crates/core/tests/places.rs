@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, mpsc};
 
 use support::{StandingClock, memory_log, publish, stream, visit};
-use tidewire_core::{CatchUp, Cursor, GapReason, Heartbeat, Limits, Owed, Shard, Start};
+use tidewire_core::{CatchUp, CaughtUp, Cursor, GapReason, Heartbeat, Limits, Shard, Start};
 use tidewire_log::{
     Data, Done, Erase, EraseError, Erased, EventLog, FileLog, FileLogConfig, Filter, Follower, HubId, LastMatches,
     LogStats, MemoryLog, MemoryLogConfig, Met, NewEvent, ReadEnd, ReadError, RecordView, SimDisk, Standing, Tail,
@@ -21,7 +21,7 @@ const LIMITS: Limits = Limits { heartbeat_ms: 20_000, stall_ms: 120_000 };
 fn caught_up(shard: &mut Shard<()>, job: &CatchUp, log: &dyn EventLog, tail: &Tail) -> String {
     let key = job.key();
     let bytes = match shard.caught_up(job.read(log).expect("memory can be read"), tail) {
-        Owed::Write(bytes, ()) => bytes.to_vec(),
+        CaughtUp::Write(bytes, ()) => bytes.to_vec(),
         _ => return String::new(),
     };
     shard.wrote(key, bytes.len(), 0);
@@ -231,7 +231,7 @@ fn what_was_read_from_the_log_is_not_shown_once_it_is_erased() {
     let Err(Some(job)) = visit(&mut shard, key, &tail, usize::MAX, 0) else { panic!("it needs the log") };
     let read = job.read(&log).expect("memory can be read");
     log.erase(&Erase::Event(id)).expect("erased");
-    assert!(matches!(shard.caught_up(read, &tail), Owed::Nothing), "it is read again");
+    assert!(matches!(shard.caught_up(read, &tail), CaughtUp::Nothing), "it is read again");
     assert!(shard.has_work());
     let Err(Some(job)) = visit(&mut shard, key, &tail, usize::MAX, 0) else { panic!("it needs the log") };
     assert_eq!(caught_up(&mut shard, &job, &log, &tail), "");

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use support::{memory_log, publish, stream, visit};
-use tidewire_core::{Heartbeat, Limits, Owed, Shard, SlotKey};
+use tidewire_core::{CaughtUp, Heartbeat, Limits, Owed, Shard, SlotKey};
 use tidewire_log::{EventLog, MemoryLog, SimDisk, Tail};
 
 const LIMITS: Limits = Limits { heartbeat_ms: 20_000, stall_ms: 120_000 };
@@ -100,7 +100,7 @@ fn while_its_log_is_read_a_stream_has_heartbeats_that_name_nothing_unread_and_co
     assert_eq!(world.visit(key, usize::MAX, 10_000), COMMENT);
     assert!(!world.shard.has_work(), "nothing can be done until the read is there");
     let read = job.read(&world.log).expect("memory can be read");
-    assert!(matches!(world.shard.caught_up(read, &world.tail), Owed::Write(..)));
+    assert!(matches!(world.shard.caught_up(read, &world.tail), CaughtUp::Write(..)));
 }
 
 #[test]

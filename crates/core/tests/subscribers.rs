@@ -2,7 +2,7 @@
 
 mod support;
 
-use tidewire_core::{ClientAddress, Limits, Owed, SLOTS_LOOKED_AT_MAX, Shard, SlotKey, StreamStart};
+use tidewire_core::{CaughtUp, ClientAddress, Limits, Owed, SLOTS_LOOKED_AT_MAX, Shard, SlotKey, StreamStart};
 use tidewire_log::{EventLog, HubId, MemoryLog, SimDisk, Tail};
 
 use support::{memory_log, publish, stream, visit};
@@ -139,12 +139,12 @@ fn who_is_to_end_takes_nothing_more_of_what_was_read() {
         _ => panic!("it is older than the tail"),
     };
     let read = job(&mut world).read(&world.log).expect("memory can be read");
-    let Owed::Write(..) = world.shard.caught_up(read, &world.tail) else { panic!("there are events") };
+    let CaughtUp::Write(..) = world.shard.caught_up(read, &world.tail) else { panic!("there are events") };
     world.shard.wrote(a, 100, 0);
     world.shard.writable(a);
     let read = job(&mut world).read(&world.log).expect("memory can be read");
     assert!(world.shard.end(a));
-    let Owed::Write(bytes, ()) = world.shard.caught_up(read, &world.tail) else { panic!("the frame has a rest") };
+    let CaughtUp::Write(bytes, ()) = world.shard.caught_up(read, &world.tail) else { panic!("the frame has a rest") };
     let bytes = bytes.to_vec();
     assert!(bytes.ends_with(b"x\n\n\r\n") && bytes.len() < 1_100, "{} bytes", bytes.len());
     world.shard.wrote(a, bytes.len(), 0);
@@ -163,7 +163,7 @@ fn the_address_that_was_told_of_a_subscriber_is_shown_until_it_leaves() {
     let (first, _none, last) = (join(Some(told)), join(None), join(Some(told)));
     let shown = |world: &mut World| {
         let page = world.shard.subscribers(0, None, &world.tail, 0, |(), client| client);
-        page.found.into_iter().map(|found| found.address).collect::<Vec<_>>()
+        page.found.into_iter().map(|found| found.transport).collect::<Vec<_>>()
     };
     assert_eq!(shown(&mut world), [Some(told), None, Some(told)]);
     world.shard.leave(first);

@@ -5,7 +5,7 @@ mod support;
 use std::sync::Arc;
 
 use support::{memory_log, publish, stream, visit};
-use tidewire_core::{CatchUp, Heartbeat, Limits, Owed, Shard, SlotKey, VISIT_BYTES_MAX};
+use tidewire_core::{CatchUp, CaughtUp, Heartbeat, Limits, Owed, Shard, SlotKey, VISIT_BYTES_MAX};
 use tidewire_log::{EventLog, MemoryLog, SimDisk, Tail};
 
 const LIMITS: Limits = Limits { heartbeat_ms: 20_000, stall_ms: 120_000 };
@@ -191,7 +191,7 @@ fn what_a_socket_does_not_take_of_a_read_is_read_again() {
     assert_eq!(due, [Heartbeat::Visit(key)]);
     visit(&mut world.shard, key, &world.tail, 0, 10_000).expect("a heartbeat");
     assert!(world.shard.is_blocked(key));
-    assert!(matches!(world.shard.caught_up(read, &world.tail), Owed::Nothing), "the socket takes nothing");
+    assert!(matches!(world.shard.caught_up(read, &world.tail), CaughtUp::Nothing), "the socket takes nothing");
     world.begin_round();
     assert_eq!(world.shard.next_visit(), None, "nothing is read for a socket that takes nothing");
     world.shard.writable(key);
@@ -202,10 +202,12 @@ fn what_a_socket_does_not_take_of_a_read_is_read_again() {
             Owed::Write(bytes, ()) => bytes[..bytes.len().min(3_000)].to_vec(),
             Owed::CatchUp(job) => {
                 let read = job.read(&world.log).expect("memory can be read");
-                let Owed::Write(bytes, ()) = world.shard.caught_up(read, &world.tail) else { panic!("it is writable") };
+                let CaughtUp::Write(bytes, ()) = world.shard.caught_up(read, &world.tail) else {
+                    panic!("it is writable")
+                };
                 bytes[..bytes.len().min(3_000)].to_vec()
             }
-            Owed::Nothing | Owed::Torn | Owed::End(()) => panic!("there is more"),
+            Owed::Nothing | Owed::End(()) => panic!("there is more"),
         };
         if world.shard.wrote(key, bytes.len(), 10_000).is_blocked {
             world.shard.writable(key);

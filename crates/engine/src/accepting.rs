@@ -120,12 +120,12 @@ impl Reactor {
                     if self.shared.config.opening == Opening::Handshake {
                         accepting.held += 1;
                         match stage {
-                            Stage::Introduced => self.take_in(Transport::Tcp(socket), peer, Vec::new(), stage),
+                            Stage::Introduced => self.take_in(Transport::Tcp(socket), peer, stage, None),
                             _ => self.open(socket.into(), peer),
                         }
                     } else if accepting.others.is_empty() || !deals {
                         accepting.held += 1;
-                        self.take_in(Transport::Tcp(socket), peer, Vec::new(), stage);
+                        self.take_in(Transport::Tcp(socket), peer, stage, None);
                     } else {
                         let on_its_way = OnItsWay(Arc::clone(&self.shared));
                         accepting.others[accepting.next].post(Message::Dealt(socket.into(), peer, on_its_way));

@@ -34,10 +34,13 @@ pub enum Admission {
     /// It is an event stream.
     Stream(StreamStart),
     /// It takes long to know: the engine runs this on a thread for such work.
-    Later(Work, Box<dyn FnOnce() -> Admission + Send>),
+    Later(Work, Decide),
     /// It is for somebody else.
     HandOver,
 }
+
+/// What says what becomes of a connection whose head is not at hand any more.
+pub type Decide = Box<dyn FnOnce() -> Admission + Send>;
 
 /// Why it takes long to know what becomes of a head. Each has a thread of its own, so that neither keeps the other waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +71,8 @@ pub enum Refusal {
     TooManyStreams,
     /// There are `undecided_max` heads on which it takes long to decide.
     TooManyUndecided,
+    /// It took longer than `decide_timeout` to decide on the head.
+    UndecidedTimeout,
     /// Nobody takes what is handed over.
     TooManyConnections,
     /// The log could not be read.

@@ -24,10 +24,13 @@ pub struct EngineConfig {
     pub head_buffers_max: usize,
     /// How many heads a shard keeps whose admission waits for a thread of the pool; more are refused.
     pub undecided_max: usize,
+    /// The longest time that it may take to decide on a head; then it is refused.
+    pub decide_timeout: Duration,
     /// The most event streams at a time, over all shards.
     pub max_streams: usize,
     /// The most sockets that the shards hold at a time, all together: streams, and connections that are
-    /// nothing yet. At the limit others wait to be accepted, and cost no descriptor.
+    /// nothing yet. At the limit others wait to be accepted, and cost no descriptor. A stream without a socket counts as
+    /// well: whoever carries it has one.
     pub max_sockets: usize,
     /// Who accepts.
     pub listeners: Listeners,
@@ -76,6 +79,7 @@ impl Default for EngineConfig {
             head_bytes_max: 64 * 1024,
             head_buffers_max: 1024,
             undecided_max: 16 * 1024,
+            decide_timeout: Duration::from_secs(30),
             max_streams: 1_000_000,
             max_sockets: 1_000_000,
             listeners: Listeners::default(),

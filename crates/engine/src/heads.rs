@@ -7,8 +7,8 @@ use tidewire_core::ClientAddress;
 
 use crate::accepting::Promise;
 use crate::transport::Transport;
-use crate::{Admission, Work};
-pub use parsing::HEADERS_MAX;
+use crate::{Decide, Work};
+pub use parsing::{HEADERS_MAX, HTTP2_PREFACE};
 pub(crate) use parsing::{Parsed, parse};
 
 /// A head that is longer, in bytes, holds a buffer as an unfinished one does while its admission is decided.
@@ -16,9 +16,6 @@ const SMALL_BYTES_MAX: usize = 4 * 1024;
 
 /// How many keys of heads that have gone may stand in a queue beside as many as there are.
 const GONE_KEYS_MAX: usize = 64;
-
-/// What decides on an admission that had to be put off.
-pub(crate) type Decide = Box<dyn FnOnce() -> Admission + Send>;
 
 /// How many connections there must have been for their memory to be given back once all have gone.
 const KEPT_MAX: usize = 1024;
@@ -48,6 +45,8 @@ pub(crate) struct Connection {
     /// How many of them are known to hold no end of a head.
     pub(crate) seen: usize,
     pub(crate) stage: Stage,
+    /// What admits it, if its head was read elsewhere.
+    pub(crate) admit: Option<Decide>,
     /// What decides on its admission, until a thread has time for it. It may hold a copy of the head, and so it
     /// goes when the connection does.
     decide: Option<Decide>,
@@ -89,6 +88,8 @@ pub(crate) struct Heads {
     undecided: [VecDeque<HeadKey>; Work::KINDS],
     /// How many have not gone.
     waiting: usize,
+    /// Those whose admission is being decided, oldest first, with the time since when, and some that have gone.
+    deciding: VecDeque<(u64, HeadKey)>,
     next_serial: u64,
 }
 
@@ -121,6 +122,7 @@ impl Heads {
             bytes,
             seen: 0,
             stage,
+            admit: None,
             decide: None,
             promise: None,
             serial,
@@ -182,12 +184,18 @@ impl Heads {
         work: Work,
         decide: Decide,
         buffers_max: usize,
+        now_ms: u64,
     ) -> Option<Connection> {
         let connection = self.get_mut(key)?;
-        connection.stage = Stage::Deciding;
+        // What is put off twice has been waiting since the first time.
+        let is_first = std::mem::replace(&mut connection.stage, Stage::Deciding) != Stage::Deciding;
         connection.decide = Some(decide);
         self.waiting += 1;
-        let Heads { connections, undecided, waiting, .. } = self;
+        let Heads { connections, undecided, waiting, deciding, .. } = self;
+        if is_first {
+            deciding.push_back((now_ms, key));
+            forget_gone(deciding, connections.len(), |&(_, key)| find(connections, key).is_some());
+        }
         let undecided = &mut undecided[work as usize];
         undecided.push_back(key);
         forget_gone(undecided, *waiting, |&key| find(connections, key).is_some_and(|it| it.decide.is_some()));
@@ -231,6 +239,16 @@ impl Heads {
                 Some(connection) if connection.is_readable => self.arrivals.push_back((now_ms, key)),
                 Some(connection) if connection.stage != Stage::Deciding => return self.remove(key),
                 _ => {}
+            }
+        }
+        None
+    }
+
+    /// Whoever waits since `then_ms` or before for its admission to be decided.
+    pub(crate) fn take_undecided(&mut self, then_ms: u64) -> Option<Connection> {
+        while let Some((_, key)) = self.deciding.pop_front_if(|(since_ms, _)| *since_ms <= then_ms) {
+            if self.get_mut(key).is_some_and(|connection| connection.stage == Stage::Deciding) {
+                return self.remove(key);
             }
         }
         None

@@ -20,7 +20,16 @@ const ANSWER_MAX: Duration = Duration::from_secs(10);
 pub(crate) type Question = Box<dyn FnOnce(&mut Reactor) + Send>;
 
 /// A stream as it stands.
-pub type Connection = Subscriber<Option<ClientAddress>>;
+pub type Connection = Subscriber<Carried>;
+
+/// What carries a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Carried {
+    /// Where its client is, as long as that is connected.
+    pub address: Option<ClientAddress>,
+    /// It has no socket ([`EngineHandle::open`]).
+    pub is_piped: bool,
+}
 
 /// Names a stream for as long as the engine runs; no other ever has the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,10 +76,9 @@ impl EngineHandle {
         if shard as usize >= self.mailboxes.len() {
             return Ok(Connections { found: Vec::new(), next: None });
         }
-        let address = |socket: &Transport, told: Option<ClientAddress>| told.or_else(|| socket.peer());
         let Subscribers { found, next } = self.ask(shard, move |reactor| {
             let Reactor { shard, shared, now_ms, .. } = reactor;
-            shard.subscribers(slot, subject.as_deref(), &shared.tail, *now_ms, address)
+            shard.subscribers(slot, subject.as_deref(), &shared.tail, *now_ms, Transport::seen)
         })?;
         let has_next_shard = shard as usize + 1 < self.mailboxes.len();
         let next_shard = has_next_shard.then_some(ConnectionPlace { shard: shard + 1, slot: 0 });
@@ -142,7 +150,7 @@ impl ConnectionPlace {
     #[must_use]
     pub fn after(id: ConnectionId) -> ConnectionPlace {
         // Slots are counted in a u32, the last of which is never given out.
-        ConnectionPlace { shard: id.shard, slot: id.key.number().saturating_add(1) }
+        ConnectionPlace { shard: id.shard, slot: u32::try_from(id.key.index() + 1).unwrap_or(u32::MAX) }
     }
 }
 
@@ -163,7 +171,7 @@ impl FromStr for ConnectionPlace {
 
 impl fmt::Display for ConnectionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}-{}", self.shard, self.key.number(), self.key.generation())
+        write!(f, "{}-{}-{}", self.shard, self.key.index(), self.key.generation())
     }
 }
 

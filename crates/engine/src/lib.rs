@@ -12,6 +12,7 @@ mod inspect;
 mod introduction;
 mod listen;
 mod mailbox;
+mod pipe;
 mod pool;
 mod reactor;
 mod socket;
@@ -30,11 +31,12 @@ use std::time::Duration;
 use tidewire_core::Stagger;
 use tidewire_log::{EventLog, Tail};
 
-pub use admit::{Admission, Admit, HandOver, Head, Refusal, Work};
+pub use admit::{Admission, Admit, Decide, HandOver, Head, Refusal, Work};
 pub use config::{EngineConfig, Listeners, Opening};
-pub use heads::HEADERS_MAX;
-pub use inspect::{Connection, ConnectionId, ConnectionPlace, Connections, NoAnswer, ParseConnectionIdError};
+pub use heads::{HEADERS_MAX, HTTP2_PREFACE};
+pub use inspect::{Carried, Connection, ConnectionId, ConnectionPlace, Connections, NoAnswer, ParseConnectionIdError};
 pub use listen::Listen;
+pub use pipe::{PipeReader, Piped};
 pub use pool::JOBS_A_SHARD_MAX;
 pub use socket::Socket;
 pub use stats::EngineStats;
@@ -179,11 +181,28 @@ impl Engine {
 }
 
 impl EngineHandle {
-    /// Gives a connection to a shard: one that was handed over and has now turned into an event
-    /// stream, or whose handshake is over. `bytes` hold its request head, if that was read, and whatever was read after it.
-    pub fn adopt(&self, socket: impl Into<Socket>, bytes: Vec<u8>, peer: ClientAddress) {
-        let number = self.next.fetch_add(1, Ordering::Relaxed) % self.mailboxes.len();
-        self.mailboxes[number].post(Message::Adopt(socket.into(), bytes, peer));
+    /// Gives a connection to a shard: one that was handed over and has now turned into an event stream, as `admit` says
+    /// on the shard. Everything before the stream is answered, and nothing that is behind the request for it is wanted.
+    pub fn adopt(&self, socket: impl Into<Socket>, admit: Decide, peer: ClientAddress) {
+        self.next_mailbox().post(Message::Adopt(socket.into(), Some(admit), peer));
+    }
+
+    /// Gives a connection to a shard, which reads the heads on it: one whose handshake is over.
+    pub fn read_from(&self, socket: impl Into<Socket>, peer: ClientAddress) {
+        self.next_mailbox().post(Message::Adopt(socket.into(), None, peer));
+    }
+
+    /// Begins a stream that has no socket, for whoever is at this address, as `admit` says on the shard. Its `head` must be
+    /// empty: how the request is answered is the reader's business, once it has bytes or is refused.
+    #[must_use]
+    pub fn open(&self, admit: Decide, peer: ClientAddress) -> PipeReader {
+        let (writer, reader) = pipe::pipe(peer);
+        self.next_mailbox().post(Message::Open(writer, admit));
+        reader
+    }
+
+    fn next_mailbox(&self) -> &Mailbox {
+        &self.mailboxes[self.next.fetch_add(1, Ordering::Relaxed) % self.mailboxes.len()]
     }
 
     /// How often each shard has turned. A shard that does not stand still turns ten times a second, though it has nothing

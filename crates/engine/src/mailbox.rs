@@ -9,18 +9,25 @@ use crate::accepting::OnItsWay;
 use crate::drain::Turns;
 use crate::heads::HeadKey;
 use crate::inspect::Question;
-use crate::{Admission, Socket, Work};
+use crate::pipe::{Leave, PipeWriter};
+use crate::{Admission, Decide, Socket, Work};
 
 /// What others tell a shard.
 pub(crate) enum Message {
-    /// A connection comes back.
-    Adopt(Socket, Vec<u8>, ClientAddress),
+    /// A connection comes back, with what admits it, or comes without a head.
+    Adopt(Socket, Option<Decide>, ClientAddress),
     /// A connection was accepted for this shard by another.
     Dealt(TcpStream, ClientAddress, OnItsWay),
     /// An admission that had to wait is decided, or could not be.
     Decided(HeadKey, Work, Option<Admission>),
     /// A read from the log is done.
     CaughtUp(SlotKey, Result<CatchUpRead, ReadError>),
+    /// A stream without a socket is asked for, with what admits it.
+    Open(PipeWriter, Decide),
+    /// A stream without a socket has room again.
+    Writable(SlotKey),
+    /// The reader of a stream without a socket has left.
+    Left(SlotKey, Leave),
     /// Somebody wants to know or change something, and waits.
     Asked(Question),
     /// The hub stops: end streams as their turns come, and begin none.
@@ -36,8 +43,8 @@ const ASLEEP_TO_NEWS: u8 = 1;
 /// The shard waits.
 const ASLEEP: u8 = 2;
 
-/// A shard's letters. They are bounded without a limit of their own: each carries a socket or
-/// answers one of the shard's bounded jobs.
+/// A shard's letters. They are bounded without a limit of their own: each carries a socket, answers
+/// one of the shard's bounded jobs, or is one of the few that a stream without a socket has under way.
 pub(crate) struct Mailbox {
     /// None once the shard has ended: nobody reads what comes then.
     messages: Mutex<Option<Vec<Message>>>,

@@ -78,6 +78,8 @@ impl UnderWay {
 pub(crate) struct Waiting {
     /// The subscriber who needs it.
     pub(crate) key: SlotKey,
+    /// How many it had before.
+    pub(crate) reads_before: u8,
     pub(crate) job: Job,
 }
 
@@ -85,7 +87,7 @@ pub(crate) struct Waiting {
 /// whether it has not left: else its job is not worth a read.
 #[derive(Default)]
 pub(crate) struct Reads {
-    waiting: VecDeque<Waiting>,
+    waiting: Lines,
     under_way: UnderWay,
     /// When as many wait, those of subscribers who have left are dropped: while a disk hangs, nothing else does that.
     forget_at: usize,
@@ -96,7 +98,7 @@ const WAITING_MIN: usize = 1_024;
 
 impl Reads {
     pub(crate) fn submit(&mut self, waiting: Waiting, pool: &Pool, is_there: impl Fn(SlotKey) -> bool) {
-        self.waiting.push_back(waiting);
+        self.waiting.push(waiting);
         if self.waiting.len() > self.forget_at.max(WAITING_MIN) {
             self.waiting.retain(|read| is_there(read.key));
             self.forget_at = 2 * self.waiting.len();
@@ -113,8 +115,44 @@ impl Reads {
     fn dispatch(&mut self, pool: &Pool, is_there: impl Fn(SlotKey) -> bool) {
         let Reads { waiting, under_way, .. } = self;
         under_way.dispatch(pool, || {
-            std::iter::from_fn(|| waiting.pop_front()).find(|read| is_there(read.key)).map(|read| read.job)
+            std::iter::from_fn(|| waiting.take()).find(|read| is_there(read.key)).map(|read| read.job)
         });
+    }
+}
+
+/// Reads that wait, in a line for each number of binary digits that the reads before have; the lines have their turns one
+/// after the other. A subscriber waits with those who had about as many reads as it had: however many walk through the
+/// whole log, who needs a few reads does not wait for each of them, and they go on.
+#[derive(Default)]
+struct Lines {
+    lines: [VecDeque<Waiting>; u8::BITS as usize + 1],
+    /// The line whose turn it is.
+    next: usize,
+}
+
+impl Lines {
+    fn len(&self) -> usize {
+        self.lines.iter().map(VecDeque::len).sum()
+    }
+
+    fn push(&mut self, waiting: Waiting) {
+        let digits = u8::BITS - waiting.reads_before.leading_zeros();
+        self.lines[digits as usize].push_back(waiting);
+    }
+
+    fn take(&mut self) -> Option<Waiting> {
+        for _ in 0..self.lines.len() {
+            let line = self.next;
+            self.next = (self.next + 1) % self.lines.len();
+            if let Some(waiting) = self.lines[line].pop_front() {
+                return Some(waiting);
+            }
+        }
+        None
+    }
+
+    fn retain(&mut self, is_kept: impl Fn(&Waiting) -> bool) {
+        self.lines.iter_mut().for_each(|line| line.retain(&is_kept));
     }
 }
 
@@ -142,9 +180,9 @@ mod tests {
         let leaves = shard.join((), stream, &tail, 0);
         let mut reads = Reads::default();
         for _ in 0..=JOBS_A_SHARD_MAX {
-            reads.submit(Waiting { key: stays, job: Box::new(|| {}) }, &pool, |key| shard.holds(key));
+            reads.submit(Waiting { key: stays, reads_before: 0, job: Box::new(|| {}) }, &pool, |key| shard.holds(key));
         }
-        reads.submit(Waiting { key: leaves, job: Box::new(|| {}) }, &pool, |key| shard.holds(key));
+        reads.submit(Waiting { key: leaves, reads_before: 0, job: Box::new(|| {}) }, &pool, |key| shard.holds(key));
         assert_eq!((reads.under_way.0, reads.waiting.len()), (JOBS_A_SHARD_MAX, 2));
         shard.leave(leaves);
         reads.finished(&pool, |key| shard.holds(key));
@@ -155,11 +193,44 @@ mod tests {
         assert!(matches!(dispatched.try_recv(), Err(TryRecvError::Empty)));
         // While nothing is read, what waits for those who left does not pile up.
         for _ in 0..JOBS_A_SHARD_MAX {
-            reads.submit(Waiting { key: stays, job: Box::new(|| {}) }, &pool, |key| shard.holds(key));
+            reads.submit(Waiting { key: stays, reads_before: 0, job: Box::new(|| {}) }, &pool, |key| shard.holds(key));
         }
         for _ in 0..3 * WAITING_MIN {
-            reads.submit(Waiting { key: leaves, job: Box::new(|| {}) }, &pool, |key| shard.holds(key));
+            reads.submit(Waiting { key: leaves, reads_before: 0, job: Box::new(|| {}) }, &pool, |key| shard.holds(key));
             assert!(reads.waiting.len() <= WAITING_MIN + 1);
         }
+    }
+
+    /// The story: a thousand streams that walked through a large log, a client's or an attacker's, stood before whoever came
+    /// next, and then before each of its reads.
+    #[test]
+    fn a_new_reader_does_not_wait_for_all_who_have_read_for_long_nor_they_for_new_ones() {
+        const SCANNING: usize = 1_000;
+        let (sender, dispatched) = sync_channel::<Job>(JOBS_A_SHARD_MAX);
+        let pool = Pool { sender };
+        let (mut reads, done) = (Reads::default(), Arc::new(Mutex::new(Vec::new())));
+        let submit = |reads: &mut Reads, name: u32, reads_before| {
+            let done = Arc::clone(&done);
+            let job = Box::new(move || done.lock().expect("no other thread panics with it").push(name));
+            reads.submit(Waiting { key: SlotKey::new(name, 0), reads_before, job }, &pool, |_| true);
+        };
+        (0..SCANNING).for_each(|_| submit(&mut reads, 0, 200));
+        // New readers go on coming: those who read for long have their turns all the same.
+        let mut came = 0;
+        while let Ok(job) = dispatched.try_recv() {
+            job();
+            if came < 2 * SCANNING {
+                came += 1;
+                submit(&mut reads, 1, 0);
+            }
+            reads.finished(&pool, |_| true);
+        }
+        let done = done.lock().expect("no other thread panics with it");
+        let first = done.iter().position(|&name| name == 1).expect("it is read");
+        assert!(first <= JOBS_A_SHARD_MAX + 1, "{first} reads before its own");
+        let meanwhile = &done[JOBS_A_SHARD_MAX..SCANNING];
+        let scanned = meanwhile.iter().filter(|&&name| name == 0).count();
+        assert!(scanned.abs_diff(meanwhile.len() / 2) <= 1, "{scanned} of {}", meanwhile.len());
+        assert_eq!(done.len(), 3 * SCANNING);
     }
 }

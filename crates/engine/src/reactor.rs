@@ -12,14 +12,14 @@ use tidewire_log::{EventLog, Tail};
 use crate::accepting::{Accepting, Promise};
 use crate::clock::Clock;
 use crate::drain::Drain;
-use crate::heads::{self, Connection, Decide, HeadKey, Heads, Parsed, Stage};
+use crate::heads::{self, Connection, HeadKey, Heads, Parsed, Stage};
 use crate::listen::Door;
 use crate::mailbox::{Mailbox, Message};
 use crate::pool::{Job, Pool, Reads, UnderWay, guarded};
 use crate::stats::{Stats, add};
 use crate::streams::Sent;
 use crate::transport::Transport;
-use crate::{Admission, Admit, EngineConfig, HandOver, Refusal, Work};
+use crate::{Admission, Admit, Decide, EngineConfig, HandOver, Refusal, Work};
 
 const LISTENER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
@@ -29,6 +29,8 @@ const HEAD_BIT: usize = 1 << (usize::BITS - 2);
 const TICK_MS: u64 = 100;
 /// How many heads are served between two rounds of delivery.
 const HEADS_A_TURN: usize = 64;
+/// How many heads are refused at a tick since it takes too long to decide on them: they may all be late at once.
+const LATE_A_TICK: usize = 512;
 /// How much is read at a time, in bytes.
 pub(crate) const READ_BYTES: usize = 16 * 1024;
 
@@ -189,13 +191,13 @@ impl Reactor {
 
     fn receive(&mut self, message: Message) {
         match message {
-            Message::Adopt(socket, bytes, peer) => {
+            Message::Adopt(socket, admit, peer) => {
                 add(&self.shared.stats.adopted, 1);
-                self.take_in(socket.into(), peer, bytes, Stage::Reading);
+                self.take_in(socket.into(), peer, Stage::Reading, admit);
             }
             Message::Dealt(socket, peer, on_its_way) => {
                 let stage = self.first_stage(peer);
-                self.take_in(Transport::Tcp(TcpStream::from_std(socket)), peer, Vec::new(), stage);
+                self.take_in(Transport::Tcp(TcpStream::from_std(socket)), peer, stage, None);
                 // It is counted as this shard's before it is not on its way any more.
                 self.note_held();
                 drop(on_its_way);
@@ -210,6 +212,12 @@ impl Reactor {
                 self.caught_up(key, read);
                 self.reads.finished(&self.shared.readers, |key| self.shard.holds(key));
             }
+            Message::Open(pipe, admit) => {
+                let peer = pipe.peer();
+                self.take_in(Transport::Pipe(pipe), peer, Stage::Reading, Some(admit));
+            }
+            Message::Writable(key) => self.shard.writable(key),
+            Message::Left(key, why) => self.left(key, why),
             Message::Asked(question) => question(self),
             Message::Drain(_) | Message::Stop => {}
         }
@@ -230,15 +238,32 @@ impl Reactor {
                 self.refuse(connection.socket, connection.peer, Refusal::HeadTimeout);
             }
         }
+        self.refuse_late();
     }
 
-    pub(crate) fn take_in(&mut self, mut socket: Transport, peer: ClientAddress, bytes: Vec<u8>, stage: Stage) {
+    /// Refuses those on whom it takes too long to decide: while a disk hangs, they would keep the places of streams from
+    /// those who need no disk. But not while the hub stops: nobody is refused then.
+    fn refuse_late(&mut self) {
+        let late_ms = self.now_ms.checked_sub(millis(self.shared.config.decide_timeout));
+        let Some(late_ms) = late_ms.filter(|_| self.drain.is_none()) else { return };
+        for _ in 0..LATE_A_TICK {
+            let Some(connection) = self.heads.take_undecided(late_ms) else { return };
+            add(&self.shared.stats.undecided_timeouts, 1);
+            self.refuse(connection.socket, connection.peer, Refusal::UndecidedTimeout);
+        }
+    }
+
+    /// Takes in a connection, whose turn comes among the heads: with `admit`, its head was read elsewhere.
+    pub(crate) fn take_in(&mut self, mut socket: Transport, peer: ClientAddress, stage: Stage, admit: Option<Decide>) {
         let token = Token(HEAD_BIT | self.heads.next_key().index());
         if let Err(error) = self.poll.registry().register(&mut socket, token, Interest::READABLE) {
             tracing::error!(%error, "failed to register a connection");
             return;
         }
-        self.heads.insert(socket, peer, bytes, stage, self.now_ms);
+        let key = self.heads.insert(socket, peer, Vec::new(), stage, self.now_ms);
+        if let Some(connection) = self.heads.get_mut(key) {
+            connection.admit = admit;
+        }
     }
 
     /// Reads what there is of a head; a whole one is admitted, handed over or put off.
@@ -255,11 +280,15 @@ impl Reactor {
             }
             Stage::Closing => return self.read_closing(key),
         }
+        if let Some(admit) = connection.admit.take() {
+            return self.decide(key, admit());
+        }
         loop {
             let peer = connection.peer;
             let admit = &*self.shared.admit;
             match heads::parse(&connection.bytes, connection.seen, peer, |head| admit.admit(head)) {
                 Parsed::Whole(admission) => return self.decide(key, admission),
+                Parsed::Http2 => return self.decide(key, Admission::HandOver),
                 Parsed::TooLarge => return self.refuse_head(key, Refusal::HeadTooLarge),
                 Parsed::Malformed => return self.refuse_head(key, Refusal::HeadMalformed),
                 Parsed::Partial if connection.bytes.len() >= self.shared.config.head_bytes_max => {
@@ -314,7 +343,9 @@ impl Reactor {
     }
 
     fn put_off(&mut self, key: HeadKey, work: Work, decide: Decide) {
-        if let Some(oldest) = self.heads.note_deciding(key, work, decide, self.shared.config.head_buffers_max) {
+        if let Some(oldest) =
+            self.heads.note_deciding(key, work, decide, self.shared.config.head_buffers_max, self.now_ms)
+        {
             self.refuse(oldest.socket, oldest.peer, Refusal::HeadTimeout);
         }
         self.begin_deciding(work);
@@ -371,7 +402,8 @@ impl Reactor {
 
     fn hand_over(&mut self, mut socket: Transport, peer: ClientAddress, bytes: Vec<u8>) {
         let registry = self.poll.registry();
-        let left = registry.deregister(&mut socket).map(|()| (self.shared.hand_over)(socket.into(), bytes, peer));
+        let left =
+            registry.deregister(&mut socket).map(|()| (self.shared.hand_over)(socket.into_socket(), bytes, peer));
         let given_back = match left {
             Ok(Ok(())) => return add(&self.shared.stats.handed_over, 1),
             Ok(Err(socket)) => {
@@ -394,6 +426,9 @@ impl Reactor {
 
     fn refuse(&mut self, socket: Transport, peer: ClientAddress, refusal: Refusal) {
         add(&self.shared.stats.refused, 1);
+        if let Transport::Pipe(pipe) = &socket {
+            return pipe.refuse(refusal);
+        }
         let answer = self.shared.admit.refuse(refusal);
         self.answer_last(socket, peer, &answer);
     }
@@ -401,12 +436,15 @@ impl Reactor {
     /// Answers as far as the socket takes it at once, says that there is no more, and waits for the
     /// client to close.
     fn answer_last(&mut self, mut socket: Transport, peer: ClientAddress, answer: &[u8]) {
+        let is_pipe = matches!(socket, Transport::Pipe(_));
         let token = Token(HEAD_BIT | self.heads.next_key().index());
         let ended = socket
             .write(answer)
             .and_then(|_| socket.end_writing())
             .and_then(|()| self.poll.registry().reregister(&mut socket, token, Interest::READABLE));
         match ended {
+            // Its reader has it, and nothing is waited for.
+            Ok(()) if is_pipe => {}
             Ok(()) => {
                 self.heads.insert(socket, peer, Vec::new(), Stage::Closing, self.now_ms);
             }

@@ -19,6 +19,8 @@ pub struct EngineStats {
     pub refused: u64,
     /// Connections refused since too many waited to be decided on.
     pub undecided_refused: u64,
+    /// Connections refused since it took longer than `decide_timeout` to decide on them.
+    pub undecided_timeouts: u64,
     /// Streams open now.
     pub streams: u64,
     /// Of them, those over TLS.
@@ -77,6 +79,7 @@ stats!(
     adopted,
     refused,
     undecided_refused,
+    undecided_timeouts,
     streams,
     tls_streams,
     streams_begun,

@@ -4,11 +4,12 @@ use std::sync::atomic::Ordering;
 
 use mio::event::Event;
 use mio::{Interest, Token};
-use tidewire_core::{CatchUp, CatchUpRead, Heartbeat, Owed, Shard, SlotKey, StreamStart};
+use tidewire_core::{CatchUp, CatchUpRead, CaughtUp, Heartbeat, Owed, Shard, SlotKey, StreamStart};
 use tidewire_log::ReadError;
 
 use crate::inspect;
 use crate::mailbox::Message;
+use crate::pipe::Leave;
 use crate::pool::{Waiting, guarded};
 use crate::reactor::Reactor;
 use crate::stats::{Stats, add};
@@ -52,18 +53,22 @@ impl Reactor {
         }
         // What the socket tells need not be kept.
         stream.client = stream.client.filter(|&client| socket.peer() != Some(client));
-        if socket.is_tls() {
+        let is_tls = socket.is_tls();
+        if is_tls {
             add(&stats.tls_streams, 1);
         }
         let key = self.shard.join(socket, stream, &self.shared.tail, self.now_ms);
         let Some(socket) = self.shard.transport(key) else { return };
-        let registered = self.poll.registry().reregister(socket, Token(key.index()), Interest::READABLE);
+        let registered = match socket {
+            Transport::Pipe(pipe) if !pipe.attach(&self.mailbox, key) => return self.close(key),
+            socket => self.poll.registry().reregister(socket, Token(key.index()), Interest::READABLE),
+        };
         add(&stats.streams_begun, 1);
         match registered {
             Ok(()) => {
-                let reads_ahead = socket.reads_ahead();
                 self.visit(key);
-                if reads_ahead {
+                // The poll says nothing of what TLS has read already.
+                if is_tls {
                     self.read_idle(key);
                 }
             }
@@ -91,7 +96,6 @@ impl Reactor {
                 self.wrote(key, written);
             }
             Owed::CatchUp(job) => self.read_log(job),
-            Owed::Torn => self.close(key),
             Owed::End(socket) => {
                 inspect::end(socket);
                 self.close(key);
@@ -184,14 +188,23 @@ impl Reactor {
         self.close(key);
     }
 
+    /// Closes a stream without a socket whose reader has left.
+    pub(crate) fn left(&mut self, key: SlotKey, why: Leave) {
+        if self.shard.holds(key) && why == Leave::Stalled {
+            add(&self.shared.stats.stalls, 1);
+        }
+        self.close(key);
+    }
+
     fn read_log(&mut self, job: CatchUp) {
         add(&self.shared.stats.catch_up_reads, 1);
-        let (log, mailbox, key) = (Arc::clone(&self.shared.log), Arc::clone(&self.mailbox), job.key());
+        let (key, reads_before) = (job.key(), job.reads_before());
+        let (log, mailbox) = (Arc::clone(&self.shared.log), Arc::clone(&self.mailbox));
         let job = Box::new(move || {
             let read = guarded(|| job.read(&*log)).unwrap_or_else(|| Err(io::Error::other("a read panicked").into()));
             mailbox.post(Message::CaughtUp(key, read));
         });
-        self.reads.submit(Waiting { key, job }, &self.shared.readers, |key| self.shard.holds(key));
+        self.reads.submit(Waiting { key, reads_before, job }, &self.shared.readers, |key| self.shard.holds(key));
     }
 
     pub(crate) fn caught_up(&mut self, key: SlotKey, read: Result<CatchUpRead, ReadError>) {
@@ -205,12 +218,12 @@ impl Reactor {
         };
         let gaps_before = self.shard.gaps_told();
         match self.shard.caught_up(read, &self.shared.tail) {
-            Owed::Write(bytes, socket) => {
+            CaughtUp::Write(bytes, socket) => {
                 let written = write(socket, bytes);
                 self.wrote(key, written);
             }
-            Owed::Torn => self.close(key),
-            Owed::Nothing | Owed::CatchUp(_) | Owed::End(_) => {}
+            CaughtUp::Torn => self.close(key),
+            CaughtUp::Nothing => {}
         }
         for ((counter, now), before) in self.shared.stats.gaps.iter().zip(self.shard.gaps_told()).zip(gaps_before) {
             counter.fetch_add(now - before, Ordering::Relaxed);

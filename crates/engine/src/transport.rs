@@ -7,32 +7,49 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use tidewire_core::ClientAddress;
 
-use crate::Socket;
+use crate::pipe::PipeWriter;
 use crate::tls::TlsSocket;
+use crate::{Carried, Socket};
 
 /// What of a stream's bytes the kernel may hold unsent: the rest of a slow reader's backlog stays
 /// in the log.
 const NOT_SENT_BYTES_MAX: u32 = 16 * 1024;
 
 /// What carries a connection's bytes.
-#[derive(Debug)]
 pub(crate) enum Transport {
     Tcp(TcpStream),
     Tls(Box<TlsSocket<TcpStream>>),
+    /// A task, by a protocol of its own.
+    Pipe(PipeWriter),
 }
 
 impl Transport {
-    fn socket(&self) -> &TcpStream {
+    /// None where a task has it.
+    fn socket(&self) -> Option<&TcpStream> {
         match self {
-            Transport::Tcp(socket) => socket,
-            Transport::Tls(tls) => tls.socket(),
+            Transport::Tcp(socket) => Some(socket),
+            Transport::Tls(tls) => Some(tls.socket()),
+            Transport::Pipe(_) => None,
         }
     }
 
-    fn socket_mut(&mut self) -> &mut TcpStream {
+    fn socket_mut(&mut self) -> Option<&mut TcpStream> {
         match self {
-            Transport::Tcp(socket) => socket,
-            Transport::Tls(tls) => tls.socket_mut(),
+            Transport::Tcp(socket) => Some(socket),
+            Transport::Tls(tls) => Some(tls.socket_mut()),
+            Transport::Pipe(_) => None,
+        }
+    }
+
+    /// The connection, to be served elsewhere.
+    pub(crate) fn into_socket(self) -> Socket {
+        match self {
+            Transport::Tcp(socket) => Socket::Tcp(socket.into()),
+            Transport::Tls(tls) => {
+                let (socket, session) = tls.into_parts();
+                Socket::Tls(Box::new(TlsSocket::new(socket.into(), session)))
+            }
+            Transport::Pipe(_) => unreachable!("a pipe is a stream from the beginning"),
         }
     }
 
@@ -42,12 +59,17 @@ impl Transport {
 
     /// Whether a client will not take an answer. What it has sent beyond its head is left unread.
     pub(crate) fn has_left(&mut self) -> bool {
-        if let Transport::Tls(tls) = self
-            && tls.has_left()
-        {
-            return true;
-        }
-        match self.peek(&mut [0]) {
+        let socket = match self {
+            Transport::Tcp(socket) => socket,
+            Transport::Tls(tls) => {
+                if tls.has_left() {
+                    return true;
+                }
+                tls.socket()
+            }
+            Transport::Pipe(pipe) => return pipe.has_left(),
+        };
+        match socket.peek(&mut [0]) {
             Ok(peeked) => peeked == 0,
             Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
         }
@@ -55,28 +77,23 @@ impl Transport {
 
     /// Looks at what was sent, and leaves it unread.
     pub(crate) fn peek(&self, into: &mut [u8]) -> io::Result<usize> {
-        self.socket().peek(into)
+        self.socket().map_or(Err(ErrorKind::WouldBlock.into()), |socket| socket.peek(into))
     }
 
     /// Whether bytes that were taken are still to be sent, for which the transport waits to be writable.
     pub(crate) fn holds(&self) -> bool {
         match self {
-            Transport::Tcp(_) => false,
             Transport::Tls(tls) => tls.holds(),
+            Transport::Tcp(_) | Transport::Pipe(_) => false,
         }
     }
 
     /// Sends what is held, as far as the socket takes it, and says how many bytes went.
     pub(crate) fn send_held(&mut self) -> io::Result<usize> {
         match self {
-            Transport::Tcp(_) => Ok(0),
             Transport::Tls(tls) => tls.send_held(),
+            Transport::Tcp(_) | Transport::Pipe(_) => Ok(0),
         }
-    }
-
-    /// Whether there may be something to read of which the poll says nothing.
-    pub(crate) fn reads_ahead(&self) -> bool {
-        self.is_tls()
     }
 
     /// Writes the last bytes, as far as they are taken.
@@ -85,6 +102,7 @@ impl Transport {
             Transport::Tcp(socket) => socket.write(bytes).map(|_| ()),
             // Without an end of its own, TLS would end as if the connection had broken.
             Transport::Tls(tls) => tls.write(bytes).and_then(|_| tls.end_writing()),
+            Transport::Pipe(pipe) => pipe.write(bytes).map(|_| ()),
         }
     }
 
@@ -93,13 +111,13 @@ impl Transport {
         if let Transport::Tls(tls) = self {
             tls.end_writing()?;
         }
-        self.socket().shutdown(Shutdown::Write)
+        self.socket().map_or(Ok(()), |socket| socket.shutdown(Shutdown::Write))
     }
 
     /// Has events go out as they come, little of them held by the system, and a client that takes none found. A Unix socket
     /// does all but the last by itself.
     pub(crate) fn tune(&self, stall_timeout: Duration) -> io::Result<()> {
-        let socket = self.socket();
+        let Some(socket) = self.socket() else { return Ok(()) };
         if self.peer() == Some(ClientAddress::Unix) {
             return Ok(());
         }
@@ -113,9 +131,17 @@ impl Transport {
         Ok(())
     }
 
+    /// What it is, for those who look at the stream, with the address that a proxy told of its client.
+    pub(crate) fn seen(&self, told: Option<ClientAddress>) -> Carried {
+        Carried { address: told.or_else(|| self.peer()), is_piped: matches!(self, Transport::Pipe(_)) }
+    }
+
     /// Where the other end is.
     pub(crate) fn peer(&self) -> Option<ClientAddress> {
-        let address = socket2::SockRef::from(self.socket()).peer_addr().ok()?;
+        if let Transport::Pipe(pipe) = self {
+            return Some(pipe.peer());
+        }
+        let address = socket2::SockRef::from(self.socket()?).peer_addr().ok()?;
         if address.is_unix() { Some(ClientAddress::Unix) } else { address.as_socket().map(ClientAddress::from) }
     }
 }
@@ -132,23 +158,12 @@ impl From<Socket> for Transport {
     }
 }
 
-impl From<Transport> for Socket {
-    fn from(transport: Transport) -> Socket {
-        match transport {
-            Transport::Tcp(socket) => Socket::Tcp(socket.into()),
-            Transport::Tls(tls) => {
-                let (socket, session) = tls.into_parts();
-                Socket::Tls(Box::new(TlsSocket::new(socket.into(), session)))
-            }
-        }
-    }
-}
-
 impl Read for Transport {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match self {
             Transport::Tcp(socket) => socket.read(into),
             Transport::Tls(tls) => tls.read(into),
+            Transport::Pipe(_) => Err(ErrorKind::WouldBlock.into()),
         }
     }
 }
@@ -159,6 +174,7 @@ impl Write for Transport {
         match self {
             Transport::Tcp(socket) => socket.write(bytes),
             Transport::Tls(tls) => tls.write(bytes),
+            Transport::Pipe(pipe) => pipe.write(bytes),
         }
     }
 
@@ -166,20 +182,22 @@ impl Write for Transport {
         match self {
             Transport::Tcp(socket) => socket.flush(),
             Transport::Tls(tls) => tls.flush(),
+            Transport::Pipe(_) => Ok(()),
         }
     }
 }
 
+/// A pipe needs no readiness: its reader writes to the shard.
 impl Source for Transport {
     fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
-        self.socket_mut().register(registry, token, interests)
+        self.socket_mut().map_or(Ok(()), |socket| socket.register(registry, token, interests))
     }
 
     fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
-        self.socket_mut().reregister(registry, token, interests)
+        self.socket_mut().map_or(Ok(()), |socket| socket.reregister(registry, token, interests))
     }
 
     fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        self.socket_mut().deregister(registry)
+        self.socket_mut().map_or(Ok(()), |socket| socket.deregister(registry))
     }
 }

@@ -7,9 +7,9 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
-use support::{DEADLINE, Hub, read_to_end, read_until};
+use support::{DEADLINE, Elsewhere, Hub, read_to_end, read_until};
 use tidewire_core::{ClientAddress, LAST_CHUNK};
-use tidewire_engine::EngineConfig;
+use tidewire_engine::{Admission, EngineConfig};
 
 #[test]
 fn a_stream_begins_with_its_head_retry_and_a_checkpoint_and_then_has_its_events() {
@@ -78,7 +78,7 @@ fn what_is_no_stream_is_handed_over_whole_and_may_come_back() {
     let (theirs, bytes, peer) = hub.handed_over.recv_timeout(DEADLINE).expect("it is handed over");
     assert_eq!(String::from_utf8_lossy(&bytes), first);
     assert_eq!(peer, ClientAddress::from(socket.local_addr().expect("an address")));
-    hub.engine.handle().adopt(theirs, b"GET /streams/a HTTP/1.1\r\n\r\n".to_vec(), peer);
+    let mut socket = hub.come_back(Elsewhere { socket, theirs, peer }, "/streams/a", "");
     read_until(&mut socket, "data: \n\n\r\n");
     hub.publish("a", "back again");
     read_until(&mut socket, "data: back again\n\n\r\n");
@@ -148,10 +148,10 @@ fn with_all_buffers_taken_the_oldest_unfinished_head_is_refused() {
 fn a_connection_that_comes_back_to_a_shard_that_has_ended_is_closed() {
     let hub = Hub::start(EngineConfig::default());
     let mut socket = hub.ask("/elsewhere");
-    let (theirs, bytes, peer) = hub.handed_over.recv_timeout(DEADLINE).expect("it is handed over");
+    let (theirs, _, peer) = hub.handed_over.recv_timeout(DEADLINE).expect("it is handed over");
     let handle = hub.engine.handle();
     hub.engine.stop();
-    handle.adopt(theirs, bytes, peer);
+    handle.adopt(theirs, Box::new(|| Admission::HandOver), peer);
     socket.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout");
     assert_eq!(socket.read(&mut [0]).expect("an end before the deadline"), 0);
 }

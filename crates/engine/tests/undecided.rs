@@ -6,6 +6,7 @@ mod support;
 use std::io::Write;
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::time::Duration;
 
 use support::{Hub, read_to_end, read_until, until};
 use tidewire_engine::EngineConfig;
@@ -90,6 +91,28 @@ fn at_the_limit_of_the_undecided_one_more_is_refused() {
     for socket in &mut waiting {
         read_until(socket, "data: \n\n\r\n");
     }
+}
+
+/// The story: while a disk hung, whoever's place was being sought waited without limit, and held the place of a stream that needs
+/// no disk.
+#[test]
+fn who_is_not_decided_on_in_time_is_refused_and_leaves_the_place_of_a_stream() {
+    let decide_timeout = Duration::from_millis(300);
+    let hub = Hub::start(EngineConfig { max_streams: 2, decide_timeout, ..EngineConfig::default() });
+    let gate = hub.gate.lock().expect("no other thread panics with it");
+    let late: Vec<TcpStream> = (0..2).map(|_| ask_gated(&hub, "")).collect();
+    assert_eq!(read_to_end(hub.ask("/streams/a")), b"TooManyStreams", "both places are promised");
+    for socket in late {
+        assert_eq!(read_to_end(socket), b"UndecidedTimeout");
+    }
+    assert_eq!(hub.engine.handle().stats().undecided_timeouts, 2);
+    let mut socket = hub.ask("/streams/a");
+    read_until(&mut socket, "data: \n\n\r\n");
+    drop(gate);
+    until("what was late is not over", || undecided(&hub) == 0);
+    read_until(&mut hub.ask("/streams/later"), "data: \n\n\r\n");
+    let stats = hub.engine.handle().stats();
+    assert_eq!((stats.streams_begun, stats.undecided_timeouts), (2, 2), "what was late is nobody's");
 }
 
 /// The story: those on whom it took long to decide held sockets beside the streams, as many as there were, and nobody else

@@ -1,6 +1,6 @@
 //! Which pages of other origins may use the hub: the CORS protocol of the Fetch standard, section 3.3.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use http::header::{
@@ -19,10 +19,13 @@ use crate::problem::{Kind, Problem};
 pub(crate) const ORIGINS_MAX: usize = 1_000;
 
 /// What may be asked of the hub from elsewhere.
-const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, DELETE");
+const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, QUERY, DELETE");
 
 /// What a page may read of an answer beside what every page may.
 const EXPOSED: HeaderValue = HeaderValue::from_static("Tidewire-Heartbeat, Retry-After, WWW-Authenticate, Allow");
+
+/// What the head of a stream says to all others, where some origins are allowed.
+static NOT_ALLOWED: LazyLock<Arc<str>> = LazyLock::new(|| "Vary: Origin\r\n".into());
 
 /// For how long a browser need not ask again, in seconds: more than that none remembers.
 const MAX_AGE_S: HeaderValue = HeaderValue::from_static("7200");
@@ -64,11 +67,11 @@ impl AllowedOrigins {
 
     /// What the head of a stream says to a page of this origin, in lines of HTTP/1.1.
     pub(crate) fn lines(&self, origin: Option<&[u8]>) -> Option<Arc<str>> {
-        if self.allowed.is_empty() {
-            return None;
+        match origin.and_then(|origin| self.find(origin)) {
+            Some(allowed) => Some(Arc::clone(&allowed.lines)),
+            None if self.allowed.is_empty() => None,
+            None => Some(Arc::clone(&NOT_ALLOWED)),
         }
-        let allowed = origin.and_then(|origin| self.find(origin));
-        Some(allowed.map_or_else(|| Arc::from("Vary: Origin\r\n"), |allowed| Arc::clone(&allowed.lines)))
     }
 
     /// Says in an answer whether a page of the request's origin may read it.

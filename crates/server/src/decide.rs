@@ -22,6 +22,7 @@ pub(crate) struct RequestHead<'a> {
     method: &'a str,
     path: &'a str,
     query: &'a str,
+    form: &'a str,
     version_minor: u8,
     accept: Option<Cow<'a, str>>,
     authorization: Presented<'a>,
@@ -59,6 +60,7 @@ impl<'a> RequestHead<'a> {
             method,
             path,
             query,
+            form: "",
             version_minor,
             accept: None,
             authorization: Presented::default(),
@@ -73,6 +75,11 @@ impl<'a> RequestHead<'a> {
             head.add(name, value);
         }
         head
+    }
+
+    /// The same request with the form that was its body: parameters are those of the query and then those of the form.
+    pub(crate) fn with_form(self, form: &'a str) -> RequestHead<'a> {
+        RequestHead { form, ..self }
     }
 
     /// Whether a header of this name, in any case, has a say in a decision.
@@ -120,9 +127,9 @@ impl<'a> RequestHead<'a> {
         self.is_host_valid && (self.hosts == 1 || self.hosts == 0 && self.version_minor == 0)
     }
 
-    /// Whether the request is for the events and [`decide`] is to be asked.
+    /// Whether the request is for the events and [`decide`] can be asked at once: there is no body to be read.
     pub(crate) fn asks_for_events(&self) -> bool {
-        asks_for_events(self.method, self.path)
+        self.method == "GET" && self.path == EVENTS_PATH
     }
 }
 
@@ -151,14 +158,9 @@ pub(crate) fn is_quick(head: &RequestHead<'_>) -> bool {
         && is_plain("template", Template::is_quick)
 }
 
-/// Whether a request is for the events and [`decide`] is to be asked.
-pub(crate) fn asks_for_events(method: &str, path: &str) -> bool {
-    method == "GET" && path == EVENTS_PATH
-}
-
-/// Whether a `GET` of the events is a stream, and which. Nothing but its arguments decides.
+/// Whether a `GET` or `QUERY` of the events is a stream, and which. Nothing but its arguments decides.
 pub(crate) fn decide(head: &RequestHead<'_>, access: &Access, now_s: u64) -> Result<Plan, Problem> {
-    let parameters = Query::parse(head.query).map_err(Problem::from)?;
+    let parameters = Query::parse_with(head.query, head.form).map_err(Problem::from)?;
     check_form(head, &parameters)?;
     let caller = access.caller(head.authorization, now_s)?;
     let grants = access.reading(&caller)?;
@@ -188,8 +190,8 @@ fn check_form(head: &RequestHead<'_>, parameters: &Query<'_>) -> Result<(), Prob
             "only text/event-stream is supported yet; the Accept header excludes it",
         ));
     }
-    if head.has_body {
-        return Err(Problem::new(Kind::BodyUnexpected, "a request for a stream must not have a body"));
+    if head.has_body && head.method == "GET" {
+        return Err(Problem::new(Kind::BodyUnexpected, "a GET of a stream must not have a body; send it with QUERY"));
     }
     if head.version_minor == 0 {
         return Err(Problem::new(

@@ -30,6 +30,10 @@ pub(crate) struct Hub {
     pub(crate) body_timeout: Duration,
     /// How long a client may take nothing of an answer.
     pub(crate) stall_timeout: Duration,
+    /// No stream is silent for longer.
+    pub(crate) heartbeat: Duration,
+    /// Requests that a client may have under way on an HTTP/2 connection.
+    pub(crate) http2_max_streams: u32,
     pub(crate) log: Arc<dyn EventLog>,
     /// The log's folder.
     pub(crate) data_dir: PathBuf,
@@ -80,6 +84,8 @@ impl Hub {
             body_bytes: config.body_bytes,
             body_timeout: config.head_timeout,
             stall_timeout: config.stall_timeout,
+            heartbeat: config.heartbeat,
+            http2_max_streams: config.http2_max_streams,
             log,
             data_dir: config.data_dir.clone(),
             tail,

@@ -20,6 +20,8 @@ mod hub;
 mod limits;
 mod listening;
 mod liveness;
+#[cfg(feature = "measuring")]
+mod measuring;
 mod metrics;
 mod notify;
 mod problem;
@@ -29,7 +31,7 @@ mod shutdown;
 mod stream;
 mod system;
 mod telemetry;
-#[cfg(test)]
+#[cfg(any(test, feature = "measuring"))]
 mod testing;
 mod time;
 mod tls;
@@ -39,6 +41,8 @@ pub use config::{
 };
 pub use cors::AllowedOrigins;
 pub use listening::{HandedInError, ListenAddress, ListenAddresses, ListenError, SocketMode};
+#[cfg(feature = "measuring")]
+pub use measuring::Measuring;
 pub use serve::{ServeError, serve};
 pub use tidewire_log::OnDamage;
 pub use tls::{TlsError, TlsFile, TlsFiles};

@@ -83,6 +83,8 @@ limits! {
         "an open file each, about 10 KB of memory, and `body_bytes` more while a body is under way";
     HeadTimeout "head_timeout": Key, "time that a request's head may take, and each part of its body",
         Refused(Kind::Timeout), "a slow client keeps a place for so long";
+    DecideTimeout "decide_timeout": Key, "time in which a stream's place in the log is sought, or its patterns read",
+        Refused(Kind::Busy), "while a disk hangs, a place among `max_streams` for so long";
     StallTimeout "stall_timeout": Key, "time in which a stream's client takes nothing",
         Else("The stream is closed; its client resumes", Some("tidewire_stalls_total")),
         "a client that is gone keeps a place for so long";
@@ -122,7 +124,7 @@ limits! {
     UndecidedHeads "undecided_heads": Count(tidewire_engine::EngineConfig::default().undecided_max as u64),
         "streams whose place in the log is being sought, for each of the `shards`", Refused(Kind::Busy),
         "their heads in memory";
-    QueryParameters "query_parameters": Count(crate::query::PARAMETERS_MAX as u64), "parameters in a query",
+    QueryParameters "query_parameters": Count(crate::query::PARAMETERS_MAX as u64), "parameters in a query and a form, together",
         Refused(Kind::Query), "none that lasts";
     Matchers "matchers": Count(tidewire_topic::MATCHERS_MAX as u64), "topics, patterns and templates of a stream or a right, together",
         Refused(Kind::Matchers), "memory, once for all streams that ask for the same";

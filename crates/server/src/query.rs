@@ -3,7 +3,7 @@ use std::borrow::Cow;
 use crate::limits::Limit;
 use crate::problem::{Kind, Problem};
 
-/// A query string taken apart: `&` between parameters, `+` for a space, `%XX` for a byte.
+/// A query string, and perhaps a form, taken apart: `&` between parameters, `+` for a space, `%XX` for a byte.
 ///
 /// A name or value may hold bytes that are not UTF-8; it is for the reader to say whether that
 /// is an error, since a stream is never refused for its last id.
@@ -16,12 +16,12 @@ pub(crate) enum Text<'a> {
     Lossy(String),
 }
 
-/// A query has at most so many parameters; a stream has at most 100 topics and types each.
+/// A query and a form have at most so many parameters together; a stream has at most 100 topics and types each.
 pub(crate) const PARAMETERS_MAX: usize = 1_000;
 
-/// The query has more than 1,000 parameters.
+/// There are more than 1,000 parameters.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a query has at most {PARAMETERS_MAX} parameters")]
+#[error("a query and a form have at most {PARAMETERS_MAX} parameters together")]
 pub(crate) struct TooManyParameters;
 
 impl From<TooManyParameters> for Problem {
@@ -32,8 +32,13 @@ impl From<TooManyParameters> for Problem {
 
 impl<'a> Query<'a> {
     pub(crate) fn parse(query: &'a str) -> Result<Query<'a>, TooManyParameters> {
+        Query::parse_with(query, "")
+    }
+
+    /// The parameters of both, those of the query first.
+    pub(crate) fn parse_with(query: &'a str, form: &'a str) -> Result<Query<'a>, TooManyParameters> {
         let mut parameters = Vec::new();
-        for part in query.split('&').filter(|part| !part.is_empty()) {
+        for part in query.split('&').chain(form.split('&')).filter(|part| !part.is_empty()) {
             if parameters.len() == PARAMETERS_MAX {
                 return Err(TooManyParameters);
             }
@@ -147,6 +152,8 @@ mod tests {
     fn one_parameter_too_many_is_refused() {
         let query = "a=1&".repeat(PARAMETERS_MAX);
         assert!(Query::parse(&query).is_ok());
+        assert!(Query::parse_with(&query, "").is_ok());
+        assert_eq!(Query::parse_with(&query, "a=1").err(), Some(TooManyParameters));
         assert_eq!(Query::parse(&(query + "a=1")).err(), Some(TooManyParameters));
     }
 }

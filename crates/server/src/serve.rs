@@ -154,6 +154,7 @@ fn run(
         heartbeat: config.heartbeat,
         stall_timeout: config.stall_timeout,
         head_timeout: config.head_timeout,
+        decide_timeout: config.decide_timeout,
         head_bytes_max: HEAD_BYTES_MAX,
         max_streams: shares.streams,
         max_sockets: shares.sockets,
@@ -310,6 +311,7 @@ async fn stop_all(
         tokio::time::sleep(config.drain_delay).await;
     }
     hub.enter(Phase::Draining);
+    stopper.drain();
     let over = config.drain_timeout;
     let ended = async {
         let streams = tokio::task::spawn_blocking(move || {

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use http::Response;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use tidewire_core::{ClientAddress, Cursor, Gap, GapReason, Start, StreamStart};
-use tidewire_engine::{Admission, Admit, Head, Refusal, Work};
+use tidewire_engine::{Admission, Admit, Head, PipeReader, Refusal, Work};
 use tidewire_log::HubId;
 
 use crate::decide::{Plan, RequestHead, decide, is_quick};
@@ -16,8 +18,10 @@ use crate::{address, time};
 
 /// What streams begin with.
 pub(crate) struct StreamHeads {
-    /// Everything but the date.
+    /// Everything but the date, in HTTP/1.1.
     fixed: Vec<u8>,
+    /// The same in any other version.
+    headers: HeaderMap,
     retry_ms: u64,
     jitter: AtomicU64,
 }
@@ -26,17 +30,22 @@ impl StreamHeads {
     pub(crate) fn new(heartbeat: Duration, retry: Duration, jitter_seed: u64) -> StreamHeads {
         // No stream is silent for longer than it says: a fraction of a second is rounded up.
         let heartbeat_s = heartbeat.as_millis().div_ceil(1_000);
-        let fixed = format!(
-            "HTTP/1.1 200 OK\r\n\
-             Content-Type: text/event-stream\r\n\
-             Cache-Control: no-cache, no-transform\r\n\
-             X-Accel-Buffering: no\r\n\
-             Tidewire-Heartbeat: {heartbeat_s}\r\n\
-             Transfer-Encoding: chunked\r\n\
-             Date: "
-        );
+        let fields = [
+            ("Content-Type", "text/event-stream"),
+            ("Cache-Control", "no-cache, no-transform"),
+            ("X-Accel-Buffering", "no"),
+            ("Tidewire-Heartbeat", &heartbeat_s.to_string()),
+        ];
+        let mut fixed = "HTTP/1.1 200 OK\r\n".to_owned();
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            fixed.extend([name, ": ", value, "\r\n"]);
+            let name = HeaderName::from_bytes(name.as_bytes()).expect("a name");
+            headers.insert(name, HeaderValue::from_str(value).expect("letters and digits"));
+        }
+        fixed.push_str("Transfer-Encoding: chunked\r\nDate: ");
         let retry_ms = u64::try_from(retry.as_millis()).unwrap_or(u64::MAX);
-        StreamHeads { fixed: fixed.into_bytes(), retry_ms, jitter: AtomicU64::new(jitter_seed) }
+        StreamHeads { fixed: fixed.into_bytes(), headers, retry_ms, jitter: AtomicU64::new(jitter_seed) }
     }
 
     /// Status line, headers, `more` of them in lines, and the empty line.
@@ -49,6 +58,13 @@ impl StreamHeads {
         head.extend_from_slice(more.as_bytes());
         head.extend_from_slice(b"\r\n");
         head
+    }
+
+    /// The head in another version than HTTP/1.1, without the date.
+    pub(crate) fn response(&self) -> Response<()> {
+        let mut response = Response::new(());
+        response.headers_mut().clone_from(&self.headers);
+        response
     }
 
     /// The reconnection time, up to a quarter more or less, so that those who lost their streams
@@ -73,13 +89,13 @@ fn mix(counter: u64) -> u64 {
 }
 
 impl Hub {
-    fn begin(&self, plan: Plan, client: ClientAddress, more: Option<&str>, now_s: u64) -> StreamStart {
+    fn begin(&self, plan: Plan, client: ClientAddress, head: Vec<u8>) -> StreamStart {
         let start = plan.cursor.resolve(&*self.log, &self.tail, &plan.filter).unwrap_or_else(|error| {
             tracing::error!(%error, "the log could not be read to find where a stream begins");
             from_the_beginning(&plan.cursor, self.log.low_water())
         });
-        let (head, retry_ms) = (self.streams.head(now_s, more), self.streams.retry_ms());
-        StreamStart { head, retry_ms, filter: plan.filter, start, subject: plan.subject, client: Some(client) }
+        let (subject, retry_ms) = (plan.subject, self.streams.retry_ms());
+        StreamStart { head, retry_ms, filter: plan.filter, start, subject, client: Some(client) }
     }
 }
 
@@ -123,16 +139,38 @@ impl OwnHead {
     }
 }
 
-/// What becomes of a request for the events. A place that may have to be sought on the disk is sought later.
+/// What becomes of a request for the events.
 fn admit(hub: &Arc<Hub>, request: &RequestHead<'_>, client: ClientAddress) -> Admission {
-    let now_s = time::now_ms() / 1_000;
-    let Ok(plan) = decide(request, &hub.access, now_s) else { return Admission::HandOver };
-    let more = hub.origins.lines(request.origin());
+    match decide(request, &hub.access, time::now_ms() / 1_000) {
+        Ok(plan) => admission(hub, plan, client, request.origin()),
+        Err(_) => Admission::HandOver,
+    }
+}
+
+/// How a stream begins that a client at this address, with a page of this origin, is given.
+pub(crate) fn admission(hub: &Arc<Hub>, plan: Plan, client: ClientAddress, origin: Option<&[u8]>) -> Admission {
+    let (now_s, more) = (time::now_ms() / 1_000, hub.origins.lines(origin));
+    begin(hub, plan, client, move |hub| hub.streams.head(now_s, more.as_deref()))
+}
+
+/// Begins a stream for a client at this address that has no socket of its own, and is answered by whoever carries it.
+pub(crate) fn open(hub: &Arc<Hub>, plan: Plan, client: ClientAddress) -> PipeReader {
+    let asked = Arc::clone(hub);
+    hub.engine.wait().open(Box::new(move || begin(&asked, plan, client, |_| Vec::new())), client)
+}
+
+/// A place that may have to be sought on the disk is sought later.
+fn begin(
+    hub: &Arc<Hub>,
+    plan: Plan,
+    client: ClientAddress,
+    head: impl FnOnce(&Hub) -> Vec<u8> + Send + 'static,
+) -> Admission {
     if plan.cursor.is_quick(&hub.tail, &plan.filter) {
-        return Admission::Stream(hub.begin(plan, client, more.as_deref(), now_s));
+        return Admission::Stream(hub.begin(plan, client, head(hub)));
     }
     let hub = Arc::clone(hub);
-    let begin = move || Admission::Stream(hub.begin(plan, client, more.as_deref(), now_s));
+    let begin = move || Admission::Stream(hub.begin(plan, client, head(&hub)));
     Admission::Later(Work::Seeking, Box::new(begin))
 }
 
@@ -182,6 +220,11 @@ pub(crate) fn problem(refusal: Refusal) -> Problem {
         }
         Refusal::TooManyUndecided => {
             Problem::new(Kind::Busy, "too many places are being sought in the log").past(Limit::UndecidedHeads)
+        }
+        Refusal::UndecidedTimeout => {
+            let detail =
+                "the stream's place in the log was not found, or its patterns not read, in time (decide_timeout)";
+            Problem::new(Kind::Busy, detail).past(Limit::DecideTimeout)
         }
         Refusal::TooManyConnections => {
             Problem::new(Kind::Connections, "there are as many connections as the hub takes (max_connections)")
@@ -283,6 +326,7 @@ mod tests {
             (Refusal::NotIntroduced, "400"),
             (Refusal::TooManyStreams, "503"),
             (Refusal::TooManyUndecided, "503"),
+            (Refusal::UndecidedTimeout, "503"),
             (Refusal::LogUnreadable, "503"),
         ] {
             let answer = String::from_utf8(admissions.refuse(refusal)).expect("text");

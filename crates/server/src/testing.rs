@@ -1,4 +1,4 @@
-//! A hub for this crate's tests.
+//! A hub for this crate's tests, and for what is measured of it.
 
 use std::sync::Arc;
 

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::time::Duration;
 
 use serde_json::Value;
-use tidewire_harness::{EventStream, Http, Hub, wait_until};
+use tidewire_harness::{EventStream, Http, Http2, Hub, wait_until};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_tidewire");
 const WITHIN: Duration = Duration::from_secs(60);
@@ -57,6 +57,11 @@ fn a_stream_is_listed_with_the_address_that_a_trusted_proxy_tells() {
             addresses(&hub, &format!("topic={topic}&address={address}"), count);
         }
     }
+    // Over HTTP/2 each request says it for itself.
+    let mut http = Http2::connect(hub.address());
+    let streams = [FORWARDED, X_FORWARDED_FOR].map(|header| http.stream("/api/v1/events?topic=f", &[header]));
+    assert!(streams.iter().all(|stream| stream.as_ref().is_ok_and(|stream| stream.head.status == 200)));
+    assert_eq!(addresses(&hub, "topic=f", 2), [CLIENT, CLIENT]);
     let (http, address) = connect(&hub);
     let _direct = EventStream::open_on(http, "/api/v1/events?topic=e", &[]).expect("a stream");
     assert_eq!(addresses(&hub, "topic=e", 1), [address]);

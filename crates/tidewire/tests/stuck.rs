@@ -92,3 +92,43 @@ fn a_shard_that_is_held_is_stuck() {
     let tracer = Tracer::inject_thread(hub.process(), "shard-1", &held);
     is_stuck_until(&hub, "shard 1", || drop(tracer));
 }
+
+/// The story: whoever asked for a place in the log that a disk was to be read for waited for as long as the disk hung, and held
+/// the place of a stream that needs no disk.
+#[test]
+fn a_disk_that_hangs_keeps_nobodys_place_for_long() {
+    let settings = [
+        ("TIDEWIRE_SEGMENT_BYTES", "2MiB"),
+        ("TIDEWIRE_BODY_BYTES", "1MiB"),
+        ("TIDEWIRE_EVENT_BYTES", "512KiB"),
+        ("TIDEWIRE_MAX_STREAMS", "1"),
+        ("TIDEWIRE_DECIDE_TIMEOUT", "2s"),
+    ];
+    let hub = Hub::start_with(BINARY, &["--dev"], &settings);
+    let mut http = Http::connect(hub.address()).expect("the hub listens");
+    for _ in 0..16 {
+        let body = json!({"topic": "a", "data": "x".repeat(400_000)}).to_string();
+        let answer = http.request("POST", "/api/v1/events", &[("content-type", "application/json")], body.as_bytes());
+        assert_eq!(answer.expect("the hub answers").status, 200);
+    }
+    let ask = |target: &str| {
+        let mut http = Http::connect(hub.address()).expect("the hub listens");
+        http.send("GET", target, &[], b"").expect("the hub reads");
+        http
+    };
+    let tracer = Tracer::inject_thread(hub.process(), "place-seeker-0", &format!("pread64:{HELD}"));
+    let clock = Clock::start();
+    let mut seeking = ask("/api/v1/events?topic=a&lastId=mine");
+    let refused = seeking.receive().expect("the hub answers");
+    let took = Duration::from_micros(clock.now().0);
+    assert!(took >= Duration::from_secs(2), "after {took:?} already");
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
+    assert_eq!(refused.json()["type"], "urn:tidewire:error:busy");
+    assert_eq!(hub.figure("tidewire_undecided_timeouts_total"), 1);
+    let mut stream = ask("/api/v1/events?topic=a");
+    assert_eq!(stream.receive_head().expect("the hub answers").0, 200, "its place is free");
+    drop(stream);
+    wait_until("the stream has ended", WITHIN, || hub.figure("tidewire_streams") == 0);
+    drop(tracer);
+    assert_eq!(ask("/api/v1/events?topic=a&lastId=mine").receive_head().expect("the hub answers").0, 200);
+}

@@ -17,12 +17,16 @@ const OWN_BYTES_MAX: u64 = 512;
 /// The steps by which a process takes memory, spread over the streams.
 const STEPS: u64 = 128;
 
+const FORM: &[(&str, &str)] = &[("content-type", "application/x-www-form-urlencoded")];
+
 /// How a stream's connection begins.
 #[derive(Clone, Copy, Debug)]
 enum Begin {
     WithTheStream,
     /// As a browser's: it loads the page, and asks for the stream on the connection that is there.
     WithThePage,
+    /// By a form, which those read who serve requests.
+    ByForm,
 }
 
 fn open(address: SocketAddr, begin: Begin) -> EventStream {
@@ -32,7 +36,12 @@ fn open(address: SocketAddr, begin: Begin) -> EventStream {
             assert_eq!(http.request("GET", target, &[], b"").expect("the page").status, 200);
         }
     }
-    let mut stream = EventStream::open_on(http, "/api/v1/events?topic=a", &[]).expect("a stream");
+    let (method, target, headers, form) = match begin {
+        Begin::ByForm => ("QUERY", "/api/v1/events", FORM, &b"topic=a"[..]),
+        _ => ("GET", "/api/v1/events?topic=a", &[][..], &b""[..]),
+    };
+    http.send(method, target, headers, form).expect("the hub reads");
+    let mut stream = EventStream::receive_on(http).expect("a stream");
     assert_eq!(stream.head.status, 200);
     assert_eq!(stream.event().expect("it begins").expect("it begins").event_type, "tidewire.checkpoint");
     stream
@@ -46,15 +55,15 @@ fn weight(begin: Begin) -> u64 {
     streams.extend((0..MORE).map(|_| open(hub.address(), begin)));
     let after = Cost::of(hub.process()).resident;
     let adopted = hub.figure("tidewire_connections_adopted_total");
-    assert_eq!(adopted, if let Begin::WithThePage = begin { streams.len() as u64 } else { 0 });
+    assert_eq!(adopted, if let Begin::WithTheStream = begin { 0 } else { streams.len() as u64 });
     let weight = after.saturating_sub(before) / MORE as u64;
     println!("{begin:?}: {weight} bytes a stream");
     weight
 }
 
 #[test]
-fn a_stream_on_the_connection_that_loaded_the_page_weighs_what_any_other_does() {
-    for begin in [Begin::WithTheStream, Begin::WithThePage] {
+fn a_stream_on_the_connection_that_loaded_the_page_or_asked_for_by_form_weighs_what_any_other_does() {
+    for begin in [Begin::WithTheStream, Begin::WithThePage, Begin::ByForm] {
         let weight = weight(begin);
         assert!(weight <= BYTES_MAX + STEPS, "{begin:?}: {weight} bytes a stream");
     }

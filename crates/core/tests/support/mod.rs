@@ -52,7 +52,7 @@ pub(crate) fn visit(
     let bytes = match shard.owed(key, tail) {
         Owed::Write(bytes, ()) => bytes[..bytes.len().min(takes)].to_vec(),
         Owed::CatchUp(job) => return Err(Some(job)),
-        Owed::Nothing | Owed::Torn | Owed::End(()) => return Err(None),
+        Owed::Nothing | Owed::End(()) => return Err(None),
     };
     shard.wrote(key, bytes.len(), now_ms);
     Ok(String::from_utf8(bytes).expect("text"))

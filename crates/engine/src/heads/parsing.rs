@@ -10,6 +10,9 @@ pub const HEADERS_MAX: usize = 100;
 /// RFC 9112, section 2.2.
 const LEADING_BYTES_MAX: usize = 4;
 
+/// What a client says first that knows the hub to speak HTTP/2 (RFC 9113, section 3.4).
+pub const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
 /// What the bytes of a head come to.
 pub(crate) enum Parsed<R> {
     /// The head is whole; what the reader of it made of it.
@@ -18,6 +21,8 @@ pub(crate) enum Parsed<R> {
     Partial,
     /// There are too many header fields.
     TooLarge,
+    /// It is the beginning of HTTP/2.
+    Http2,
     /// It is no HTTP/1 request.
     Malformed,
 }
@@ -26,6 +31,12 @@ pub(crate) enum Parsed<R> {
 /// of a head, so that a head which comes byte by byte is not parsed anew for each. What came first is parsed, and the
 /// request line once it is there: who speaks another protocol is told so, and does not wait for the end of its time.
 pub(crate) fn parse<R>(bytes: &[u8], seen: usize, peer: ClientAddress, read: impl FnOnce(&Head<'_>) -> R) -> Parsed<R> {
+    if bytes.starts_with(HTTP2_PREFACE) {
+        return Parsed::Http2;
+    }
+    if HTTP2_PREFACE.starts_with(bytes) {
+        return Parsed::Partial;
+    }
     // An empty line before the request line ends no head, and whoever sends nothing else would have
     // all of it parsed anew for each.
     if bytes.iter().take_while(|&&byte| byte == b'\r' || byte == b'\n').count() > LEADING_BYTES_MAX {
@@ -114,11 +125,22 @@ mod tests {
     }
 
     #[test]
+    fn the_beginning_of_http_2_is_found_whole_wherever_it_was_cut() {
+        for cut in 0..HTTP2_PREFACE.len() {
+            assert!(matches!(parse(&HTTP2_PREFACE[..cut], 0, PEER, |_| ()), Parsed::Partial), "{cut}");
+            let whole = [HTTP2_PREFACE, b"\0\0"].concat();
+            assert!(matches!(parse(&whole, cut, PEER, |_| ()), Parsed::Http2), "{cut}");
+        }
+        for other in [&b"PRI * HTTP/2.0\r\n\r\nXX"[..], b"PRI * HTTP/1.2\r\n", b"PRI * HTTP/2.0\r\nhost: a\r\n\r\n"] {
+            assert!(matches!(parse(other, 0, PEER, |_| ()), Parsed::Malformed), "{other:?}");
+        }
+    }
+
+    #[test]
     fn one_field_too_many_is_too_large_and_nonsense_is_malformed() {
         let head = |fields: usize| format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(fields));
         assert_eq!(target(head(HEADERS_MAX).as_bytes(), 0).as_deref(), Some("/"));
         assert!(matches!(parse(head(HEADERS_MAX + 1).as_bytes(), 0, PEER, |_| ()), Parsed::TooLarge));
         assert!(matches!(parse(b"\x16\x03\x01\n\n", 0, PEER, |_| ()), Parsed::Malformed));
-        assert!(matches!(parse(b"PRI * HTTP/2.0\r\n\r\n", 0, PEER, |_| ()), Parsed::Malformed));
     }
 }

@@ -1,6 +1,7 @@
 use mio::net::TcpStream;
 
 use super::*;
+use crate::Admission;
 
 const PEER: ClientAddress = ClientAddress::Unix;
 
@@ -25,7 +26,7 @@ fn what_waits_to_be_decided_goes_with_its_connection_and_its_key_soon_after() {
         let (socket, client) = connect();
         clients.push(client);
         let key = heads.insert(socket, PEER, b"GET".to_vec(), Stage::Reading, 0);
-        assert!(heads.note_deciding(key, Work::Seeking, undecided(), 2).is_none());
+        assert!(heads.note_deciding(key, Work::Seeking, undecided(), 2, 0).is_none());
         key
     };
     let first = insert(&mut heads);
@@ -72,7 +73,7 @@ fn of_one_unfinished_head_too_many_the_oldest_goes_and_finished_ones_do_not_coun
     assert!(heads.note_unfinished(keys[1], 2).is_none());
     assert!(heads.note_unfinished(keys[1], 2).is_none(), "it is counted once");
     assert!(
-        heads.note_deciding(keys[0], Work::Seeking, undecided(), 2).is_none(),
+        heads.note_deciding(keys[0], Work::Seeking, undecided(), 2, 0).is_none(),
         "a small head gives its buffer back"
     );
     assert!(heads.note_unfinished(keys[2], 2).is_none());
@@ -108,12 +109,12 @@ fn long_heads_hold_buffers_while_they_are_decided() {
     };
     let small: Vec<HeadKey> = (0..5).map(|_| insert(&mut heads, SMALL_BYTES_MAX)).collect();
     for key in small {
-        assert!(heads.note_deciding(key, Work::Seeking, undecided(), 2).is_none());
+        assert!(heads.note_deciding(key, Work::Seeking, undecided(), 2, 0).is_none());
     }
     let long: Vec<HeadKey> = (0..3).map(|_| insert(&mut heads, SMALL_BYTES_MAX + 1)).collect();
-    assert!(heads.note_deciding(long[0], Work::Seeking, undecided(), 2).is_none());
-    assert!(heads.note_deciding(long[1], Work::Seeking, undecided(), 2).is_none());
-    let taken = heads.note_deciding(long[2], Work::Seeking, undecided(), 2).expect("one more than the limit");
+    assert!(heads.note_deciding(long[0], Work::Seeking, undecided(), 2, 0).is_none());
+    assert!(heads.note_deciding(long[1], Work::Seeking, undecided(), 2, 0).is_none());
+    let taken = heads.note_deciding(long[2], Work::Seeking, undecided(), 2, 0).expect("one more than the limit");
     assert_eq!((taken.serial, heads.buffers), (long[0].serial, 2));
     drop(heads.remove(long[1]));
     assert_eq!(heads.buffers, 1);
@@ -164,4 +165,22 @@ fn the_memory_of_a_storm_is_given_back_and_no_key_names_another() {
     assert_eq!((first.index, second.index), (0, 0));
     assert!(heads.get_mut(first).is_none() && heads.get_mut(second).is_some());
     assert_eq!(heads.take_readable(), Some(second));
+}
+
+#[test]
+fn who_is_put_off_twice_is_late_from_the_first_time_on() {
+    let mut heads = Heads::default();
+    let (first, _first_client) = connect();
+    let (second, _second_client) = connect();
+    let first = heads.insert(first, PEER, Vec::new(), Stage::Reading, 0);
+    let second = heads.insert(second, PEER, Vec::new(), Stage::Reading, 0);
+    assert!(heads.note_deciding(first, Work::Reading, undecided(), 2, 10).is_none());
+    assert!(heads.next_undecided(Work::Reading).is_some());
+    assert!(heads.note_deciding(second, Work::Seeking, undecided(), 2, 15).is_none());
+    assert!(heads.note_deciding(first, Work::Seeking, undecided(), 2, 20).is_none());
+    assert!(heads.take_undecided(9).is_none());
+    assert!(heads.take_undecided(14).is_some());
+    assert!(heads.get_mut(first).is_none() && heads.take_undecided(14).is_none());
+    assert!(heads.take_undecided(20).is_some());
+    assert_eq!((heads.len(), heads.waiting()), (0, 0));
 }

@@ -99,7 +99,7 @@ fn a_streams_socket_holds_little_and_gives_up_in_time_and_its_buffer_is_left_to_
     let (sender, answer) = sync_channel(1);
     engine.handle.mailboxes[0].post(Message::Asked(Box::new(move |reactor| {
         let socket = reactor.shard.key_at(0).and_then(|key| reactor.shard.transport(key)).expect("the stream");
-        let Transport::Tcp(socket) = socket else { panic!("it is no TLS") };
+        let Transport::Tcp(socket) = socket else { panic!("it has no socket") };
         sender.send(Options::of(SockRef::from(&*socket))).expect("somebody waits");
     })));
     let options = answer.recv_timeout(Duration::from_secs(30)).expect("an answer");

@@ -115,6 +115,7 @@ impl Admit for Targets {
 
 pub(crate) struct Hub {
     pub(crate) engine: Engine,
+    admit: Arc<dyn Admit>,
     pub(crate) log: Arc<MemoryLog<SimDisk>>,
     pub(crate) handed_over: Receiver<(TcpStream, Vec<u8>, ClientAddress)>,
     /// While it is locked, admissions to the topic `gated` are not decided, and a shard that admits to the topic
@@ -135,9 +136,9 @@ pub(crate) struct Room {
 
 /// Both ends of a connection that was handed over.
 pub(crate) struct Elsewhere {
-    socket: TcpStream,
-    theirs: TcpStream,
-    peer: ClientAddress,
+    pub(crate) socket: TcpStream,
+    pub(crate) theirs: TcpStream,
+    pub(crate) peer: ClientAddress,
 }
 
 impl Hub {
@@ -159,7 +160,7 @@ impl Hub {
             seen,
         };
         let seen = Arc::clone(&admit.seen);
-        let admit = Arc::new(admit);
+        let admit: Arc<dyn Admit> = Arc::new(admit);
         let (sender, handed_over) = sync_channel(16);
         let sender = Mutex::new(sender);
         let hand_over = Box::new(move |socket, bytes, peer| {
@@ -171,10 +172,10 @@ impl Hub {
         let config = EngineConfig { listen, ..config };
         let is_unreadable = Arc::new(AtomicBool::new(false));
         let failing = FailingLog { log: Arc::clone(&log), is_unreadable: Arc::clone(&is_unreadable) };
-        let engine = Engine::start(config, Arc::new(failing), tail, admit, hand_over);
+        let engine = Engine::start(config, Arc::new(failing), tail, Arc::clone(&admit), hand_over);
         let engine = engine.expect("a free port");
         assert!(seen.handle.set(engine.handle()).is_ok(), "it is set once");
-        Hub { engine, log, handed_over, gate, undecided, seen, is_unreadable }
+        Hub { engine, admit, log, handed_over, gate, undecided, seen, is_unreadable }
     }
 
     pub(crate) fn connect(&self) -> TcpStream {
@@ -198,8 +199,15 @@ impl Hub {
 
     /// Such a connection comes back, and asks for a stream. The shards get them in turn.
     pub(crate) fn come_back(&self, elsewhere: Elsewhere, target: &str, headers: &str) -> TcpStream {
-        let head = format!("GET {target} HTTP/1.1\r\n{headers}\r\n");
-        self.engine.handle().adopt(elsewhere.theirs, head.into_bytes(), elsewhere.peer);
+        let last_id = headers.strip_prefix("last-event-id: ").map(|id| id.trim_end().to_owned());
+        let (admit, target, peer) = (Arc::clone(&self.admit), target.to_owned(), elsewhere.peer);
+        let decide = move || {
+            let value = last_id.as_deref().unwrap_or_default().as_bytes();
+            let header = httparse::Header { name: "last-event-id", value };
+            let headers = if last_id.is_some() { &[header][..] } else { &[] };
+            admit.admit(&Head { method: "GET", target: &target, version_minor: 1, headers, peer })
+        };
+        self.engine.handle().adopt(elsewhere.theirs, Box::new(decide), peer);
         elsewhere.socket
     }
 

@@ -1,6 +1,8 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+use http::request::Parts;
 use http_body_util::BodyExt;
 use hyper::body::Body;
 
@@ -18,6 +20,36 @@ const DISCARD_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) trait RequestBody: Body<Data = Bytes, Error: Send> + Send + Unpin + 'static {}
 
 impl<B: Body<Data = Bytes, Error: Send> + Send + Unpin + 'static> RequestBody for B {}
+
+/// Everything about a body that can be refused before it is read: it is of this type, not compressed, and not larger
+/// than `bytes_max` (`body_bytes`) by its own word.
+pub(crate) fn check(parts: &Parts, media_type: &str, bytes_max: usize) -> Result<(), Problem> {
+    check_media_type(parts, media_type)?;
+    let encoding = parts.headers.get(CONTENT_ENCODING).map(|value| value.as_bytes().trim_ascii());
+    if encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case(b"identity")) {
+        return Err(Problem::new(Kind::ContentEncoding, "the body must not be compressed"));
+    }
+    let length = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|bytes| bytes > bytes_max as u64) {
+        return Err(too_large(bytes_max));
+    }
+    Ok(())
+}
+
+fn check_media_type(parts: &Parts, expected: &str) -> Result<(), Problem> {
+    let value = parts.headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
+    let media_type = value.split(|&b| b == b';').next().unwrap_or_default().trim_ascii();
+    if media_type.eq_ignore_ascii_case(expected.as_bytes()) {
+        return Ok(());
+    }
+    let came = String::from_utf8_lossy(media_type);
+    let detail = if came.is_empty() {
+        format!("send `Content-Type: {expected}`")
+    } else {
+        format!("send `Content-Type: {expected}`, not {came:?}")
+    };
+    Err(Problem::new(Kind::MediaType, detail))
+}
 
 /// Reads a body of at most `bytes_max` (`body_bytes`), each part of it within `timeout`.
 pub(crate) async fn read<B: RequestBody>(mut body: B, bytes_max: usize, timeout: Duration) -> Result<Bytes, Failure> {
@@ -49,8 +81,16 @@ async fn next<B: RequestBody>(body: &mut B, timeout: Duration) -> Result<Option<
     }
 }
 
-pub(crate) fn too_large(bytes_max: usize) -> Problem {
+fn too_large(bytes_max: usize) -> Problem {
     Problem::new(Kind::BodyBytes, format!("the body may have {bytes_max} bytes (body_bytes)"))
+}
+
+/// Takes a body that is refused before any of it was read.
+pub(crate) fn refuse<B: RequestBody>(parts: &Parts, body: B) {
+    // Who waits for `100 Continue` sends nothing after an error.
+    if !parts.headers.contains_key(EXPECT) {
+        discard(body);
+    }
 }
 
 /// Reads what is left of a refused body and forgets it, while the answer goes out.

@@ -122,7 +122,7 @@ impl Asked {
     /// Whether a stream is among them; its subject was seen to.
     fn admits(&self, connection: &Connection) -> bool {
         let matches = |topic: &Topic| connection.filter.topics.matches(std::iter::once(topic.as_str()));
-        let is_from = |meant| connection.address.is_some_and(|address| address.is_of(meant));
+        let is_from = |meant| connection.transport.address.is_some_and(|address| address.is_of(meant));
         self.topic.as_ref().is_none_or(matches) && self.address.is_none_or(is_from)
     }
 }
@@ -163,12 +163,12 @@ impl ConnectionDocument {
         let mut document = ConnectionDocument {
             id: id.to_string(),
             subject: connection.subject,
-            address: connection.address.map(|address| address.to_string()),
+            address: connection.transport.address.map(|address| address.to_string()),
             topics: Vec::new(),
             patterns: Vec::new(),
             templates: Vec::new(),
             types: Vec::new(),
-            transport: "sse",
+            transport: if connection.transport.is_piped { "sse-h2" } else { "sse" },
             position: connection.place.to_string(),
             lag: LagDocument {
                 events: connection.lag_events,

@@ -10,6 +10,7 @@ mod paging;
 pub(crate) mod publish;
 mod routes;
 mod schemas;
+mod subscribe;
 mod topics;
 
 use std::sync::Arc;
@@ -30,13 +31,22 @@ pub(crate) use paging::LIMIT_MAX as PAGE_MAX;
 use routes::Action;
 
 use crate::access::{Caller, Presented};
-use crate::decide::RequestHead;
+use crate::decide::{Plan, RequestHead};
 use crate::hub::Hub;
 use crate::problem::{Kind, Problem};
 use crate::time;
 
 /// An answer that has its end.
 pub(crate) type Answer = Response<Full<Bytes>>;
+
+/// What a request comes to.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// An answer.
+    Answer(Answer),
+    /// An event stream, which is for the connection's driver to begin.
+    Stream(Plan),
+}
 
 /// Why a request has no ordinary answer.
 #[derive(Debug)]
@@ -59,10 +69,11 @@ impl From<Problem> for Failure {
 pub(crate) struct Unanswered;
 
 /// Answers any request but one for a stream that is admitted.
-pub(crate) async fn answer<B: RequestBody>(hub: Arc<Hub>, request: Request<B>) -> Result<Answer, Unanswered> {
+pub(crate) async fn answer<B: RequestBody>(hub: Arc<Hub>, request: Request<B>) -> Result<Outcome, Unanswered> {
     let (parts, body) = request.into_parts();
     let mut answer = match route(&hub, &parts, body).await {
-        Ok(answer) => answer,
+        Ok(Outcome::Answer(answer)) => answer,
+        Ok(stream) => return Ok(stream),
         Err(Failure::Problem(problem)) => {
             hub.metrics.count_problem(&problem);
             problem.to_response()
@@ -73,41 +84,52 @@ pub(crate) async fn answer<B: RequestBody>(hub: Arc<Hub>, request: Request<B>) -
     if hub.is_draining() {
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    Ok(answer)
+    Ok(Outcome::Answer(answer))
 }
 
-async fn route<B: RequestBody>(hub: &Arc<Hub>, parts: &Parts, body: B) -> Result<Answer, Failure> {
+async fn route<B: RequestBody>(hub: &Arc<Hub>, parts: &Parts, body: B) -> Result<Outcome, Failure> {
     let (path, method) = (parts.uri.path(), parts.method.as_str());
     let Some((route, name)) = routes::find(path) else {
         body::discard(body);
-        return Ok(asset(path, method)?);
+        return Ok(Outcome::Answer(asset(path, method)?));
     };
     let Some(operation) = route.operation(method) else {
         body::discard(body);
         return Err(refuse_method(method, path, route.methods()).into());
     };
-    let answer = if operation.action == Action::Publish {
-        publish::publish(hub, parts, body).await
-    } else {
-        body::discard(body);
-        act(hub, parts, operation.action, name).await.map_err(Failure::from)
-    };
-    operation.check(&answer);
-    answer
+    let outcome = act(hub, parts, body, operation.action, name).await;
+    operation.check(&outcome);
+    outcome
 }
 
-async fn act(hub: &Arc<Hub>, parts: &Parts, action: Action, name: &str) -> Result<Answer, Problem> {
+async fn act<B: RequestBody>(
+    hub: &Arc<Hub>,
+    parts: &Parts,
+    body: B,
+    action: Action,
+    name: &str,
+) -> Result<Outcome, Failure> {
     match action {
-        Action::Publish | Action::Stream => Err(no_stream(hub, parts)),
-        Action::Event => event::event(hub, parts, name).await,
-        Action::EraseEvent => erase::event(hub, parts, name).await,
-        Action::Topics => topics::topics(hub, parts).await,
-        Action::Topic => topics::topic(hub, parts, name).await,
-        Action::EraseTopic => erase::topic(hub, parts, name).await,
-        Action::Connections => connections::connections(hub, parts).await,
-        Action::EndConnection => connections::end(hub, parts, name).await,
-        Action::Document => Ok(openapi::answer()),
+        Action::Publish => publish::publish(hub, parts, body).await.map(Outcome::Answer),
+        Action::Stream => subscribe::subscribe(hub, parts, body).await.map(Outcome::Stream),
+        Action::Event => without(body, event::event(hub, parts, name)).await,
+        Action::EraseEvent => without(body, erase::event(hub, parts, name)).await,
+        Action::Topics => without(body, topics::topics(hub, parts)).await,
+        Action::Topic => without(body, topics::topic(hub, parts, name)).await,
+        Action::EraseTopic => without(body, erase::topic(hub, parts, name)).await,
+        Action::Connections => without(body, connections::connections(hub, parts)).await,
+        Action::EndConnection => without(body, connections::end(hub, parts, name)).await,
+        Action::Document => without(body, async { Ok(openapi::answer()) }).await,
     }
+}
+
+/// The answer to a request whose body says nothing.
+async fn without<B: RequestBody>(
+    body: B,
+    answer: impl Future<Output = Result<Answer, Problem>>,
+) -> Result<Outcome, Failure> {
+    body::discard(body);
+    Ok(Outcome::Answer(answer.await?))
 }
 
 /// A file of the page, which is no part of the API.
@@ -117,16 +139,6 @@ fn asset(path: &str, method: &str) -> Result<Answer, Problem> {
     match method {
         "GET" | "HEAD" => Ok(asset.to_response()),
         _ => Err(refuse_method(method, path, "GET, HEAD".to_owned())),
-    }
-}
-
-/// Why this request for the events gets no stream.
-fn no_stream(hub: &Hub, parts: &Parts) -> Problem {
-    match crate::decide::decide(&head_of(parts), &hub.access, time::now_ms() / 1_000) {
-        Err(problem) => problem,
-        // The connection's driver takes those that are admitted; only one that is not plain
-        // HTTP/1.1 over TCP comes here.
-        Ok(_) => Problem::new(Kind::NotReady, "streams are not served on this connection"),
     }
 }
 
@@ -140,11 +152,6 @@ pub(crate) fn head_of(parts: &Parts) -> RequestHead<'_> {
     let version_minor = u8::from(parts.version >= http::Version::HTTP_11);
     let headers = parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
     RequestHead::new(parts.method.as_str(), target, version_minor, headers)
-}
-
-/// Whether a request is for the events, and admission is to be asked for a stream.
-pub(crate) fn asks_for_events(parts: &Parts) -> bool {
-    crate::decide::asks_for_events(parts.method.as_str(), parts.uri.path())
 }
 
 /// Who is calling.

@@ -5,7 +5,8 @@ use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
 
-use super::routes::{Content, Form, Operation, Parameter, Place, ROUTES, Route};
+use super::routes::{Body, Content, Form, Operation, Parameter, Place, ROUTES, Route};
+use super::subscribe::FORM;
 use super::{Answer, paging, schemas};
 use crate::problem::{Kind, Problem, TYPE_PREFIX};
 
@@ -24,7 +25,7 @@ fn document() -> Value {
         "info": {
             "title": "Tidewire",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "A push server. A path that is not here is 404 `urn:tidewire:error:not-found`, and a method that a \
+            "description": "A push server. Where a path takes the method QUERY, `x-query` says what it does. A path that is not here is 404 `urn:tidewire:error:not-found`, and a method that a \
                 path does not take 405 `urn:tidewire:error:method`, with `Allow`.",
             "license": {"name": env!("CARGO_PKG_LICENSE")},
         },
@@ -39,9 +40,14 @@ fn document() -> Value {
 
 fn path(route: &Route) -> Value {
     let operations = route.operations.iter().flat_map(|operation| {
-        operation.methods().iter().map(move |&method| (method.to_lowercase(), described(operation, method)))
+        operation.methods().iter().map(move |&method| (member(method), described(operation, method)))
     });
     Value::Object(operations.collect())
+}
+
+/// Where the operations of a path have this one. OpenAPI knows `QUERY` from 3.2 on, which few tools read.
+fn member(method: &str) -> String {
+    if method == "QUERY" { "x-query".to_owned() } else { method.to_lowercase() }
 }
 
 fn described(operation: &Operation, method: &str) -> Value {
@@ -56,9 +62,12 @@ fn described(operation: &Operation, method: &str) -> Value {
         "parameters": operation.parameters.iter().map(parameter).collect::<Vec<_>>(),
         "responses": responses(operation, is_head),
     });
-    if let Some(schema) = operation.body {
-        described["requestBody"] =
-            json!({"required": true, "content": content("application/json", &reference(schema))});
+    if let Some(body) = operation.body {
+        let (media_type, schema) = match body {
+            Body::Json(schema) => ("application/json", schema),
+            Body::Form(schema) => (FORM, schema),
+        };
+        described["requestBody"] = json!({"required": true, "content": content(media_type, &reference(schema))});
     }
     described
 }

@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use super::{Answer, Failure};
+use super::{Failure, Outcome};
 use crate::problem::Kind;
 
 mod table;
@@ -28,7 +28,7 @@ pub(super) struct Operation {
     pub(super) id: &'static str,
     pub(super) summary: &'static str,
     pub(super) parameters: &'static [Parameter],
-    pub(super) body: Option<Schema>,
+    pub(super) body: Option<Body>,
     pub(super) answer: Content,
     pub(super) links: &'static [Link],
     /// With what it may be refused, beside [`ALWAYS`].
@@ -48,6 +48,14 @@ pub(super) enum Action {
     Connections,
     EndConnection,
     Document,
+}
+
+/// What a request's body is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Body {
+    Json(Schema),
+    /// `application/x-www-form-urlencoded`.
+    Form(Schema),
 }
 
 /// What is answered if nothing is wrong.
@@ -132,6 +140,7 @@ impl Operation {
             ("GET", Content::Json(_) | Content::Nothing) => &["GET", "HEAD"],
             ("GET", Content::Stream) => &["GET"],
             ("POST", _) => &["POST"],
+            ("QUERY", _) => &["QUERY"],
             _ => &["DELETE"],
         }
     }
@@ -142,9 +151,10 @@ impl Operation {
     }
 
     /// In a build for tests: that the document knows what is answered.
-    pub(super) fn check(&self, answer: &Result<Answer, Failure>) {
+    pub(super) fn check(&self, answer: &Result<Outcome, Failure>) {
         let is_known = match answer {
-            Ok(answer) => answer.status() == self.status(),
+            Ok(Outcome::Answer(answer)) => answer.status() == self.status(),
+            Ok(Outcome::Stream(_)) => matches!(self.answer, Content::Stream),
             Err(Failure::Problem(problem)) => self.problems().any(|kind| kind == problem.kind()),
             Err(Failure::Unanswered) => true,
         };
@@ -177,7 +187,8 @@ mod tests {
     fn a_path_takes_the_methods_of_its_operations() {
         let methods: Vec<String> = ROUTES.iter().map(Route::methods).collect();
         let read = || "GET, HEAD".to_owned();
-        let expected = ["GET, POST", "GET, HEAD, DELETE", &read(), "GET, HEAD, DELETE", &read(), "DELETE", &read()];
+        let expected =
+            ["GET, QUERY, POST", "GET, HEAD, DELETE", &read(), "GET, HEAD, DELETE", &read(), "DELETE", &read()];
         assert_eq!(methods, expected);
     }
 

@@ -42,6 +42,19 @@ pub(super) fn all() -> Value {
             object(&[("id", &id)], &[]),
             object(&[("ids", &json!({"type": "array", "items": id, "minItems": 1}))], &[]),
         ]},
+        "Subscription": object(
+            &[],
+            &[
+                ("topic", &texts),
+                ("pattern", &texts),
+                ("template", &texts),
+                ("type", &texts),
+                ("from", &next),
+                ("last_event_id", &next),
+                ("lastEventID", &next),
+                ("lastId", &next),
+            ],
+        ),
         "Event": object(
             &[
                 ("id", &id),
@@ -61,7 +74,7 @@ pub(super) fn all() -> Value {
             &[
                 ("id", &json!({"type": "string", "pattern": "^[0-9]+-[0-9]+-[0-9]+$"})),
                 ("topics", &texts),
-                ("transport", &json!({"enum": ["sse"]})),
+                ("transport", &json!({"enum": ["sse", "sse-h2"]})),
                 ("position", &id),
                 ("lag", &object(&[("events", &count), ("milliseconds", &count)], &[("at_least", &set)])),
                 ("age_seconds", &count),

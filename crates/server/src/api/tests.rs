@@ -11,7 +11,8 @@ use crate::testing::{Bench, SECRET};
 impl Bench {
     async fn ask(&self, request: http::request::Builder, body: impl Into<Bytes>) -> (Came, Value) {
         let request = request.body(Full::new(body.into())).expect("a request");
-        let answer = answer(Arc::clone(&self.hub), request).await.expect("an answer");
+        let outcome = answer(Arc::clone(&self.hub), request).await.expect("an answer");
+        let Outcome::Answer(answer) = outcome else { panic!("it is a stream") };
         let (parts, body) = answer.into_parts();
         let body = body.collect().await.expect("a body").to_bytes();
         (Came { status: parts.status, headers: parts.headers }, serde_json::from_slice(&body).unwrap_or(Value::Null))
@@ -299,6 +300,7 @@ async fn a_body_that_does_not_come_is_refused() {
     let bench = Bench::dev();
     let request = post().body(Never).expect("a request");
     let refused = answer(Arc::clone(&bench.hub), request).await.expect("an answer");
+    let Outcome::Answer(refused) = refused else { panic!("it is a stream") };
     assert_eq!(refused.status(), 408);
     assert_eq!(refused.headers()["connection"], "close");
 }

@@ -67,9 +67,11 @@ pub(super) struct Settings {
     pub(super) heartbeat: Option<Duration>,
     pub(super) stall_timeout: Option<Duration>,
     pub(super) head_timeout: Option<Duration>,
+    pub(super) decide_timeout: Option<Duration>,
     pub(super) retry: Option<Duration>,
     pub(super) max_streams: Option<usize>,
     pub(super) max_connections: Option<usize>,
+    pub(super) http2_max_streams: Option<usize>,
     pub(super) event_bytes: Option<Size>,
     pub(super) body_bytes: Option<Size>,
     pub(super) batch_events: Option<usize>,
@@ -193,6 +195,12 @@ pub const KEYS: &[Key] = &[
     key!(stall_timeout, "DURATION", Some("2min"), "A stream whose client takes nothing for so long is closed"),
     key!(head_timeout, "DURATION", Some("10s"), "How long a request's head may take, and each part of its body"),
     key!(
+        decide_timeout,
+        "DURATION",
+        Some("30s"),
+        "How long a stream may wait for its place in the log to be found, or its patterns to be read; then 503"
+    ),
+    key!(
         retry,
         "DURATION",
         Some("2s"),
@@ -200,6 +208,7 @@ pub const KEYS: &[Key] = &[
     ),
     key!(max_streams, "NUMBER", None, "Streams at a time, at most; as many as open files allow"),
     key!(max_connections, "NUMBER", Some("1024"), "Connections at a time that are not streams, at most"),
+    key!(http2_max_streams, "NUMBER", Some("256"), "Requests and streams at a time on an HTTP/2 connection, at most"),
     key!(event_bytes, "SIZE", Some("1MiB"), "An event's data, at most"),
     key!(body_bytes, "SIZE", Some("8MiB"), "A request's body, at most; each one under way takes so much memory"),
     key!(batch_events, "NUMBER", Some("1000"), "Events in one request, at most"),

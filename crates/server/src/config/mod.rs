@@ -63,12 +63,16 @@ pub struct Config {
     pub stall_timeout: Duration,
     /// How long a request's head may take.
     pub head_timeout: Duration,
+    /// How long a stream may wait to be decided on.
+    pub decide_timeout: Duration,
     /// After how long a client is told to reconnect; each is told up to a quarter more or less.
     pub retry: Duration,
     /// Streams at a time. `None`: as many as open files allow.
     pub max_streams: Option<usize>,
     /// Connections at a time that are not streams.
     pub max_connections: usize,
+    /// Requests at a time on an HTTP/2 connection, streams among them.
+    pub http2_max_streams: u32,
     /// An event's data, in bytes.
     pub event_bytes: usize,
     /// A request's body, in bytes.

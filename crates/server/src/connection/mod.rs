@@ -2,6 +2,7 @@
 
 mod carrier;
 mod closing;
+mod http2;
 mod way_back;
 mod wire;
 
@@ -19,19 +20,19 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tidewire_engine::{ClientAddress, Refusal, Socket, TlsSocket};
+use tidewire_engine::{ClientAddress, Decide, HTTP2_PREFACE, Refusal, Socket};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 
-use crate::api::{self, Answer, Unanswered};
-use crate::decide::decide;
+use crate::api::{self, Answer, Outcome, Unanswered};
 use crate::hub::Hub;
 use crate::problem::{Kind, Problem};
 use crate::shutdown::Shutdown;
-use crate::tls::{Opened, Protocol, Tls};
-use crate::{stream, time, tls};
+use crate::tls::{Opened, Tls};
+use crate::{address, stream, tls};
 use carrier::Carrier;
-use way_back::{WayBack, head_bytes};
+use http2::Rewound;
+use way_back::WayBack;
 use wire::Wire;
 
 /// How long a connection may stand idle between two requests, the next one's head included.
@@ -43,8 +44,8 @@ pub(crate) const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// A connection that has turned into a stream.
 pub(crate) struct Returned {
     pub(crate) socket: Socket,
-    /// The request's head, and what was read after it.
-    pub(crate) bytes: Vec<u8>,
+    /// What admits the stream.
+    pub(crate) admit: Decide,
 }
 
 /// Takes a connection from a shard, with the bytes read from it, or for its handshake, or gives it back when there are
@@ -58,42 +59,69 @@ pub(crate) fn take_over(
     peer: ClientAddress,
 ) -> Result<(), Socket> {
     let Ok(place) = Arc::clone(&hub.connections).try_acquire_owned() else { return Err(socket) };
-    let hub = Arc::clone(hub);
-    let shutdown = shutdown.clone();
-    runtime.spawn(async move {
-        let carrier = match Carrier::new(socket, hub.stall_timeout) {
-            Ok(carrier) => carrier,
-            // The peer is gone already.
-            Err(error) => return tracing::debug!(%error, "a connection could not be taken over"),
-        };
-        let returned = match (&hub.tls, carrier) {
-            (Some(tls), Carrier::Tcp(socket)) => greet(&hub, tls, socket.into_inner(), &shutdown).await,
-            (_, carrier) => serve(Arc::clone(&hub), carrier, bytes, &shutdown).await,
-        };
-        drop(place);
-        if let Some(Returned { socket, bytes }) = returned {
-            // The shards accept a moment before their handle is set.
-            hub.engine.wait().adopt(socket, bytes, peer);
-        }
-    });
+    let (hub, shutdown) = (Arc::clone(hub), shutdown.clone());
+    match (socket, hub.tls.clone()) {
+        (Socket::Tcp(socket), Some(tls)) => drop(runtime.spawn(greet(hub, tls, socket, peer, place, shutdown))),
+        (socket, _) => drop(runtime.spawn(serve_and_return(hub, socket, bytes, peer, place, shutdown))),
+    }
     Ok(())
 }
 
-/// Agrees on TLS with a client, whose requests a shard reads from then on. One that speaks HTTP without it is told so.
-async fn greet(hub: &Arc<Hub>, tls: &Tls, socket: TcpStream, shutdown: &Shutdown) -> Option<Returned> {
+/// Serves a connection, and gives it back to a shard when it turns into a stream.
+async fn serve_and_return(
+    hub: Arc<Hub>,
+    socket: Socket,
+    bytes: Vec<u8>,
+    peer: ClientAddress,
+    place: OwnedSemaphorePermit,
+    shutdown: Shutdown,
+) {
+    match Carrier::new(socket, hub.stall_timeout) {
+        Ok(Carrier::Tcp(socket)) if bytes.starts_with(HTTP2_PREFACE) => {
+            http2::serve(hub, Rewound::new(bytes, socket.into_inner()), peer, place, &shutdown).await;
+        }
+        Ok(carrier) => {
+            let returned = serve(Arc::clone(&hub), carrier, bytes, peer, &shutdown).await;
+            drop(place);
+            if let Some(Returned { socket, admit }) = returned {
+                // The shards accept a moment before their handle is set.
+                hub.engine.wait().adopt(socket, admit, peer);
+            }
+        }
+        // The peer is gone already.
+        Err(error) => tracing::debug!(%error, "a connection could not be taken over"),
+    }
+}
+
+/// Agrees on TLS with a client. Its requests in HTTP/1.1 are read by a shard from then on, those in HTTP/2 here. One that
+/// speaks HTTP without TLS is told so.
+async fn greet(
+    hub: Arc<Hub>,
+    tls: Arc<Tls>,
+    socket: std::net::TcpStream,
+    peer: ClientAddress,
+    place: OwnedSemaphorePermit,
+    shutdown: Shutdown,
+) {
+    let socket = match carrier::prepare(socket, hub.stall_timeout) {
+        Ok(socket) => socket,
+        Err(error) => return tracing::debug!(%error, "a connection could not be greeted"),
+    };
+    // In boxes: the task lasts as long as its connection, and would have room for all of it.
     let opened = tokio::select! {
-        opened = tls::open(hub, tls, socket) => opened?,
-        () = shutdown.begun() => return None,
+        opened = Box::pin(tls::open(&hub, &tls, socket)) => opened,
+        () = Box::pin(shutdown.begun()) => return,
     };
     match opened {
-        Opened::Tls(socket, session, Protocol::Http1) => {
-            let socket = socket.into_std().ok()?;
-            Some(Returned { socket: Socket::Tls(Box::new(TlsSocket::new(socket, *session))), bytes: Vec::new() })
+        None => {}
+        Some(Opened::Http1(socket)) => {
+            drop(place);
+            hub.engine.wait().read_from(socket, peer);
         }
-        Opened::PlainHttp(socket) => {
+        Some(Opened::Http2(stream)) => Box::pin(http2::serve(hub, stream, peer, place, &shutdown)).await,
+        Some(Opened::PlainHttp(socket)) => {
             let problem = Problem::new(Kind::Head, "this port speaks TLS: ask by https");
-            end_with(hub, Carrier::Tcp(TokioIo::new(socket)), Some(problem), shutdown).await;
-            None
+            Box::pin(end_with(&hub, Carrier::Tcp(TokioIo::new(socket)), Some(problem), &shutdown)).await;
         }
     }
 }
@@ -112,12 +140,18 @@ async fn end_with(hub: &Hub, carrier: Carrier, problem: Option<Problem>, shutdow
 }
 
 /// Serves the requests on a connection until it ends, or turns into a stream.
-async fn serve(hub: Arc<Hub>, carrier: Carrier, bytes: Vec<u8>, shutdown: &Shutdown) -> Option<Returned> {
+async fn serve(
+    hub: Arc<Hub>,
+    carrier: Carrier,
+    bytes: Vec<u8>,
+    peer: ClientAddress,
+    shutdown: &Shutdown,
+) -> Option<Returned> {
     let way_back = Arc::new(WayBack::default());
     let wire = Wire::new(carrier, bytes, Arc::clone(&way_back));
     let asked = Arc::clone(&way_back);
     let asked_of = Arc::clone(&hub);
-    let service = service_fn(move |request| handle(&asked_of, &asked, request));
+    let service = service_fn(move |request| handle(&asked_of, &asked, peer, request));
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE_TIMEOUT)
@@ -155,25 +189,23 @@ async fn serve(hub: Arc<Hub>, carrier: Carrier, bytes: Vec<u8>, shutdown: &Shutd
             // The last answer may not be flushed yet; to poll the connection itself flushes it.
             return Pin::new(&mut connection).poll(cx).map_ok(|()| None);
         }
-        way_back.take().map_or(Poll::Pending, |head| Poll::Ready(Ok(Some(head))))
+        way_back.take().map_or(Poll::Pending, |admit| Poll::Ready(Ok(Some(admit))))
     });
-    let head = match ended.await {
-        Ok(head) => head,
+    let admit = match ended.await {
+        Ok(admit) => admit,
         Err(error) => {
             tracing::debug!(%error, "a connection ended early");
             return None;
         }
     };
-    let parts = connection.into_parts();
-    let (carrier, unread) = parts.io.into_parts();
-    let Some(mut bytes) = head else {
+    let carrier = connection.into_parts().io.into_carrier();
+    let Some(admit) = admit else {
         end_with(&hub, carrier, refusal, shutdown).await;
         return None;
     };
-    bytes.extend_from_slice(&parts.read_buf);
-    bytes.extend_from_slice(&unread);
+    // A stream has no request behind it: what was read of one is dropped, as the shard drops what comes later.
     match carrier.into_socket() {
-        Ok(socket) => Some(Returned { socket, bytes }),
+        Ok(socket) => Some(Returned { socket, admit }),
         Err(error) => {
             tracing::debug!(%error, "a connection could not go back to a shard");
             None
@@ -189,24 +221,29 @@ fn unreadable(error: &hyper::Error) -> Problem {
 
 type Handling = Pin<Box<dyn Future<Output = Result<Answer, Unanswered>> + Send>>;
 
-fn handle(hub: &Arc<Hub>, way_back: &WayBack, request: Request<Incoming>) -> Handling {
+fn handle(hub: &Arc<Hub>, way_back: &Arc<WayBack>, peer: ClientAddress, request: Request<Incoming>) -> Handling {
     let (parts, body) = request.into_parts();
     if let Some(problem) = refusal(&parts) {
         let mut answer = counted(hub, Err(problem));
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         return Box::pin(async { Ok(answer) });
     }
-    if api::asks_for_events(&parts) && decide(&api::head_of(&parts), &hub.access, time::now_ms() / 1_000).is_ok() {
-        way_back.ask(head_bytes(&parts));
-        // The driver takes the connection apart and drops this.
-        return Box::pin(pending());
-    }
     let origin = parts.headers.get(ORIGIN).cloned();
-    let hub = Arc::clone(hub);
+    let client = address::of_parts(peer, &parts, &hub.trusted_proxies);
+    let (hub, way_back) = (Arc::clone(hub), Arc::clone(way_back));
     Box::pin(async move {
         let mut answer = match hub.origins.preflight(&parts) {
             Some(leave) => counted(&hub, leave),
-            None => api::answer(Arc::clone(&hub), Request::from_parts(parts, body)).await?,
+            None => match api::answer(Arc::clone(&hub), Request::from_parts(parts, body)).await? {
+                Outcome::Answer(answer) => answer,
+                Outcome::Stream(plan) => {
+                    way_back.ask(Box::new(move || {
+                        stream::admission(&hub, plan, client, origin.as_ref().map(HeaderValue::as_bytes))
+                    }));
+                    // The driver takes the connection apart and drops this.
+                    return pending().await;
+                }
+            },
         };
         hub.origins.mark(origin.as_ref(), answer.headers_mut());
         Ok(answer)
@@ -220,7 +257,7 @@ fn refusal(parts: &Parts) -> Option<Problem> {
     }
     // What follows may be meant for the other end.
     let is_tunnel = parts.method == Method::CONNECT;
-    is_tunnel.then(|| Problem::new(Kind::Method, "the hub makes no tunnels").allowing("GET, HEAD, POST, DELETE"))
+    is_tunnel.then(|| Problem::new(Kind::Method, "the hub makes no tunnels").allowing("GET, HEAD, POST, QUERY, DELETE"))
 }
 
 fn counted(hub: &Hub, leave: Result<Answer, Problem>) -> Answer {

@@ -26,9 +26,8 @@ impl Wire {
         Wire { socket, first: first.into(), way_back }
     }
 
-    /// The socket, and what was given to [`Wire::new`] and not read from it.
-    pub(super) fn into_parts(self) -> (Carrier, Bytes) {
-        (self.socket, self.first)
+    pub(super) fn into_carrier(self) -> Carrier {
+        self.socket
     }
 }
 

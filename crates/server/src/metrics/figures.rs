@@ -98,6 +98,8 @@ fn add_engine(registry: &mut Registry, stats: &EngineStats) {
     counter(registry, "connections_refused", "Connections closed with an answer", stats.refused);
     let help = "Connections refused since too many waited for their place to be found";
     counter(registry, "undecided_refused", help, stats.undecided_refused);
+    let help = "Connections refused since their place was not found in time";
+    counter(registry, "undecided_timeouts", help, stats.undecided_timeouts);
     let gaps: Family<Label, Counter> = Family::default();
     for reason in GapReason::ALL {
         let label = [("reason", reason.as_str().to_owned())];

@@ -53,7 +53,7 @@ problems! {
         "Send what HTTP/1.1 asks for; who speaks TLS or HTTP/2 came to the wrong port.";
     /// The query string cannot be decoded.
     Query => "query", 400, "The query cannot be read",
-        "A parameter is not UTF-8 once it is decoded, or there are more than 1,000.",
+        "A parameter is not UTF-8 once it is decoded, or there are more than 1,000; or the form of a `QUERY` is not UTF-8.",
         "Percent-encode UTF-8; ask for less.";
     /// A stream was asked for without a topic, or an event by a publisher's id alone.
     TopicMissing => "topic-missing", 400, "No topic is named",
@@ -80,8 +80,8 @@ problems! {
         "Mend it: the detail has the byte at fault, or the limit.";
     /// A request that has no business with a body has one.
     BodyUnexpected => "body-unexpected", 400, "The request must not have a body",
-        "A stream asked for with a body.",
-        "Ask without a body.";
+        "A stream asked for by `GET` with a body.",
+        "Ask without a body, or send a form by `QUERY`.";
     /// A body that is not JSON.
     Json => "json", 400, "The body is not valid JSON",
         "It does not follow JSON's grammar, or is not UTF-8.",
@@ -187,8 +187,8 @@ problems! {
         "Send fewer events at a time, or raise `segment_bytes`.";
     /// The body is not JSON by its own word.
     MediaType => "media-type", 415, "The body's media type is not supported",
-        "It is not `application/json`.",
-        "Send `Content-Type: application/json`.";
+        "It is not `application/json`, or for `QUERY` not `application/x-www-form-urlencoded`.",
+        "Send the `Content-Type` that the request takes.";
     /// The body is compressed.
     ContentEncoding => "content-encoding", 415, "The body's encoding is not supported",
         "It is compressed.",
@@ -204,7 +204,7 @@ problems! {
     /// More is waiting to be committed than `append_queue_bytes`.
     Busy => "busy", 503, "The hub is busy",
         "More waits to be committed than `append_queue_bytes`, or another file of the log could not be made \
-         just now, or too many streams wait for their place in the log to be found.",
+         just now, or too many streams wait for their place in the log to be found, or one has for `decide_timeout`.",
         "Send again after `Retry-After`.";
     /// There are `max_streams` streams.
     Streams => "streams", 503, "The hub has too many streams",

@@ -1,9 +1,10 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use rustls::ServerConnection;
+use tidewire_engine::{Socket, TLS_HELD_BYTES_MAX, TlsSocket};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::figures::Failure;
 use super::{Protocol, Tls};
@@ -18,8 +19,10 @@ const FULL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What a connection turned out to be.
 pub(crate) enum Opened {
-    /// TLS is agreed on, and what is spoken above it.
-    Tls(TcpStream, Box<ServerConnection>, Protocol),
+    /// TLS, and HTTP/1.1 above it: as a shard takes it.
+    Http1(Socket),
+    /// TLS, and HTTP/2 above it.
+    Http2(Box<TlsStream<TcpStream>>),
     /// The client speaks HTTP as it is, and can be told so.
     PlainHttp(TcpStream),
 }
@@ -29,7 +32,7 @@ pub(crate) enum Opened {
 pub(crate) async fn open(hub: &Hub, tls: &Tls, socket: TcpStream) -> Option<Opened> {
     let opened = patiently(hub, shake_hands(tls, socket)).await.unwrap_or(Err(Failure::Timeout));
     match &opened {
-        Ok(Opened::Tls(..)) => tls.figures.count_handshake(),
+        Ok(Opened::Http1(_) | Opened::Http2(_)) => tls.figures.count_handshake(),
         Ok(Opened::PlainHttp(_)) => tls.figures.count_failure(Failure::PlainHttp),
         Err(failure) => tls.figures.count_failure(*failure),
     }
@@ -46,11 +49,17 @@ async fn shake_hands(tls: &Tls, socket: TcpStream) -> Result<Opened, Failure> {
         _ => return Err(Failure::Closed),
     }
     match TlsAcceptor::from(tls.config.clone()).accept(socket).await {
-        Ok(stream) => {
-            let (socket, session) = stream.into_inner();
-            let protocol = Protocol::agreed(session.alpn_protocol());
-            Ok(Opened::Tls(socket, Box::new(session), protocol))
-        }
+        Ok(mut stream) => match Protocol::agreed(stream.get_ref().1.alpn_protocol()) {
+            Protocol::Http1 => {
+                let (socket, session) = stream.into_inner();
+                let socket = socket.into_std().map_err(|_| Failure::Other)?;
+                Ok(Opened::Http1(Socket::Tls(Box::new(TlsSocket::new(socket, session)))))
+            }
+            Protocol::Http2 => {
+                stream.get_mut().1.set_buffer_limit(Some(TLS_HELD_BYTES_MAX));
+                Ok(Opened::Http2(Box::new(stream)))
+            }
+        },
         Err(error) => {
             tracing::debug!(error = &error as &dyn std::error::Error, "a handshake failed");
             Err(Failure::of(&error))

@@ -24,18 +24,20 @@ pub(crate) use handshake::{Opened, open};
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The protocols above TLS that are offered, the best first.
-const PROTOCOLS: [Protocol; 1] = [Protocol::Http1];
+const PROTOCOLS: [Protocol; 2] = [Protocol::Http2, Protocol::Http1];
 
 /// What is spoken above TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Protocol {
+enum Protocol {
     Http1,
+    Http2,
 }
 
 impl Protocol {
     fn name(self) -> &'static [u8] {
         match self {
             Protocol::Http1 => b"http/1.1",
+            Protocol::Http2 => b"h2",
         }
     }
 

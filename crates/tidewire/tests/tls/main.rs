@@ -1,5 +1,6 @@
 //! The hub over TLS, as its clients meet it.
 
+mod http2;
 mod reload;
 mod starts;
 mod streams;

@@ -5,7 +5,6 @@ mod parse;
 
 use std::sync::{Arc, Once};
 
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use http::request::Parts;
 use serde::Serialize;
 use tidewire_log::{AppendError, HubId};
@@ -33,10 +32,7 @@ pub(super) async fn publish<B: RequestBody>(hub: &Arc<Hub>, parts: &Parts, body:
     let caller = match check_head(hub, parts) {
         Ok(caller) => caller,
         Err(problem) => {
-            // Who waits for `100 Continue` sends nothing after an error.
-            if !parts.headers.contains_key(EXPECT) {
-                body::discard(body);
-            }
+            body::refuse(parts, body);
             return Err(problem.into());
         }
     };
@@ -74,31 +70,8 @@ fn published(ids: &[HubId], is_array: bool) -> Published<'_> {
 fn check_head(hub: &Hub, parts: &Parts) -> Result<Caller, Problem> {
     let caller = super::caller(hub, parts)?;
     hub.access.publishing(&caller, std::iter::empty())?;
-    check_media_type(parts)?;
-    let encoding = parts.headers.get(CONTENT_ENCODING).map(|value| value.as_bytes().trim_ascii());
-    if encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case(b"identity")) {
-        return Err(Problem::new(Kind::ContentEncoding, "the body must not be compressed"));
-    }
-    let length = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if length.is_some_and(|bytes| bytes > hub.body_bytes as u64) {
-        return Err(body::too_large(hub.body_bytes));
-    }
+    body::check(parts, "application/json", hub.body_bytes)?;
     Ok(caller)
-}
-
-fn check_media_type(parts: &Parts) -> Result<(), Problem> {
-    let value = parts.headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
-    let media_type = value.split(|&b| b == b';').next().unwrap_or_default().trim_ascii();
-    if media_type.eq_ignore_ascii_case(b"application/json") {
-        return Ok(());
-    }
-    let came = String::from_utf8_lossy(media_type);
-    let detail = if came.is_empty() {
-        "send `Content-Type: application/json`".to_owned()
-    } else {
-        format!("send `Content-Type: application/json`, not {came:?}")
-    };
-    Err(Problem::new(Kind::MediaType, detail))
 }
 
 fn failure(error: AppendError, is_array: bool) -> Failure {

@@ -1,4 +1,4 @@
-use super::{Action, Content, Form, Link, Operation, Parameter, Place, Route};
+use super::{Action, Body, Content, Form, Link, Operation, Parameter, Place, Route};
 use crate::api::{connections, openapi, topics};
 use crate::decide::EVENTS_PATH;
 use crate::problem::Kind;
@@ -37,7 +37,6 @@ const STREAMS: &[Kind] = &[
     Kind::Matchers,
     Kind::Type,
     Kind::Pattern,
-    Kind::BodyUnexpected,
     Kind::NotAcceptable,
     Kind::Busy,
     Kind::Streams,
@@ -56,6 +55,19 @@ const fn path(name: &'static str, description: &'static str) -> Parameter {
 
 const LIMIT: Parameter = query("limit", Form::Limit, "How many to list at most.");
 
+/// What a stream is asked for with, by either method.
+const WATCHING: &[Parameter] = &[
+    query("topic", Form::Texts, "An exact topic, or `*`."),
+    query("pattern", Form::Texts, "A URL Pattern of topics."),
+    query("template", Form::Texts, "A URI Template of topics."),
+    query("type", Form::Texts, "Only events of this type."),
+    query("from", Form::Text, "Where a new reader begins: `latest`, `earliest`, `-<n>` or an id."),
+    query("last_event_id", Form::Text, "Where the reader was."),
+    query("lastEventID", Form::Text, "The same."),
+    query("lastId", Form::Text, "The same."),
+    Parameter { name: "Last-Event-ID", place: Place::Header, form: Form::Text, description: "Where the reader was." },
+];
+
 pub(crate) const ROUTES: &[Route] = &[
     Route {
         path: EVENTS_PATH,
@@ -65,26 +77,22 @@ pub(crate) const ROUTES: &[Route] = &[
                 method: "GET",
                 id: "streamEvents",
                 summary: "Watch events",
-                parameters: &[
-                    query("topic", Form::Texts, "An exact topic, or `*`."),
-                    query("pattern", Form::Texts, "A URL Pattern of topics."),
-                    query("template", Form::Texts, "A URI Template of topics."),
-                    query("type", Form::Texts, "Only events of this type."),
-                    query("from", Form::Text, "Where a new reader begins: `latest`, `earliest`, `-<n>` or an id."),
-                    query("last_event_id", Form::Text, "Where the reader was."),
-                    query("lastEventID", Form::Text, "The same."),
-                    query("lastId", Form::Text, "The same."),
-                    Parameter {
-                        name: "Last-Event-ID",
-                        place: Place::Header,
-                        form: Form::Text,
-                        description: "Where the reader was.",
-                    },
-                ],
+                parameters: WATCHING,
                 body: None,
                 answer: Content::Stream,
                 links: &[],
-                problems: &[STREAMS, READING],
+                problems: &[STREAMS, &[Kind::BodyUnexpected], READING],
+            },
+            Operation {
+                action: Action::Stream,
+                method: "QUERY",
+                id: "streamEventsByForm",
+                summary: "Watch events: the parameters in a form, beside those in the URL",
+                parameters: WATCHING,
+                body: Some(Body::Form("Subscription")),
+                answer: Content::Stream,
+                links: &[],
+                problems: &[STREAMS, &[Kind::BodyBytes, Kind::MediaType, Kind::ContentEncoding], READING],
             },
             Operation {
                 action: Action::Publish,
@@ -92,7 +100,7 @@ pub(crate) const ROUTES: &[Route] = &[
                 id: "publishEvents",
                 summary: "Publish one event or an array",
                 parameters: &[],
-                body: Some("Publication"),
+                body: Some(Body::Json("Publication")),
                 answer: Content::Json("Published"),
                 links: &[
                     Link { to: "getEvent", parameter: "id", found: "/id" },
