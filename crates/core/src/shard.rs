@@ -180,9 +180,7 @@ impl<T> Shard<T> {
         if let Some(subject) = subject {
             self.subjects.release(subject.get());
         }
-        if let Some(client) = client {
-            self.clients.release(client.get());
-        }
+        client.into_iter().for_each(|client| self.clients.release(client.get()));
         if self.groups.drop_if_empty(group) {
             self.frames_for = None;
             self.listed.forget();

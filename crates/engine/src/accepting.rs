@@ -6,6 +6,8 @@ use std::sync::atomic::Ordering;
 
 use tidewire_core::ClientAddress;
 
+use crate::Refusal;
+use crate::addresses::Network;
 use crate::heads::Stage;
 use crate::listen::Door;
 use crate::mailbox::{Mailbox, Message};
@@ -53,22 +55,55 @@ impl Drop for OnItsWay {
 
 /// A place among `max_streams` for a connection on which it takes long to decide: those who wait so hold none of the
 /// sockets that are set aside for others.
-pub(crate) struct Promise(Arc<Shared>);
+pub(crate) struct Promise(Arc<Shared>, Option<Network>);
 
 impl Promise {
-    /// None where streams and promises have all places.
-    pub(crate) fn new(shared: &Arc<Shared>) -> Option<Promise> {
+    /// Refused where streams and promises have all places, or all that the address may have.
+    pub(crate) fn new(shared: &Arc<Shared>, network: Option<Network>) -> Result<Promise, Refusal> {
+        shared.take_place_of(network)?;
         // Counted first: another shard may be giving the last one away.
         let promised = shared.promised.fetch_add(1, Ordering::Relaxed);
-        let promise = Promise(Arc::clone(shared));
+        let promise = Promise(Arc::clone(shared), network);
         let streams = shared.stats.streams.load(Ordering::Relaxed);
-        (streams.saturating_add(promised) < shared.config.max_streams as u64).then_some(promise)
+        let is_free = streams.saturating_add(promised) < shared.config.max_streams as u64;
+        is_free.then_some(promise).ok_or(Refusal::TooManyStreams)
     }
 }
 
 impl Drop for Promise {
     fn drop(&mut self) {
         self.0.promised.fetch_sub(1, Ordering::Relaxed);
+        self.0.give_back_place_of(self.1);
+    }
+}
+
+impl Shared {
+    /// Counts a stream, or a promise of one, as its address's.
+    fn take_place_of(&self, network: Option<Network>) -> Result<(), Refusal> {
+        match (&self.addresses, network) {
+            (Some(addresses), Some(network)) if !addresses.take(network) => Err(Refusal::TooManyStreamsPerAddress),
+            _ => Ok(()),
+        }
+    }
+
+    /// It ended.
+    pub(crate) fn give_back_place_of(&self, network: Option<Network>) {
+        if let (Some(addresses), Some(network)) = (&self.addresses, network) {
+            addresses.give_back(network);
+        }
+    }
+
+    /// Counts a stream that begins, in all and as its address's.
+    pub(crate) fn take_place(&self, network: Option<Network>) -> Result<(), Refusal> {
+        self.take_place_of(network)?;
+        // Counted first: another shard may be opening the last one that is allowed.
+        let taken = self.stats.streams.fetch_add(1, Ordering::Relaxed) + self.promised.load(Ordering::Relaxed);
+        if taken < self.config.max_streams as u64 {
+            return Ok(());
+        }
+        self.stats.streams.fetch_sub(1, Ordering::Relaxed);
+        self.give_back_place_of(network);
+        Err(Refusal::TooManyStreams)
     }
 }
 

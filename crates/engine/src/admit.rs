@@ -33,8 +33,8 @@ pub trait Admit: Send + Sync + 'static {
 pub enum Admission {
     /// It is an event stream.
     Stream(StreamStart),
-    /// It takes long to know: the engine runs this on a thread for such work.
-    Later(Work, Decide),
+    /// It takes long to know, for a client at this address: the engine runs this on a thread for such work.
+    Later(Work, ClientAddress, Decide),
     /// It is for somebody else.
     HandOver,
 }
@@ -69,6 +69,8 @@ pub enum Refusal {
     NotIntroduced,
     /// There are `max_streams` streams.
     TooManyStreams,
+    /// There are `max_streams_per_address` streams from the client's address.
+    TooManyStreamsPerAddress,
     /// There are `undecided_max` heads on which it takes long to decide.
     TooManyUndecided,
     /// It took longer than `decide_timeout` to decide on the head.

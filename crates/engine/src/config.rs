@@ -28,6 +28,9 @@ pub struct EngineConfig {
     pub decide_timeout: Duration,
     /// The most event streams at a time, over all shards.
     pub max_streams: usize,
+    /// The most of them from one address, which is a /64 of IPv6; none: as many as `max_streams`. Whoever comes through
+    /// a Unix socket has no address.
+    pub max_streams_per_address: Option<usize>,
     /// The most sockets that the shards hold at a time, all together: streams, and connections that are
     /// nothing yet. At the limit others wait to be accepted, and cost no descriptor. A stream without a socket counts as
     /// well: whoever carries it has one.
@@ -81,6 +84,7 @@ impl Default for EngineConfig {
             undecided_max: 16 * 1024,
             decide_timeout: Duration::from_secs(30),
             max_streams: 1_000_000,
+            max_streams_per_address: None,
             max_sockets: 1_000_000,
             listeners: Listeners::default(),
             introducers: TrustedProxies::default(),

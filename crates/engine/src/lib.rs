@@ -3,6 +3,7 @@
 //! whoever embeds it says by [`Admit`] what becomes of a request head.
 
 mod accepting;
+mod addresses;
 mod admit;
 mod clock;
 mod config;
@@ -36,13 +37,14 @@ pub use config::{EngineConfig, Listeners, Opening};
 pub use heads::{HEADERS_MAX, HTTP2_PREFACE};
 pub use inspect::{Carried, Connection, ConnectionId, ConnectionPlace, Connections, NoAnswer, ParseConnectionIdError};
 pub use listen::Listen;
-pub use pipe::{PipeReader, Piped};
+pub use pipe::{PIPE_BYTES_MAX, PipeReader, Piped};
 pub use pool::JOBS_A_SHARD_MAX;
 pub use socket::Socket;
 pub use stats::EngineStats;
 pub use tidewire_core::{ClientAddress, Lag, StreamStart};
 pub use tls::{TLS_HELD_BYTES_MAX, TlsSocket};
 
+use addresses::Addresses;
 use drain::Turns;
 use listen::Bound;
 use mailbox::{Mailbox, Message};
@@ -109,8 +111,20 @@ impl Engine {
         let decider = |name| Pool::start(name, pool::DECIDE_THREADS, shards).map_err(StartError::Shard);
         let deciders = Deciders { readers: decider("head-reader")?, seekers: decider("place-seeker")? };
         let (counted, held, promised) = (Arc::clone(&stats), AtomicUsize::new(0), AtomicU64::new(0));
-        let shared =
-            Arc::new(Shared { config, log, tail, admit, hand_over, readers, deciders, stats: counted, held, promised });
+        let counted_addresses = config.max_streams_per_address.map(Addresses::new);
+        let shared = Arc::new(Shared {
+            config,
+            log,
+            tail,
+            admit,
+            hand_over,
+            readers,
+            deciders,
+            stats: counted,
+            held,
+            promised,
+            addresses: counted_addresses,
+        });
         let reactors = doors.into_iter().map(|doors| Reactor::new(doors, Arc::clone(&shared)));
         let mut reactors: Vec<_> = reactors.collect::<Result<_, _>>().map_err(StartError::Shard)?;
         let mailboxes: Arc<[_]> = reactors.iter().map(|(_, mailbox)| Arc::clone(mailbox)).collect();

@@ -13,7 +13,7 @@ use crate::mailbox::{Mailbox, Message};
 use unchunk::Unchunk;
 
 /// What a pipe holds until its reader takes it, in bytes. The rest of a slow reader's backlog stays in the log.
-pub(crate) const PIPE_BYTES_MAX: usize = 16 * 1024;
+pub const PIPE_BYTES_MAX: usize = 16 * 1024;
 
 /// A blocked pipe is written to again once it holds no more than this, in bytes: else a reader that takes little at a
 /// time would have all that it is owed looked for again for each bit of room.

@@ -10,6 +10,7 @@ use tidewire_core::{ClientAddress, Lag, Limits, Shard};
 use tidewire_log::{EventLog, Tail};
 
 use crate::accepting::{Accepting, Promise};
+use crate::addresses::{Addresses, Networks, network};
 use crate::clock::Clock;
 use crate::drain::Drain;
 use crate::heads::{self, Connection, HeadKey, Heads, Parsed, Stage};
@@ -48,6 +49,8 @@ pub(crate) struct Shared {
     pub(crate) held: AtomicUsize,
     /// Places among `max_streams` for connections on which it takes long to decide.
     pub(crate) promised: AtomicU64,
+    /// None where an address may have as many streams as there may be.
+    pub(crate) addresses: Option<Addresses>,
 }
 
 /// Who decides what takes long, by the work that it takes.
@@ -78,6 +81,8 @@ pub(crate) struct Reactor {
     pub(crate) scratch: Box<[u8]>,
     pub(crate) accepting: Accepting,
     pub(crate) heads: Heads,
+    /// Those of its streams.
+    pub(crate) networks: Networks,
     /// Since the hub stops.
     pub(crate) drain: Option<Drain>,
     slices: u32,
@@ -109,6 +114,7 @@ impl Reactor {
             scratch: vec![0; READ_BYTES].into(),
             accepting: Accepting::new(doors),
             heads: Heads::default(),
+            networks: Networks::default(),
             drain: None,
             slices: limits.slices(TICK_MS),
             lag: Lag::default(),
@@ -318,21 +324,23 @@ impl Reactor {
     }
 
     fn decide(&mut self, key: HeadKey, admission: Admission) {
-        if let Admission::Later(work, decide) = admission {
-            if self.heads.get_mut(key).is_some_and(|connection| connection.socket.has_left()) {
+        if let Admission::Later(work, client, decide) = admission {
+            let Some(connection) = self.heads.get_mut(key) else { return };
+            if connection.socket.has_left() {
                 // Nothing more will be heard of the socket.
                 self.heads.remove(key);
                 return;
             }
+            let network = network(client);
             if self.heads.waiting() >= self.shared.config.undecided_max {
                 add(&self.shared.stats.undecided_refused, 1);
                 return self.refuse_head(key, Refusal::TooManyUndecided);
             }
-            let promise = Promise::new(&self.shared);
-            // While the hub stops no stream begins, and who asks for one is not refused.
-            if promise.is_none() && self.drain.is_none() {
-                return self.refuse_head(key, Refusal::TooManyStreams);
-            }
+            let promise = match Promise::new(&self.shared, network) {
+                // While the hub stops no stream begins, and who asks for one is not refused.
+                Err(refusal) if self.drain.is_none() => return self.refuse_head(key, refusal),
+                promise => promise.ok(),
+            };
             if let Some(connection) = self.heads.get_mut(key) {
                 connection.promise = promise;
             }
@@ -363,7 +371,7 @@ impl Reactor {
     }
 
     fn decided(&mut self, key: HeadKey, admission: Option<Admission>) {
-        if let Some(Admission::Later(work, decide)) = admission {
+        if let Some(Admission::Later(work, _, decide)) = admission {
             return self.put_off(key, work, decide);
         }
         let Some(Connection { socket, peer, bytes, promise, .. }) = self.heads.remove(key) else { return };
@@ -386,14 +394,11 @@ impl Reactor {
                 self.answer_last(socket, peer, &tidewire_core::turn_away(stream));
             }
             Admission::Stream(stream) => {
-                let streams = &self.shared.stats.streams;
-                // Counted first: another shard may be opening the last one that is allowed.
-                let taken = streams.fetch_add(1, Ordering::Relaxed) + self.shared.promised.load(Ordering::Relaxed);
-                if taken >= self.shared.config.max_streams as u64 {
-                    streams.fetch_sub(1, Ordering::Relaxed);
-                    return self.refuse(socket, peer, Refusal::TooManyStreams);
+                let network = network(stream.client.unwrap_or(peer));
+                match self.shared.take_place(network) {
+                    Ok(()) => self.open_stream(socket, stream, network),
+                    Err(refusal) => self.refuse(socket, peer, refusal),
                 }
-                self.open_stream(socket, stream);
             }
             Admission::HandOver => self.hand_over(socket, peer, bytes),
             Admission::Later(..) => unreachable!("what is put off is not admitted"),
@@ -471,6 +476,9 @@ impl Drop for Reactor {
         self.forget_held();
         // Those that it had when it panicked.
         self.shared.stats.streams.fetch_sub(self.shard.len() as u64, Ordering::Relaxed);
+        for network in self.networks.drain() {
+            self.shared.give_back_place_of(Some(network));
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use mio::{Interest, Token};
 use tidewire_core::{CatchUp, CatchUpRead, CaughtUp, Heartbeat, Owed, Shard, SlotKey, StreamStart};
 use tidewire_log::ReadError;
 
+use crate::addresses::Network;
 use crate::inspect;
 use crate::mailbox::Message;
 use crate::pipe::Leave;
@@ -43,7 +44,7 @@ impl Sent {
 
 impl Reactor {
     /// Begins a stream, which is counted already.
-    pub(crate) fn open_stream(&mut self, socket: Transport, mut stream: StreamStart) {
+    pub(crate) fn open_stream(&mut self, socket: Transport, mut stream: StreamStart, network: Option<Network>) {
         if let Err(error) = socket.tune(self.shared.config.stall_timeout) {
             tracing::debug!(%error, "failed to set a stream's socket options");
         }
@@ -58,6 +59,9 @@ impl Reactor {
             add(&stats.tls_streams, 1);
         }
         let key = self.shard.join(socket, stream, &self.shared.tail, self.now_ms);
+        if let Some(network) = network.filter(|_| self.shared.addresses.is_some()) {
+            self.networks.note(key.index(), network);
+        }
         let Some(socket) = self.shard.transport(key) else { return };
         let registered = match socket {
             Transport::Pipe(pipe) if !pipe.attach(&self.mailbox, key) => return self.close(key),
@@ -250,6 +254,7 @@ impl Reactor {
     pub(crate) fn close(&mut self, key: SlotKey) {
         if let Some(transport) = self.shard.leave(key) {
             self.shared.stats.streams.fetch_sub(1, Ordering::Relaxed);
+            self.shared.give_back_place_of(self.networks.take(key.index()));
             if transport.is_tls() {
                 self.shared.stats.tls_streams.fetch_sub(1, Ordering::Relaxed);
             }

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -111,6 +111,13 @@ impl Hub {
             said: Vec::new(),
             told: Arc::default(),
         }
+    }
+
+    /// Has it serve at this address of the machine, from its next start on.
+    #[must_use]
+    pub fn with_ip(mut self, address: IpAddr) -> Hub {
+        self.address.set_ip(address);
+        self
     }
 
     /// Lets it open so many files, from its next start on.
@@ -327,6 +334,11 @@ impl Hub {
             command = Command::new("sh");
             command.args(["-c", "ulimit -n $0 && exec \"$@\"", &count.to_string()]).arg(&self.binary);
         }
+        // Who stops a hub has mostly seen what there was to see: streams need not end one after the other. With `--dev` they
+        // do not.
+        if !self.arguments.iter().any(|argument| argument == "--dev") {
+            command.env("TIDEWIRE_DRAIN_TIMEOUT", "0");
+        }
         command
             .arg("serve")
             .args([
@@ -338,8 +350,6 @@ impl Hub {
             .arg("--data-dir")
             .arg(&self.data)
             .args(&self.arguments)
-            // Who stops a hub has mostly seen what there was to see: streams need not end one after the other.
-            .env("TIDEWIRE_DRAIN_TIMEOUT", "0")
             .envs(self.environment.iter().map(|(k, v)| (k, v)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped());

@@ -9,7 +9,7 @@ use tidewire_log::{EventLog, Tail};
 use tokio::sync::Semaphore;
 
 use crate::access::Access;
-use crate::api::publish;
+use crate::api::{Bodies, publish};
 use crate::config::Config;
 use crate::cors::AllowedOrigins;
 use crate::liveness::Liveness;
@@ -26,8 +26,14 @@ pub(crate) struct Hub {
     pub(crate) limits: publish::Limits,
     /// A request's body, in bytes.
     pub(crate) body_bytes: usize,
+    /// What the bodies under way have of memory.
+    pub(crate) bodies: Arc<Bodies>,
     /// How long a part of a request's body may take.
     pub(crate) body_timeout: Duration,
+    /// How long a connection may stand idle between two requests.
+    pub(crate) idle_timeout: Duration,
+    /// How many requests there may be on a connection.
+    pub(crate) connection_requests: usize,
     /// How long a client may take nothing of an answer.
     pub(crate) stall_timeout: Duration,
     /// No stream is silent for longer.
@@ -82,7 +88,10 @@ impl Hub {
             },
             limits: publish::Limits { event_bytes: config.event_bytes, batch_events: config.batch_events },
             body_bytes: config.body_bytes,
+            bodies: Bodies::new(config.bodies_in_flight_bytes),
             body_timeout: config.head_timeout,
+            idle_timeout: config.idle_timeout,
+            connection_requests: config.connection_requests,
             stall_timeout: config.stall_timeout,
             heartbeat: config.heartbeat,
             http2_max_streams: config.http2_max_streams,

@@ -79,10 +79,18 @@ use Most::{Bytes, Count, Key};
 limits! {
     MaxStreams "max_streams": Key, "streams at a time", Refused(Kind::Streams),
         "an open file each, and about 200 bytes of memory";
+    MaxStreamsPerAddress "max_streams_per_address": Key, "streams at a time from one address, or one /64 of IPv6",
+        Refused(Kind::StreamsPerAddress), "8 bytes of memory for each stream, and about 40 for each address";
     MaxConnections "max_connections": Key, "connections at a time that are not streams", Refused(Kind::Connections),
-        "an open file each, about 10 KB of memory, and `body_bytes` more while a body is under way";
+        "an open file each, about 10 KB of memory, and that of a body while one is under way";
+    Http2MaxStreams "http2_max_streams": Key, "requests and streams at a time on an HTTP/2 connection",
+        Else("It is refused (`REFUSED_STREAM`), and its client may ask again", None), "about 1.5 KB of memory each";
     HeadTimeout "head_timeout": Key, "time that a request's head may take, and each part of its body",
         Refused(Kind::Timeout), "a slow client keeps a place for so long";
+    IdleTimeout "idle_timeout": Key, "time that a connection is idle between two requests",
+        Else("It is closed", None), "an idle client keeps a place for so long";
+    ConnectionRequests "connection_requests": Key, "requests on a connection",
+        Else("The last one's answer has `Connection: close`", Some("tidewire_connections_used_up_total")), "none that lasts";
     DecideTimeout "decide_timeout": Key, "time in which a stream's place in the log is sought, or its patterns read",
         Refused(Kind::Busy), "while a disk hangs, a place among `max_streams` for so long";
     StallTimeout "stall_timeout": Key, "time in which a stream's client takes nothing",
@@ -91,7 +99,11 @@ limits! {
     EventBytes "event_bytes": Key, "bytes of an event's data", Refused(Kind::EventBytes),
         "one write to each of its readers may have as much in hand";
     BodyBytes "body_bytes": Key, "bytes of a request's body", Refused(Kind::BodyBytes),
-        "memory while it is under way, up to `max_connections` times";
+        "memory while it is under way";
+    BodiesInFlightBytes "bodies_in_flight_bytes": Key, "bytes of the bodies that are under way", Refused(Kind::BodiesInFlight),
+        "memory";
+    BodyRate "body_rate": Bytes(crate::api::BODY_RATE_MIN), "bytes a second of a body, at least, beyond the time of a part",
+        Problem(Kind::Timeout), "a slow client keeps its part of `bodies_in_flight_bytes` for so long";
     BatchEvents "batch_events": Key, "events in one request", Refused(Kind::BatchEvents),
         "they are committed together, and others wait for that";
     SegmentBytes "segment_bytes": Key, "bytes of an array of events, encoded", Refused(Kind::SegmentBytes),
@@ -178,6 +190,21 @@ limits! {
         "bytes of what the streams of a page ask for", Else("A shorter page, with `next`", None), "memory until it is answered";
     VisitBytes "visit_bytes": Bytes(tidewire_core::VISIT_BYTES_MAX as u64), "bytes written to a stream at a time",
         Else("Others have their turn first", None), "a buffer a shard";
+    PipeBytes "pipe_bytes": Bytes(tidewire_engine::PIPE_BYTES_MAX as u64),
+        "bytes written to a stream over HTTP/2 that its client has not taken",
+        Else("The rest waits in the log", Some("tidewire_short_writes_total")),
+        "memory, and as much again on the way to the connection";
+    Http2WindowBytes "http2_window_bytes": Bytes(crate::connection::http2::WINDOW_BYTES as u64),
+        "bytes of a body over HTTP/2 that nobody has read yet", Else("Its client waits", None), "memory";
+    Http2ConnectionWindowBytes "http2_connection_window_bytes":
+        Bytes(crate::connection::http2::CONNECTION_WINDOW_BYTES as u64),
+        "the same of all bodies of a connection", Else("Its client waits", None), "memory";
+    Http2PendingResets "http2_pending_resets": Count(crate::connection::http2::PENDING_RESETS_MAX as u64),
+        "requests of an HTTP/2 connection that are reset before they are looked at",
+        Else("The connection ends (`ENHANCE_YOUR_CALM`)", None), "time of one thread";
+    Http2Malformed "http2_malformed": Count(crate::connection::http2::MALFORMED_MAX as u64),
+        "malformed requests of an HTTP/2 connection", Else("The connection ends (`ENHANCE_YOUR_CALM`)", None),
+        "time of one thread";
     CatchUpReads "catch_up_reads": Count(tidewire_engine::JOBS_A_SHARD_MAX as u64),
         "reads from disk for streams at a time, for each of the `shards`", Else("Others wait", None),
         "`visit_bytes` of memory each";
@@ -267,10 +294,12 @@ impl Kind {
     pub(crate) fn limit(self) -> Option<Limit> {
         match self {
             Kind::Streams => Some(Limit::MaxStreams),
+            Kind::StreamsPerAddress => Some(Limit::MaxStreamsPerAddress),
             Kind::Connections => Some(Limit::MaxConnections),
             Kind::Timeout => Some(Limit::HeadTimeout),
             Kind::EventBytes => Some(Limit::EventBytes),
             Kind::BodyBytes => Some(Limit::BodyBytes),
+            Kind::BodiesInFlight => Some(Limit::BodiesInFlightBytes),
             Kind::BatchEvents => Some(Limit::BatchEvents),
             Kind::SegmentBytes => Some(Limit::SegmentBytes),
             Kind::HeadBytes => Some(Limit::HeadBytes),

@@ -14,8 +14,11 @@ pub(crate) use kinds::Kind;
 /// What every problem's `type` begins with.
 pub(crate) const TYPE_PREFIX: &str = "urn:tidewire:error:";
 
-/// After how many seconds a publisher refused with 503 may try again.
+/// After how many seconds whoever is refused with 503 may try again.
 const RETRY_AFTER_S: u64 = 1;
+
+/// And with 429: what is too much is a client's own, and stays so until it gives something up.
+const RETRY_OWN_AFTER_S: u64 = 10;
 
 /// A problem as it is told, its members in the order of RFC 9457.
 #[derive(serde::Serialize)]
@@ -132,15 +135,17 @@ impl Problem {
         if let Some(challenge) = self.challenge() {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
-        if matches!(self.kind, Kind::BodyBytes | Kind::Timeout) {
+        if matches!(self.kind, Kind::BodyBytes | Kind::BodyFraming | Kind::Timeout) {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if let Some(methods) = &self.allow {
             headers.insert(header::ALLOW, HeaderValue::from_str(methods).expect("methods are words"));
         }
-        if self.kind.status() == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
-        }
+        match self.kind.status() {
+            StatusCode::SERVICE_UNAVAILABLE => headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S)),
+            StatusCode::TOO_MANY_REQUESTS => headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_OWN_AFTER_S)),
+            _ => None,
+        };
         response
     }
 
@@ -196,6 +201,7 @@ mod tests {
         assert_eq!(document["status"], 401);
         assert_eq!(document["index"], 3);
         assert_eq!(Problem::new(Kind::Busy, "").to_response().headers()["retry-after"], "1");
+        assert_eq!(Problem::new(Kind::StreamsPerAddress, "").to_response().headers()["retry-after"], "10");
         let refused = Problem::new(Kind::Method, "").allowing("GET, POST").to_response();
         assert_eq!(refused.headers()["allow"], "GET, POST");
     }

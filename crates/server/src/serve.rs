@@ -157,6 +157,7 @@ fn run(
         decide_timeout: config.decide_timeout,
         head_bytes_max: HEAD_BYTES_MAX,
         max_streams: shares.streams,
+        max_streams_per_address: config.max_streams_per_address,
         max_sockets: shares.sockets,
         introducers: if config.proxy_protocol { config.trusted_proxies.clone() } else { TrustedProxies::default() },
         opening: if hub.tls.is_some() { Opening::Handshake } else { Opening::Head },

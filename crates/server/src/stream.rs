@@ -171,7 +171,7 @@ fn begin(
     }
     let hub = Arc::clone(hub);
     let begin = move || Admission::Stream(hub.begin(plan, client, head(&hub)));
-    Admission::Later(Work::Seeking, Box::new(begin))
+    Admission::Later(Work::Seeking, client, Box::new(begin))
 }
 
 /// Admission on the shards. What is no stream is handed over to be answered with all of HTTP.
@@ -187,7 +187,7 @@ impl Admit for Admissions {
         let client = address::of_head(head, &self.0.trusted_proxies);
         if !is_quick(&request) {
             let (hub, head) = (Arc::clone(&self.0), OwnHead::of(head, client));
-            return Admission::Later(Work::Reading, Box::new(move || head.admit(&hub)));
+            return Admission::Later(Work::Reading, client, Box::new(move || head.admit(&hub)));
         }
         admit(&self.0, &request, client)
     }
@@ -218,6 +218,10 @@ pub(crate) fn problem(refusal: Refusal) -> Problem {
         Refusal::TooManyStreams => {
             Problem::new(Kind::Streams, "there are as many streams as the hub takes (max_streams)")
         }
+        Refusal::TooManyStreamsPerAddress => Problem::new(
+            Kind::StreamsPerAddress,
+            "your address has as many streams as the hub gives one (max_streams_per_address)",
+        ),
         Refusal::TooManyUndecided => {
             Problem::new(Kind::Busy, "too many places are being sought in the log").past(Limit::UndecidedHeads)
         }
@@ -287,7 +291,7 @@ mod tests {
     #[test]
     fn what_may_need_the_disk_is_looked_up_later() {
         let admissions = Admissions(Bench::dev().hub);
-        let Admission::Later(Work::Seeking, resolve) =
+        let Admission::Later(Work::Seeking, _, resolve) =
             admit(&admissions, "GET", "/api/v1/events?topic=a&lastId=mine", &[])
         else {
             panic!("a publisher's id is looked up on the shard");
@@ -302,7 +306,9 @@ mod tests {
         let events = |query: &str| admit(&admissions, "GET", &format!("/api/v1/events?{query}"), &[]);
         assert!(matches!(events("pattern=/a/*"), Admission::Stream(_)));
         for (query, is_stream) in [("pattern=/(a|b)", true), ("pattern=/(a", false)] {
-            let Admission::Later(Work::Reading, decide) = events(query) else { panic!("{query} is read on the shard") };
+            let Admission::Later(Work::Reading, _, decide) = events(query) else {
+                panic!("{query} is read on the shard")
+            };
             match decide() {
                 Admission::Stream(_) => assert!(is_stream, "{query}"),
                 Admission::HandOver => assert!(!is_stream, "{query}"),
@@ -310,10 +316,10 @@ mod tests {
             }
         }
         // The place is sought by others than those who read.
-        let Admission::Later(Work::Reading, decide) = events("pattern=/(a|b)&lastId=mine") else {
+        let Admission::Later(Work::Reading, _, decide) = events("pattern=/(a|b)&lastId=mine") else {
             panic!("it is read on the shard");
         };
-        assert!(matches!(decide(), Admission::Later(Work::Seeking, _)));
+        assert!(matches!(decide(), Admission::Later(Work::Seeking, ..)));
     }
 
     #[test]
@@ -325,6 +331,7 @@ mod tests {
             (Refusal::HeadMalformed, "400"),
             (Refusal::NotIntroduced, "400"),
             (Refusal::TooManyStreams, "503"),
+            (Refusal::TooManyStreamsPerAddress, "429"),
             (Refusal::TooManyUndecided, "503"),
             (Refusal::UndecidedTimeout, "503"),
             (Refusal::LogUnreadable, "503"),

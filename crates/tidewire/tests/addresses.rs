@@ -136,3 +136,35 @@ fn a_list_of_proxies_that_is_none_is_refused_at_the_start() {
         assert!(refusal.said.contains(said), "{}", refusal.said);
     }
 }
+
+/// The story: all who came through a proxy had its address, and shared the streams that one address may have.
+#[test]
+fn streams_are_counted_for_the_client_and_not_for_the_proxy() {
+    let environment = [("TIDEWIRE_TRUSTED_PROXIES", "127.0.0.1"), ("TIDEWIRE_MAX_STREAMS_PER_ADDRESS", "2")];
+    let hub = Hub::start_with(BINARY, &["--dev"], &environment);
+    let statuses = |client: &str, is_kept_alive: bool, query: &str| {
+        let open = |_| {
+            let (mut http, _) = connect(&hub);
+            if is_kept_alive {
+                http.request("GET", "/nothing", &[], b"").expect("an answer");
+            }
+            EventStream::open_on(http, &format!("/api/v1/events?{query}"), &[("x-forwarded-for", client)])
+        };
+        let streams: Vec<_> = (0..3).map(|n| open(n).expect("an answer")).collect();
+        let statuses: Vec<u16> = streams.iter().map(|stream| stream.head.status).collect();
+        (streams, statuses)
+    };
+    let mut streams = Vec::new();
+    for (n, query) in ["topic=a", "topic=a&lastId=mine", "topic=a&pattern=/(x|y)"].into_iter().enumerate() {
+        for is_kept_alive in [false, true] {
+            let client = format!("192.0.2.{}", 2 * n + usize::from(is_kept_alive));
+            let (of_it, statuses) = statuses(&client, is_kept_alive, query);
+            assert_eq!((statuses[0], statuses[1]), (200, 200), "{client} {query}");
+            assert_ne!(statuses[2], 200, "{client} {query}");
+            streams.push(of_it);
+        }
+    }
+    let (of_the_proxy, statuses) = statuses("unknown", false, "topic=a");
+    assert_eq!(statuses[..2], [200, 200], "nobody else was counted for it");
+    drop(of_the_proxy);
+}

@@ -121,6 +121,7 @@ fn lengths_that_lie() {
         ("two that differ", event("content-length: 24\r\ncontent-length: 5\r\n"), "400 head, closed"),
         ("two alike", event("content-length: 24\r\ncontent-length: 24\r\n"), "200, open"),
         ("one beyond 64 bits", event("content-length: 18446744073709551640\r\n"), "400 head, closed"),
+        ("one of nearly 64 bits", event("content-length: 18446744073709551613\r\n"), "413 body-bytes, silent"),
         // It reads on for a while, so that the answer is not lost.
         ("a large one", event("content-length: 9223372036854775807\r\n"), "413 body-bytes, silent"),
         ("chunks", chunked(""), "200, open"),
@@ -155,16 +156,20 @@ fn lengths_that_lie() {
 fn chunks_that_are_none() {
     let chunked = |body: &str| post("transfer-encoding: chunked\r\n", body);
     check(&[
-        ("a size that is no number", chunked("zz\r\n"), "closed"),
-        ("a negative size", chunked("-1\r\n"), "closed"),
-        ("a size with a prefix", chunked("0x18\r\n"), "closed"),
-        ("a size beyond 64 bits", chunked("fffffffffffffffff\r\n"), "closed"),
-        ("no size", chunked("\r\n"), "closed"),
-        ("a longer chunk", chunked(&format!("5\r\n{EVENT}\r\n0\r\n\r\n")), "closed"),
-        ("a long extension", chunked(&format!("18;{}\r\n{EVENT}\r\n0\r\n\r\n", "x".repeat(20_000))), "closed"),
+        ("a size that is no number", chunked("zz\r\n"), "400 body-framing, closed"),
+        ("a negative size", chunked("-1\r\n"), "400 body-framing, closed"),
+        ("a size with a prefix", chunked("0x18\r\n"), "400 body-framing, closed"),
+        ("a size beyond 64 bits", chunked("fffffffffffffffff\r\n"), "400 body-framing, closed"),
+        ("no size", chunked("\r\n"), "400 body-framing, closed"),
+        ("a longer chunk", chunked(&format!("5\r\n{EVENT}\r\n0\r\n\r\n")), "400 body-framing, closed"),
+        (
+            "a long extension",
+            chunked(&format!("18;{}\r\n{EVENT}\r\n0\r\n\r\n", "x".repeat(20_000))),
+            "400 body-framing, closed",
+        ),
         ("an extension", chunked(&format!("18;x=y\r\n{EVENT}\r\n0\r\n\r\n")), "200, open"),
         ("trailers", chunked(&format!("18\r\n{EVENT}\r\n0\r\nx: y\r\n\r\n")), "200, open"),
-        ("a trailer that is none", chunked(&format!("18\r\n{EVENT}\r\n0\r\nx y\r\n\r\n")), "closed"),
+        ("a trailer that is none", chunked(&format!("18\r\n{EVENT}\r\n0\r\nx y\r\n\r\n")), "400 body-framing, closed"),
     ]);
 }
 
@@ -194,7 +199,7 @@ fn heads_that_are_none() {
         ("an HTTP that is not yet", line("GET / HTTP/1.9"), "400 head, closed"),
         ("an HTTP without a version", line("GET / HTTP"), "400 head, closed"),
         ("HTTP/0.9", "GET /\r\n".to_owned(), "400 head, closed"),
-        ("HTTP/2 by its preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(), "400 head, closed"),
+        ("what is nearly HTTP/2's preface", "PRI * HTTP/2.0\r\n\r\nSN\r\n\r\n".to_owned(), "400 head, closed"),
         ("TLS", "\x16\x03\x01\x02\0\x01\0\x01\u{7c}\x03\x03".to_owned(), "400 head, closed"),
         ("another protocol's greeting", "SSH-2.0-OpenSSH_9.2\r\n".to_owned(), "400 head, closed"),
         ("two empty lines before", format!("\r\n\r\n{}", topics("")), "200, open"),
@@ -247,7 +252,8 @@ fn targets_methods_and_wishes() {
         ("another scheme", line("GET https://hub/api/v1/topics HTTP/1.1"), "200, open"),
         ("an absolute target without a path", line("GET http://hub HTTP/1.1"), "200, open"),
         ("an absolute target without a host", line("GET http:// HTTP/1.1"), "400 head, closed"),
-        ("the asterisk", line("OPTIONS * HTTP/1.1"), "404 not-found, open"),
+        ("the asterisk", line("OPTIONS * HTTP/1.1"), "204, open"),
+        ("the asterisk for another method", line("GET * HTTP/1.1"), "404 not-found, open"),
         ("a target without a slash", line("GET api/v1/topics HTTP/1.1"), "400 head, closed"),
         ("a tunnel", line("CONNECT hub:443 HTTP/1.1"), "405 method, closed"),
         ("a tunnel to a path", line("CONNECT /api/v1/topics HTTP/1.1"), "405 method, closed"),
@@ -289,9 +295,13 @@ fn connections_of_which_a_half_is_closed() {
         ("in a head", &head[..head.len() - 2], "closed"),
         ("behind a request", &head, "200, closed"),
         ("behind two", &head.repeat(2), "200, 200, closed"),
-        ("in a body", &post("content-length: 24\r\n", &EVENT[..20]), "closed"),
-        ("in a chunk", &post("transfer-encoding: chunked\r\n", "18\r\n{"), "closed"),
-        ("before the last chunk", &post("transfer-encoding: chunked\r\n", &format!("18\r\n{EVENT}\r\n")), "closed"),
+        ("in a body", &post("content-length: 24\r\n", &EVENT[..20]), "400 body-framing, closed"),
+        ("in a chunk", &post("transfer-encoding: chunked\r\n", "18\r\n{"), "400 body-framing, closed"),
+        (
+            "before the last chunk",
+            &post("transfer-encoding: chunked\r\n", &format!("18\r\n{EVENT}\r\n")),
+            "400 body-framing, closed",
+        ),
         ("behind a body", &post("content-length: 24\r\n", EVENT), "200, closed"),
         ("in what is no head", "GET /\r\n", "400 head, closed"),
     ] {
@@ -335,4 +345,79 @@ fn heads_that_do_not_come_to_their_end() {
     }
     assert!(clock.now().0 < 20_000_000, "it took {:?} to tell them", clock.now());
     connect(hub.address(), Reader::Hyper);
+}
+
+/// A connection whose answers are waited for longer.
+fn patient(hub: &Hub, reader: Reader) -> Http {
+    let http = connect(hub.address(), reader);
+    http.socket().set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
+    http
+}
+
+/// The story: a first head had `head_timeout`, and a later one on the same connection over a minute, at whose end the
+/// connection was closed without a word.
+#[test]
+fn a_later_head_has_as_long_as_the_first() {
+    let settings = [("TIDEWIRE_HEAD_TIMEOUT", "1s"), ("TIDEWIRE_IDLE_TIMEOUT", "10min")];
+    let hub = Hub::start_with(BINARY, &["--dev", "--durability", "memory"], &settings);
+    let mut slow: Vec<Http> = [Reader::Shard, Reader::Hyper].map(|reader| patient(&hub, reader)).into();
+    let mut idle = connect(hub.address(), Reader::Hyper);
+    // So slowly that it would take a minute.
+    let head = get("/api/v1/topics", &format!("x: {}\r\n", "y".repeat(100)));
+    for byte in head.as_bytes().chunks(1).take(4) {
+        for http in &mut slow {
+            let _ = http.send_raw(byte);
+        }
+        std::thread::park_timeout(Duration::from_millis(400));
+    }
+    for http in &mut slow {
+        assert_eq!(answers(http), "408 timeout, closed");
+    }
+    // Where nothing of a head has come, it is not late.
+    assert_eq!(idle.request("GET", "/api/v1/topics", &[], b"").expect("an answer").status, 200);
+}
+
+#[test]
+fn idle_connections_have_a_time_between_two_requests() {
+    let settings = [("TIDEWIRE_HEAD_TIMEOUT", "10min"), ("TIDEWIRE_IDLE_TIMEOUT", "3s")];
+    let hub = Hub::start_with(BINARY, &["--dev", "--durability", "memory"], &settings);
+    let clock = Clock::start();
+    // What has come of a head behind a whole request, in the same bytes, is answered.
+    let mut behind = patient(&hub, Reader::Hyper);
+    behind.send_raw(get("/api/v1/topics", "").repeat(2)[..60].as_bytes()).expect("the hub reads");
+    let mut idle = patient(&hub, Reader::Hyper);
+    assert_eq!(answers(&mut idle), "closed");
+    assert!(clock.now().0 > 2_900_000, "after {:?}", clock.now());
+    assert_eq!(answers(&mut behind), "200, 408 timeout, closed");
+    // It begins anew with each request.
+    let mut busy = patient(&hub, Reader::Hyper);
+    for _ in 0..4 {
+        std::thread::park_timeout(Duration::from_secs(1));
+        assert_eq!(busy.request("GET", "/api/v1/topics", &[], b"").expect("an answer").status, 200);
+    }
+}
+
+/// Bodies byte by byte, each one in time: whoever sends so is told before long.
+#[test]
+fn bodies_that_do_not_come_to_their_end() {
+    let hub = Hub::start_with(BINARY, &["--dev", "--durability", "memory", "--head-timeout", "1s"], &[]);
+    let heads = [post("content-length: 10000\r\n", ""), post("transfer-encoding: chunked\r\n", "2710\r\n")];
+    let mut slow: Vec<Http> = Vec::new();
+    for head in &heads {
+        for reader in [Reader::Shard, Reader::Hyper] {
+            let mut http = connect(hub.address(), reader);
+            http.send_raw(head.as_bytes()).expect("the hub reads");
+            slow.push(http);
+        }
+    }
+    for _ in 0..15 {
+        for http in &mut slow {
+            let _ = http.send_raw(b" ");
+        }
+        std::thread::park_timeout(Duration::from_millis(100));
+    }
+    for http in &mut slow {
+        assert_eq!(answers(http), "408 timeout, closed");
+    }
+    assert_eq!(outcome(hub.address(), Reader::Hyper, post("content-length: 24\r\n", EVENT).as_bytes()), "200, open");
 }

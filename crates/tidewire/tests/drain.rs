@@ -227,6 +227,21 @@ fn who_takes_nothing_is_left_in_the_middle_of_an_event_at_the_end_of_the_time() 
     }
 }
 
+/// The story: a developer's Ctrl+C took half a minute, since the page was open in a browser.
+#[test]
+fn a_hub_for_development_ends_its_streams_at_once() {
+    let mut hub = start(&[]);
+    let mut streams: Vec<EventStream> = (0..20).map(|_| begun(&hub)).collect();
+    let clock = Clock::start();
+    hub.signal("INT");
+    assert_eq!(hub.ended().code(), Some(0));
+    assert!(clock.now().0 < 5_000_000, "it took {:?}", clock.now());
+    for stream in &mut streams {
+        let (_, comments, retries) = rest(stream);
+        assert_eq!((comments, retries.len()), (vec![WHY.to_owned()], 1));
+    }
+}
+
 #[test]
 fn a_second_signal_ends_the_hub_at_once_wherever_it_is() {
     for settings in [[("TIDEWIRE_DRAIN_DELAY", "1h")], [("TIDEWIRE_DRAIN_TIMEOUT", "none")]] {

@@ -84,13 +84,14 @@ impl Admit for Targets {
             client: None,
         };
         if topic == "panic" {
-            return Admission::Later(Work::Seeking, Box::new(|| panic!("as the test asked")));
+            return Admission::Later(Work::Seeking, head.peer, Box::new(|| panic!("as the test asked")));
         }
         if topic == "gated" {
             let gate = Arc::clone(&self.gate);
             let undecided = Arc::clone(&self.undecided);
             return Admission::Later(
                 Work::Seeking,
+                head.peer,
                 Box::new(move || {
                     drop(gate.lock());
                     drop(undecided);
@@ -99,7 +100,7 @@ impl Admit for Targets {
             );
         }
         if topic == "later" {
-            return Admission::Later(Work::Seeking, Box::new(move || Admission::Stream(stream)));
+            return Admission::Later(Work::Seeking, head.peer, Box::new(move || Admission::Stream(stream)));
         }
         Admission::Stream(stream)
     }

@@ -1,3 +1,6 @@
+use std::error::Error;
+use std::io::{self, ErrorKind};
+use std::ops::Deref;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -5,8 +8,11 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use http::request::Parts;
 use http_body_util::BodyExt;
 use hyper::body::Body;
+use tokio::time::Instant;
 
 use super::Failure;
+use super::bodies::Held;
+use crate::hub::Hub;
 use crate::problem::{Kind, Problem};
 
 /// A body that is refused is read on up to here, in bytes, so that its sender comes to read the
@@ -17,9 +23,26 @@ const DISCARD_BYTES_MAX: u64 = 64 << 20;
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What may come as a request's body.
-pub(crate) trait RequestBody: Body<Data = Bytes, Error: Send> + Send + Unpin + 'static {}
+pub(crate) trait RequestBody: Body<Data = Bytes, Error: Error + Send + Sync> + Send + Unpin + 'static {}
 
-impl<B: Body<Data = Bytes, Error: Send> + Send + Unpin + 'static> RequestBody for B {}
+impl<B: Body<Data = Bytes, Error: Error + Send + Sync> + Send + Unpin + 'static> RequestBody for B {}
+
+/// How often is looked whether a body that does not come on is late: others may want its memory.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// A whole body, and its part of the memory for those under way.
+pub(crate) struct Received {
+    bytes: Bytes,
+    _held: Held,
+}
+
+impl Deref for Received {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
 
 /// Everything about a body that can be refused before it is read: it is of this type, not compressed, and not larger
 /// than `bytes_max` (`body_bytes`) by its own word.
@@ -29,11 +52,15 @@ pub(crate) fn check(parts: &Parts, media_type: &str, bytes_max: usize) -> Result
     if encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case(b"identity")) {
         return Err(Problem::new(Kind::ContentEncoding, "the body must not be compressed"));
     }
-    let length = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if length.is_some_and(|bytes| bytes > bytes_max as u64) {
+    if announced(parts).is_some_and(|bytes| bytes > bytes_max as u64) {
         return Err(too_large(bytes_max));
     }
     Ok(())
+}
+
+/// How long a body is by its sender's word.
+fn announced(parts: &Parts) -> Option<u64> {
+    parts.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 fn check_media_type(parts: &Parts, expected: &str) -> Result<(), Problem> {
@@ -51,34 +78,74 @@ fn check_media_type(parts: &Parts, expected: &str) -> Result<(), Problem> {
     Err(Problem::new(Kind::MediaType, detail))
 }
 
-/// Reads a body of at most `bytes_max` (`body_bytes`), each part of it within `timeout`.
-pub(crate) async fn read<B: RequestBody>(mut body: B, bytes_max: usize, timeout: Duration) -> Result<Bytes, Failure> {
+/// Reads a body that was [checked](check), at most `body_bytes` of it. What it has by its sender's word is held for it at
+/// once, and else what has come.
+pub(crate) async fn read<B: RequestBody>(hub: &Hub, parts: &Parts, mut body: B) -> Result<Received, Failure> {
+    let bytes_max = hub.body_bytes;
+    let length = announced(parts).and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or_default();
+    let Some(mut held) = hub.bodies.hold(length.min(bytes_max)) else {
+        refuse(parts, body);
+        return Err(too_many().into());
+    };
     let mut whole = Whole::Nothing;
-    while let Some(data) = next(&mut body, timeout).await? {
-        if whole.len() + data.len() > bytes_max {
+    let begun = Instant::now();
+    while let Some(data) = next(hub, &mut body, whole.len(), begun).await? {
+        let bytes = whole.len() + data.len();
+        if bytes > bytes_max {
             discard(body);
             return Err(too_large(bytes_max).into());
         }
+        if !held.grow_to(bytes) {
+            discard(body);
+            return Err(too_many().into());
+        }
         whole.add(data);
     }
-    Ok(whole.into_bytes())
+    Ok(Received { bytes: whole.into_bytes(), _held: held })
 }
 
-async fn next<B: RequestBody>(body: &mut B, timeout: Duration) -> Result<Option<Bytes>, Failure> {
+/// The next part of a body of which so much has come.
+async fn next<B: RequestBody>(
+    hub: &Hub,
+    body: &mut B,
+    received: usize,
+    begun: Instant,
+) -> Result<Option<Bytes>, Failure> {
+    let part_begun = Instant::now();
     loop {
-        let Ok(frame) = tokio::time::timeout(timeout, body.frame()).await else {
+        let left = hub.bodies.left(received, begun.elapsed(), part_begun.elapsed(), hub.body_timeout);
+        if left.is_zero() {
             return Err(Problem::new(Kind::Timeout, "the request's body did not come in time (head_timeout)").into());
-        };
-        match frame {
-            None => return Ok(None),
-            // The sender is gone, or broke the framing: there is nobody to answer.
-            Some(Err(_)) => return Err(Failure::Unanswered),
-            Some(Ok(frame)) => match frame.into_data() {
+        }
+        match tokio::time::timeout(left.min(LOOK), body.frame()).await {
+            Err(_) => {}
+            Ok(None) => return Ok(None),
+            Ok(Some(Err(error))) => return Err(unreadable(&error)),
+            Ok(Some(Ok(frame))) => match frame.into_data() {
                 Ok(data) => return Ok(Some(data)),
                 Err(_trailers) => {}
             },
         }
     }
+}
+
+/// What is said of a body that does not come to its end.
+fn unreadable(error: &(dyn Error + 'static)) -> Failure {
+    let causes = std::iter::successors(Some(error), |&error| error.source());
+    let mut kinds = causes.filter_map(|error| error.downcast_ref::<io::Error>()).map(io::Error::kind);
+    match kinds.next() {
+        Some(ErrorKind::UnexpectedEof) => Problem::new(Kind::BodyFraming, "the body ended before it was whole").into(),
+        Some(ErrorKind::InvalidData | ErrorKind::InvalidInput) => {
+            Problem::new(Kind::BodyFraming, "the body's chunks cannot be read").into()
+        }
+        // The sender is gone: there is nobody to answer.
+        _ => Failure::Unanswered,
+    }
+}
+
+fn too_many() -> Problem {
+    let detail = "the bodies of other requests take as much memory as there is for them (bodies_in_flight_bytes)";
+    Problem::new(Kind::BodiesInFlight, detail)
 }
 
 fn too_large(bytes_max: usize) -> Problem {

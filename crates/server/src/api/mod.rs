@@ -1,5 +1,6 @@
 //! The API: which handler a request is for, and how it is answered.
 
+mod bodies;
 mod body;
 mod connections;
 mod erase;
@@ -16,13 +17,16 @@ mod topics;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue};
+use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
 use tidewire_topic::MatcherSet;
 
+#[cfg(test)]
+pub(crate) use bodies::BODY_RATE_MIN;
+pub(crate) use bodies::Bodies;
 pub(crate) use body::RequestBody;
 #[cfg(test)]
 pub(crate) use connections::{LOOKS_MAX as CONNECTION_LOOKS_MAX, TEXT_BYTES_MAX as CONNECTION_TEXT_BYTES_MAX};
@@ -35,6 +39,9 @@ use crate::decide::{Plan, RequestHead};
 use crate::hub::Hub;
 use crate::problem::{Kind, Problem};
 use crate::time;
+
+/// The methods that some path of the hub takes.
+pub(crate) const METHODS: &str = "GET, HEAD, POST, QUERY, DELETE";
 
 /// An answer that has its end.
 pub(crate) type Answer = Response<Full<Bytes>>;
@@ -89,6 +96,12 @@ pub(crate) async fn answer<B: RequestBody>(hub: Arc<Hub>, request: Request<B>) -
 
 async fn route<B: RequestBody>(hub: &Arc<Hub>, parts: &Parts, body: B) -> Result<Outcome, Failure> {
     let (path, method) = (parts.uri.path(), parts.method.as_str());
+    if (method, path) == ("OPTIONS", "*") {
+        body::discard(body);
+        let mut answer = no_content();
+        answer.headers_mut().insert(ALLOW, HeaderValue::from_static(METHODS));
+        return Ok(Outcome::Answer(answer));
+    }
     let Some((route, name)) = routes::find(path) else {
         body::discard(body);
         return Ok(Outcome::Answer(asset(path, method)?));

@@ -192,6 +192,15 @@ mod tests {
         assert_eq!(methods, expected);
     }
 
+    #[test]
+    fn the_methods_of_the_hub_are_those_of_its_paths() {
+        let all: std::collections::BTreeSet<String> = ROUTES
+            .iter()
+            .flat_map(|route| route.methods().split(", ").map(str::to_owned).collect::<Vec<_>>())
+            .collect();
+        assert_eq!(all, crate::api::METHODS.split(", ").map(str::to_owned).collect());
+    }
+
     /// Beside those of a path or method that is not there, each is an operation's.
     #[test]
     fn every_problem_is_one_of_some_operation() {

@@ -22,7 +22,7 @@ pub(super) async fn subscribe<B: RequestBody>(hub: &Hub, parts: &Parts, body: B)
         body::refuse(parts, body);
         return Err(problem.into());
     }
-    let form = body::read(body, hub.body_bytes, hub.body_timeout).await?;
+    let form = body::read(hub, parts, body).await?;
     Ok(plan(hub, parts, &form)?)
 }
 

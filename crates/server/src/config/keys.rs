@@ -67,13 +67,17 @@ pub(super) struct Settings {
     pub(super) heartbeat: Option<Duration>,
     pub(super) stall_timeout: Option<Duration>,
     pub(super) head_timeout: Option<Duration>,
+    pub(super) idle_timeout: Option<Duration>,
+    pub(super) connection_requests: Option<usize>,
     pub(super) decide_timeout: Option<Duration>,
     pub(super) retry: Option<Duration>,
     pub(super) max_streams: Option<usize>,
+    pub(super) max_streams_per_address: Option<usize>,
     pub(super) max_connections: Option<usize>,
     pub(super) http2_max_streams: Option<usize>,
     pub(super) event_bytes: Option<Size>,
     pub(super) body_bytes: Option<Size>,
+    pub(super) bodies_in_flight_bytes: Option<Size>,
     pub(super) batch_events: Option<usize>,
     pub(super) tail_bytes: Option<Size>,
     pub(super) segment_bytes: Option<Size>,
@@ -194,6 +198,13 @@ pub const KEYS: &[Key] = &[
     key!(heartbeat, "DURATION", Some("20s"), "No stream is silent for longer; 2s to 10min"),
     key!(stall_timeout, "DURATION", Some("2min"), "A stream whose client takes nothing for so long is closed"),
     key!(head_timeout, "DURATION", Some("10s"), "How long a request's head may take, and each part of its body"),
+    key!(idle_timeout, "DURATION", Some("75s"), "How long a connection may stand idle between two requests; 1s to 1h"),
+    key!(
+        connection_requests,
+        "NUMBER",
+        Some("1000000"),
+        "Requests on a connection, at most; the answer to the last one says that it is closed"
+    ),
     key!(
         decide_timeout,
         "DURATION",
@@ -207,10 +218,22 @@ pub const KEYS: &[Key] = &[
         "After how long clients are told to reconnect, each up to a quarter more or less"
     ),
     key!(max_streams, "NUMBER", None, "Streams at a time, at most; as many as open files allow"),
+    key!(
+        max_streams_per_address,
+        "NUMBER",
+        None,
+        "Streams at a time from one address, or one /64 of IPv6, at most; 10000, and with --dev as many as there may be"
+    ),
     key!(max_connections, "NUMBER", Some("1024"), "Connections at a time that are not streams, at most"),
     key!(http2_max_streams, "NUMBER", Some("256"), "Requests and streams at a time on an HTTP/2 connection, at most"),
     key!(event_bytes, "SIZE", Some("1MiB"), "An event's data, at most"),
-    key!(body_bytes, "SIZE", Some("8MiB"), "A request's body, at most; each one under way takes so much memory"),
+    key!(body_bytes, "SIZE", Some("8MiB"), "A request's body, at most; one under way takes so much memory"),
+    key!(
+        bodies_in_flight_bytes,
+        "SIZE",
+        None,
+        "What the bodies under way take of memory, at most; 64 MiB, or body_bytes if that is more"
+    ),
     key!(batch_events, "NUMBER", Some("1000"), "Events in one request, at most"),
     key!(tail_bytes, "SIZE", Some("64MiB"), "The newest events, kept in memory for streams"),
     key!(segment_bytes, "SIZE", Some("64MiB"), "A file of the log; retention removes whole files"),
@@ -267,8 +290,8 @@ pub const KEYS: &[Key] = &[
     key!(
         drain_timeout,
         "DURATION|none",
-        Some("30s"),
-        "Over how long streams are then ended; 0 ends all at once, none waits for their clients to leave"
+        None,
+        "Over how long streams are then ended; 30s, and 0 with --dev. 0 ends all at once, none waits for their clients to leave"
     ),
     key!(
         stuck_after,

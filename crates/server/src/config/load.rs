@@ -26,8 +26,18 @@ const RULES: &str = "retention_rules";
 /// A secret file may not be larger, in bytes.
 const KEY_FILE_BYTES_MAX: u64 = 64 * 1024;
 
+/// What `bodies_in_flight_bytes` is, unless one body may have more.
+const BODIES_IN_FLIGHT_BYTES: u64 = 64 << 20;
+
 /// What `drain_delay` is, but for a hub for development, before which nobody stands.
 const DRAIN_DELAY: Duration = Duration::from_secs(2);
+
+/// What `drain_timeout` is, but for a hub for development, whose developer waits for it to end.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What `max_streams_per_address` is, but for a hub for development: more than there are people behind most addresses,
+/// and less than there are places, so that nobody takes them all from one.
+const STREAMS_PER_ADDRESS: usize = 10_000;
 
 /// Where the configuration comes from; a later source beats an earlier one.
 #[derive(Debug, Default)]
@@ -234,14 +244,18 @@ impl Loader {
             heartbeat: set.heartbeat.expect(given),
             stall_timeout: set.stall_timeout.expect(given),
             head_timeout: set.head_timeout.expect(given),
+            idle_timeout: set.idle_timeout.expect(given),
+            connection_requests: set.connection_requests.expect(given),
             decide_timeout: set.decide_timeout.expect(given),
             retry: set.retry.expect(given),
             max_streams: set.max_streams,
+            max_streams_per_address: set.max_streams_per_address.or((!dev).then_some(STREAMS_PER_ADDRESS)),
             max_connections: set.max_connections.expect(given),
             // Checked below.
             http2_max_streams: u32::try_from(set.http2_max_streams.expect(given)).unwrap_or(u32::MAX),
             event_bytes: self.memory_size("event_bytes", set.event_bytes.expect(given).0)?,
             body_bytes: self.memory_size("body_bytes", set.body_bytes.expect(given).0)?,
+            bodies_in_flight_bytes: self.bodies_in_flight_bytes()?,
             batch_events: set.batch_events.expect(given),
             tail_bytes: self.memory_size("tail_bytes", set.tail_bytes.expect(given).0)?,
             segment_bytes: set.segment_bytes.expect(given).0,
@@ -255,7 +269,9 @@ impl Loader {
             idempotence_window: set.idempotence_window.expect(given),
             idempotence_entries: set.idempotence_entries.expect(given),
             drain_delay: set.drain_delay.unwrap_or(if dev { Duration::ZERO } else { DRAIN_DELAY }),
-            drain_timeout: set.drain_timeout.expect(given).0,
+            drain_timeout: set
+                .drain_timeout
+                .map_or(Some(if dev { Duration::ZERO } else { DRAIN_TIMEOUT }), |bound| bound.0),
             stuck_after: set.stuck_after.expect(given),
             log_level: set.log_level.expect(given),
             log_format: set.log_format.expect(given),
@@ -277,6 +293,16 @@ impl Loader {
         rules.map_err(|problem| self.refuse(RULES, problem))
     }
 
+    fn bodies_in_flight_bytes(&self) -> Result<usize, ConfigError> {
+        let (set, key) = (&self.settings, "bodies_in_flight_bytes");
+        let one = set.body_bytes.expect("the table of keys gives it a default").0;
+        let bytes = set.bodies_in_flight_bytes.map_or(BODIES_IN_FLIGHT_BYTES.max(one), |size| size.0);
+        if bytes < one {
+            return Err(self.refuse(key, format!("expected body_bytes ({one}) at least, not {bytes}")));
+        }
+        self.memory_size(key, bytes)
+    }
+
     fn memory_size(&self, key: &'static str, bytes: u64) -> Result<usize, ConfigError> {
         usize::try_from(bytes).map_err(|_| self.refuse(key, "more than this machine can address"))
     }
@@ -287,6 +313,7 @@ impl Loader {
             ("heartbeat", config.heartbeat, seconds(2), seconds(600)),
             ("stall_timeout", config.stall_timeout, seconds(1), seconds(86_400)),
             ("head_timeout", config.head_timeout, seconds(1), seconds(600)),
+            ("idle_timeout", config.idle_timeout, seconds(1), seconds(3_600)),
             ("decide_timeout", config.decide_timeout, seconds(1), seconds(3_600)),
             ("retry", config.retry, Duration::from_millis(1), seconds(3_600)),
             ("idempotence_window", config.idempotence_window, Duration::ZERO, seconds(86_400)),
@@ -304,7 +331,9 @@ impl Loader {
         for (key, value, least, most) in [
             ("shards", config.shards as u64, 1, system::SHARDS_MAX as u64),
             ("max_streams", config.max_streams.unwrap_or(1) as u64, 1, u64::MAX),
+            ("max_streams_per_address", config.max_streams_per_address.unwrap_or(1) as u64, 1, u64::MAX),
             ("max_connections", config.max_connections as u64, 1, u64::MAX),
+            ("connection_requests", config.connection_requests as u64, 1, u64::MAX),
             ("http2_max_streams", u64::from(config.http2_max_streams), 1, 10_000),
             ("event_bytes", config.event_bytes as u64, 1, 1 << 30),
             ("body_bytes", config.body_bytes as u64, 1, 1 << 30),

@@ -63,12 +63,18 @@ pub struct Config {
     pub stall_timeout: Duration,
     /// How long a request's head may take.
     pub head_timeout: Duration,
+    /// How long a connection may stand idle between two requests.
+    pub idle_timeout: Duration,
+    /// Requests on a connection.
+    pub connection_requests: usize,
     /// How long a stream may wait to be decided on.
     pub decide_timeout: Duration,
     /// After how long a client is told to reconnect; each is told up to a quarter more or less.
     pub retry: Duration,
     /// Streams at a time. `None`: as many as open files allow.
     pub max_streams: Option<usize>,
+    /// Streams at a time from one address. `None`: as many as there may be.
+    pub max_streams_per_address: Option<usize>,
     /// Connections at a time that are not streams.
     pub max_connections: usize,
     /// Requests at a time on an HTTP/2 connection, streams among them.
@@ -77,6 +83,8 @@ pub struct Config {
     pub event_bytes: usize,
     /// A request's body, in bytes.
     pub body_bytes: usize,
+    /// What the bodies under way take of memory, in bytes.
+    pub bodies_in_flight_bytes: usize,
     /// Events in one request.
     pub batch_events: usize,
     /// What the tail keeps in memory, in bytes.

@@ -2,7 +2,8 @@
 
 mod carrier;
 mod closing;
-mod http2;
+pub(crate) mod http2;
+mod pace;
 mod way_back;
 mod wire;
 
@@ -32,10 +33,11 @@ use crate::tls::{Opened, Tls};
 use crate::{address, stream, tls};
 use carrier::Carrier;
 use http2::Rewound;
+use pace::{HeadTimer, Pace};
 use way_back::WayBack;
 use wire::Wire;
 
-/// How long a connection may stand idle between two requests, the next one's head included.
+/// How long a connection to the admin listener may stand idle between two requests, the next one's head included.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// What hyper may hold of a request's head, in bytes; the shards' limit on the first one.
@@ -76,12 +78,14 @@ async fn serve_and_return(
     place: OwnedSemaphorePermit,
     shutdown: Shutdown,
 ) {
+    // In boxes: the task lasts as long as its connection, and would have room for whichever is larger.
     match Carrier::new(socket, hub.stall_timeout) {
         Ok(Carrier::Tcp(socket)) if bytes.starts_with(HTTP2_PREFACE) => {
-            http2::serve(hub, Rewound::new(bytes, socket.into_inner()), peer, place, &shutdown).await;
+            let socket = Rewound::new(bytes, socket.into_inner());
+            Box::pin(http2::serve(hub, socket, peer, place, &shutdown)).await;
         }
         Ok(carrier) => {
-            let returned = serve(Arc::clone(&hub), carrier, bytes, peer, &shutdown).await;
+            let returned = Box::pin(serve(Arc::clone(&hub), carrier, bytes, peer, &shutdown)).await;
             drop(place);
             if let Some(Returned { socket, admit }) = returned {
                 // The shards accept a moment before their handle is set.
@@ -107,7 +111,7 @@ async fn greet(
         Ok(socket) => socket,
         Err(error) => return tracing::debug!(%error, "a connection could not be greeted"),
     };
-    // In boxes: the task lasts as long as its connection, and would have room for all of it.
+    // In boxes, as above.
     let opened = tokio::select! {
         opened = Box::pin(tls::open(&hub, &tls, socket)) => opened,
         () = Box::pin(shutdown.begun()) => return,
@@ -148,13 +152,22 @@ async fn serve(
     shutdown: &Shutdown,
 ) -> Option<Returned> {
     let way_back = Arc::new(WayBack::default());
-    let wire = Wire::new(carrier, bytes, Arc::clone(&way_back));
+    let pace = Arc::new(Pace::default());
+    let wire = Wire::new(carrier, bytes, Arc::clone(&way_back), Arc::clone(&pace));
     let asked = Arc::clone(&way_back);
     let asked_of = Arc::clone(&hub);
-    let service = service_fn(move |request| handle(&asked_of, &asked, peer, request));
+    let counted = Arc::clone(&pace);
+    let service = service_fn(move |request| {
+        let answer = handle(&asked_of, &asked, peer, request);
+        if counted.count_request() < asked_of.connection_requests {
+            return answer;
+        }
+        let hub = Arc::clone(&asked_of);
+        Box::pin(async move { answer.await.map(|answer| last(&hub, answer)) })
+    });
     let mut connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(IDLE_TIMEOUT)
+        .timer(HeadTimer { pace: Arc::clone(&pace), head_timeout: hub.body_timeout })
+        .header_read_timeout(hub.idle_timeout)
         .max_buf_size(HEAD_BYTES_MAX)
         // Who has no more to say than this request waits for its answer all the same.
         .half_close(true)
@@ -162,7 +175,7 @@ async fn serve(
         .writev(false)
         .serve_connection(wire, service);
     let mut stopping = Box::pin(shutdown.begun());
-    let (mut is_stopping, mut is_ending, mut refusal) = (false, false, None);
+    let (mut is_stopping, mut is_ending, mut is_late, mut refusal) = (false, false, false, None);
     let ended = poll_fn(|cx| {
         let mut served = Poll::Pending;
         if !is_ending {
@@ -182,6 +195,11 @@ async fn serve(
                     refusal = Some(unreadable(&error));
                     is_ending = true;
                 }
+                // Answers that are still in hyper's buffer stay there: their client does not read them.
+                Err(error) if error.is_timeout() && pace.is_flushed() => {
+                    is_late = true;
+                    return Poll::Ready(Ok(None));
+                }
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
@@ -198,7 +216,15 @@ async fn serve(
             return None;
         }
     };
-    let carrier = connection.into_parts().io.into_carrier();
+    let parts = connection.into_parts();
+    if is_late {
+        if !pace.has_begun() && parts.read_buf.is_empty() {
+            // It was idle.
+            return None;
+        }
+        refusal = Some(stream::problem(Refusal::HeadTimeout));
+    }
+    let carrier = parts.io.into_carrier();
     let Some(admit) = admit else {
         end_with(&hub, carrier, refusal, shutdown).await;
         return None;
@@ -211,6 +237,13 @@ async fn serve(
             None
         }
     }
+}
+
+/// Says that no other request will be answered on the connection, which has had `connection_requests`.
+fn last(hub: &Hub, mut answer: Answer) -> Answer {
+    hub.metrics.connections_used_up.inc();
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    answer
 }
 
 /// What is said of a head that hyper cannot read: what a shard says of it.
@@ -257,7 +290,7 @@ fn refusal(parts: &Parts) -> Option<Problem> {
     }
     // What follows may be meant for the other end.
     let is_tunnel = parts.method == Method::CONNECT;
-    is_tunnel.then(|| Problem::new(Kind::Method, "the hub makes no tunnels").allowing("GET, HEAD, POST, QUERY, DELETE"))
+    is_tunnel.then(|| Problem::new(Kind::Method, "the hub makes no tunnels").allowing(api::METHODS))
 }
 
 fn counted(hub: &Hub, leave: Result<Answer, Problem>) -> Answer {

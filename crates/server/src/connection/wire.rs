@@ -7,6 +7,7 @@ use bytes::{Buf, Bytes};
 use hyper::rt::{Read, ReadBufCursor, Write};
 
 use super::carrier::Carrier;
+use super::pace::Pace;
 use super::way_back::WayBack;
 
 /// hyper's answer to what is no request is shorter, in bytes.
@@ -19,11 +20,12 @@ pub(super) struct Wire {
     /// Read before this was made, and given out first.
     first: Bytes,
     way_back: Arc<WayBack>,
+    pace: Arc<Pace>,
 }
 
 impl Wire {
-    pub(super) fn new(socket: Carrier, first: Vec<u8>, way_back: Arc<WayBack>) -> Wire {
-        Wire { socket, first: first.into(), way_back }
+    pub(super) fn new(socket: Carrier, first: Vec<u8>, way_back: Arc<WayBack>, pace: Arc<Pace>) -> Wire {
+        Wire { socket, first: first.into(), way_back, pace }
     }
 
     pub(super) fn into_carrier(self) -> Carrier {
@@ -34,17 +36,23 @@ impl Wire {
 impl Read for Wire {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         if self.first.is_empty() {
-            return Pin::new(&mut self.socket).poll_read(cx, buf);
+            let read = Pin::new(&mut self.socket).poll_read(cx, buf);
+            if read.is_ready() {
+                self.pace.note_read();
+            }
+            return read;
         }
         let length = self.first.len().min(buf.remaining());
         buf.put_slice(&self.first[..length]);
         self.first.advance(length);
+        self.pace.note_read();
         Poll::Ready(Ok(()))
     }
 }
 
 impl Write for Wire {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.pace.note_write();
         let rest = bytes.len() - refusal_length(bytes);
         if rest == 0 {
             return Poll::Ready(Ok(bytes.len()));
@@ -56,6 +64,7 @@ impl Write for Wire {
         let flushed = Pin::new(&mut self.socket).poll_flush(cx);
         if let Poll::Ready(Ok(())) = flushed {
             self.way_back.flushed();
+            self.pace.note_flush();
         }
         flushed
     }

@@ -42,6 +42,13 @@ fn add_hub(registry: &mut Registry, hub: &Hub) {
     registry.register_with_unit("tail", "Bytes in memory for streams", Unit::Bytes, whole(tail_bytes as u64));
     let free = hub.connections.available_permits() as u64;
     gauge(registry, "connection_places_free", "Connections that may still come, streams aside", free);
+    let bodies = whole(hub.bodies.bytes() as u64);
+    registry.register_with_unit(
+        "bodies_in_flight",
+        "Bytes of the requests' bodies that are under way",
+        Unit::Bytes,
+        bodies,
+    );
     gauge(registry, "ready", "Whether the hub is ready for requests: 1 or 0", u64::from(hub.unready().is_none()));
     let is_live = u64::from(hub.liveness.stuck().is_none());
     gauge(registry, "live", "Whether every thread that has work does it: 1 or 0", is_live);

@@ -28,6 +28,8 @@ pub(crate) struct Metrics {
     limits_passed: Family<Label, Counter>,
     tokens_refused: Family<Label, Counter>,
     published: Counter,
+    /// Connections that had their last request.
+    pub(crate) connections_used_up: Counter,
 }
 
 impl Default for Metrics {
@@ -39,12 +41,15 @@ impl Default for Metrics {
         let limits_passed: Family<Label, Counter> = Family::default();
         let tokens_refused: Family<Label, Counter> = Family::default();
         let published = Counter::default();
+        let connections_used_up = Counter::default();
         registry.register("http_requests", "Requests answered, streams aside, by status", requests.clone());
         registry.register("problems", "Requests refused, by the problem's name", problems.clone());
         let help = "Requests refused since a limit was passed, by the limit's name";
         registry.register("limits_passed", help, limits_passed.clone());
         registry.register("tokens_refused", "Tokens refused, by what was wrong with them", tokens_refused.clone());
         registry.register("published_events", "Events committed for publishers, repeats included", published.clone());
+        let help = "Connections closed since they had connection_requests requests";
+        registry.register("connections_used_up", help, connections_used_up.clone());
         // Before it happens for the first time it has happened never: else a rate misses the first one.
         for kind in Kind::ALL {
             let _ = problems.get_or_create(&[("problem", kind.name().to_owned())]);
@@ -52,7 +57,16 @@ impl Default for Metrics {
         for limit in Limit::ALL.iter().filter(|limit| matches!(limit.beyond(), Beyond::Refused(_))) {
             let _ = limits_passed.get_or_create(&[("limit", limit.name().to_owned())]);
         }
-        Metrics { registry, requests, requests_ok, problems, limits_passed, tokens_refused, published }
+        Metrics {
+            registry,
+            requests,
+            requests_ok,
+            problems,
+            limits_passed,
+            tokens_refused,
+            published,
+            connections_used_up,
+        }
     }
 }
 

@@ -50,7 +50,7 @@ problems! {
     Head => "head", 400, "The request's head cannot be read",
         "What came is no HTTP/1 request head, or does not name its host once, as HTTP/1.1 asks. The \
          connection is closed.",
-        "Send what HTTP/1.1 asks for; who speaks TLS or HTTP/2 came to the wrong port.";
+        "Send what HTTP/1.1 asks for; who speaks TLS came to the wrong port.";
     /// The query string cannot be decoded.
     Query => "query", 400, "The query cannot be read",
         "A parameter is not UTF-8 once it is decoded, or there are more than 1,000; or the form of a `QUERY` is not UTF-8.",
@@ -82,6 +82,11 @@ problems! {
     BodyUnexpected => "body-unexpected", 400, "The request must not have a body",
         "A stream asked for by `GET` with a body.",
         "Ask without a body, or send a form by `QUERY`.";
+    /// A body that does not come as its framing says.
+    BodyFraming => "body-framing", 400, "The request's body cannot be read",
+        "It ended before it had as much as `Content-Length` says, or before its last chunk, or its chunks are none. The \
+         connection is closed.",
+        "Send as much as was announced; something between you and the hub may have cut it.";
     /// A body that is not JSON.
     Json => "json", 400, "The body is not valid JSON",
         "It does not follow JSON's grammar, or is not UTF-8.",
@@ -193,6 +198,11 @@ problems! {
     ContentEncoding => "content-encoding", 415, "The body's encoding is not supported",
         "It is compressed.",
         "Send it as it is.";
+    /// The client's address has `max_streams_per_address` streams.
+    StreamsPerAddress => "streams-per-address", 429, "Too many streams from one address",
+        "As many as `max_streams_per_address` from the client's address, or its /64 of IPv6.",
+        "End one of them, or come from elsewhere. Raise it where many clients have one address in common, as that of a \
+         proxy or a company.";
     /// The head is too large.
     HeadBytes => "head-bytes", 431, "The request's head is too large",
         "Larger than 64 KiB, or with more than 100 fields. The connection is closed.",
@@ -206,6 +216,10 @@ problems! {
         "More waits to be committed than `append_queue_bytes`, or another file of the log could not be made \
          just now, or too many streams wait for their place in the log to be found, or one has for `decide_timeout`.",
         "Send again after `Retry-After`.";
+    /// The bodies under way have `bodies_in_flight_bytes`.
+    BodiesInFlight => "bodies-in-flight", 503, "The hub is reading too many bodies",
+        "The bodies of other requests take `bodies_in_flight_bytes`.",
+        "Send again after `Retry-After`. Send smaller bodies, or raise it.";
     /// There are `max_streams` streams.
     Streams => "streams", 503, "The hub has too many streams",
         "As many as `max_streams`.",

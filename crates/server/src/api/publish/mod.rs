@@ -36,7 +36,7 @@ pub(super) async fn publish<B: RequestBody>(hub: &Arc<Hub>, parts: &Parts, body:
             return Err(problem.into());
         }
     };
-    let body = body::read(body, hub.body_bytes, hub.body_timeout).await?;
+    let body = body::read(hub, parts, body).await?;
     let publication = parse::parse(&body, hub.limits)?;
     drop(body);
     for (index, event) in publication.events.iter().enumerate() {

@@ -11,7 +11,9 @@ const LISTS: &[Kind] = &[Kind::Query, Kind::Page];
 const LOG: &[Kind] = &[Kind::LogFailed];
 const SHARDS: &[Kind] = &[Kind::NotReady];
 const ERASES: &[Kind] = &[Kind::NotReady, Kind::LogFailed, Kind::Tombstones, Kind::NoSpace];
-const BODY: &[Kind] = &[
+const BODY: &[Kind] =
+    &[Kind::BodyFraming, Kind::BodyBytes, Kind::BodiesInFlight, Kind::MediaType, Kind::ContentEncoding];
+const EVENTS: &[Kind] = &[
     Kind::Json,
     Kind::Event,
     Kind::Member,
@@ -20,13 +22,10 @@ const BODY: &[Kind] = &[
     Kind::Id,
     Kind::IdRepeated,
     Kind::BatchEmpty,
-    Kind::BodyBytes,
     Kind::BatchEvents,
     Kind::EventBytes,
     Kind::EventTopics,
     Kind::SegmentBytes,
-    Kind::MediaType,
-    Kind::ContentEncoding,
 ];
 const APPENDS: &[Kind] =
     &[Kind::IdConflict, Kind::Busy, Kind::NotReady, Kind::NotWritten, Kind::LogFailed, Kind::NoSpace];
@@ -40,6 +39,7 @@ const STREAMS: &[Kind] = &[
     Kind::NotAcceptable,
     Kind::Busy,
     Kind::Streams,
+    Kind::StreamsPerAddress,
     Kind::NotReady,
     Kind::LogFailed,
     Kind::HttpVersion,
@@ -92,7 +92,7 @@ pub(crate) const ROUTES: &[Route] = &[
                 body: Some(Body::Form("Subscription")),
                 answer: Content::Stream,
                 links: &[],
-                problems: &[STREAMS, &[Kind::BodyBytes, Kind::MediaType, Kind::ContentEncoding], READING],
+                problems: &[STREAMS, BODY, READING],
             },
             Operation {
                 action: Action::Publish,
@@ -106,7 +106,7 @@ pub(crate) const ROUTES: &[Route] = &[
                     Link { to: "getEvent", parameter: "id", found: "/id" },
                     Link { to: "eraseEvent", parameter: "id", found: "/id" },
                 ],
-                problems: &[BODY, GRANTED, APPENDS],
+                problems: &[BODY, EVENTS, GRANTED, APPENDS],
             },
         ],
     },

@@ -50,20 +50,26 @@ fn the_defaults_are_those_of_the_documentation() {
     let cores = std::thread::available_parallelism().expect("the system tells").get();
     assert_eq!(config.shards, cores.min(1_024));
     assert_eq!((config.batch_events, config.event_bytes, config.body_bytes), (1_000, 1 << 20, 8 << 20));
-    assert_eq!((config.drain_timeout, config.stuck_after), (Some(Duration::from_secs(30)), Duration::from_secs(10)));
+    assert_eq!(config.stuck_after, Duration::from_secs(10));
 }
 
 #[test]
-fn only_a_hub_for_development_does_not_wait_before_it_drains() {
+fn a_hub_for_development_stops_at_once_and_gives_an_address_all_streams() {
     let folder = Folder::new();
-    let delay = |dev: bool, more: &[(&'static str, &str)]| {
+    let load = |dev: bool, more: &[(&'static str, &str)]| {
         let given = [("key_file", &*folder.key()), ("public_url", "https://hub.example")];
         let flags = given.iter().chain(more).map(|&(key, value)| (key, value.to_owned())).collect();
-        Config::load(Sources { dev, flags, ..Sources::default() }).expect("a configuration").drain_delay
+        let config = Config::load(Sources { dev, flags, ..Sources::default() }).expect("a configuration");
+        (config.drain_delay, config.drain_timeout, config.max_streams_per_address)
     };
-    assert_eq!((delay(false, &[]), delay(true, &[])), (Duration::from_secs(2), Duration::ZERO));
-    let given = [("drain_delay", "5s")];
-    assert_eq!((delay(false, &given), delay(true, &given)), (Duration::from_secs(5), Duration::from_secs(5)));
+    let seconds = Duration::from_secs;
+    assert_eq!(load(false, &[]), (seconds(2), Some(seconds(30)), Some(10_000)));
+    assert_eq!(load(true, &[]), (seconds(0), Some(seconds(0)), None));
+    let given = [("drain_delay", "5s"), ("drain_timeout", "6s"), ("max_streams_per_address", "7")];
+    for dev in [false, true] {
+        assert_eq!(load(dev, &given), (seconds(5), Some(seconds(6)), Some(7)));
+        assert_eq!(load(dev, &[("drain_timeout", "none")]).1, None);
+    }
 }
 
 #[test]

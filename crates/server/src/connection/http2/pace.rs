@@ -5,7 +5,6 @@ use std::time::Duration;
 use h2::{Ping, PingPong};
 use tokio::time::Instant;
 
-use super::super::IDLE_TIMEOUT;
 use crate::hub::Hub;
 
 /// How long a client that was told to go may take to do so once it has its answers.
@@ -14,6 +13,7 @@ const GOING_TIMEOUT: Duration = Duration::from_secs(5);
 /// When a connection is to be looked at, and why: it is idle, or going, or may have no client any more.
 pub(super) struct Pace {
     pings: PingPong,
+    idle_timeout: Duration,
     heartbeat: Duration,
     stall_timeout: Duration,
     stage: Stage,
@@ -40,8 +40,9 @@ pub(super) enum Due {
 
 impl Pace {
     pub(super) fn new(hub: &Hub, pings: PingPong) -> Pace {
-        let stage = Stage::Idle(Instant::now() + IDLE_TIMEOUT);
-        Pace { pings, heartbeat: hub.heartbeat, stall_timeout: hub.stall_timeout, stage, is_going: false }
+        let &Hub { idle_timeout, heartbeat, stall_timeout, .. } = hub;
+        let stage = Stage::Idle(Instant::now() + idle_timeout);
+        Pace { pings, idle_timeout, heartbeat, stall_timeout, stage, is_going: false }
     }
 
     pub(super) fn due(&self) -> Instant {
@@ -61,7 +62,7 @@ impl Pace {
     }
 
     pub(super) fn note_idle(&mut self) {
-        let timeout = if self.is_going { GOING_TIMEOUT } else { IDLE_TIMEOUT };
+        let timeout = if self.is_going { GOING_TIMEOUT } else { self.idle_timeout };
         self.stage = Stage::Idle(Instant::now() + timeout);
     }
 
