@@ -25,6 +25,8 @@ pub struct EngineStats {
     pub streams: u64,
     /// Of them, those over TLS.
     pub tls_streams: u64,
+    /// Of them, those without a socket ([`EngineHandle::open`](crate::EngineHandle::open)).
+    pub piped_streams: u64,
     /// Streams begun.
     pub streams_begun: u64,
     /// Streams ended because the hub stops.
@@ -82,6 +84,7 @@ stats!(
     undecided_timeouts,
     streams,
     tls_streams,
+    piped_streams,
     streams_begun,
     streams_drained,
     streams_turned_away,

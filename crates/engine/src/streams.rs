@@ -58,6 +58,9 @@ impl Reactor {
         if is_tls {
             add(&stats.tls_streams, 1);
         }
+        if socket.is_piped() {
+            add(&stats.piped_streams, 1);
+        }
         let key = self.shard.join(socket, stream, &self.shared.tail, self.now_ms);
         if let Some(network) = network.filter(|_| self.shared.addresses.is_some()) {
             self.networks.note(key.index(), network);
@@ -254,10 +257,13 @@ impl Reactor {
     pub(crate) fn close(&mut self, key: SlotKey) {
         if let Some(transport) = self.shard.leave(key) {
             self.shared.stats.streams.fetch_sub(1, Ordering::Relaxed);
-            self.shared.give_back_place_of(self.networks.take(key.index()));
             if transport.is_tls() {
                 self.shared.stats.tls_streams.fetch_sub(1, Ordering::Relaxed);
             }
+            if transport.is_piped() {
+                self.shared.stats.piped_streams.fetch_sub(1, Ordering::Relaxed);
+            }
+            self.shared.give_back_place_of(self.networks.take(key.index()));
         }
     }
 }

@@ -131,9 +131,13 @@ impl Transport {
         Ok(())
     }
 
+    pub(crate) fn is_piped(&self) -> bool {
+        matches!(self, Transport::Pipe(_))
+    }
+
     /// What it is, for those who look at the stream, with the address that a proxy told of its client.
     pub(crate) fn seen(&self, told: Option<ClientAddress>) -> Carried {
-        Carried { address: told.or_else(|| self.peer()), is_piped: matches!(self, Transport::Pipe(_)) }
+        Carried { address: told.or_else(|| self.peer()), is_piped: self.is_piped() }
     }
 
     /// Where the other end is.

@@ -6,6 +6,8 @@ use tidewire_topic::{Topic, is_control_or_format};
 
 /// The most topics an event may have.
 pub const TOPICS_MAX: usize = 100;
+/// The most bytes that the topics of an event may have together: subscriptions may have to look at each of them.
+pub const TOPICS_BYTES_MAX: usize = 16 * 1024;
 /// The most bytes of data an event may have, unless the hub is told otherwise (`event_bytes`).
 pub const EVENT_BYTES: usize = 1 << 20;
 /// The most bytes of an event type.
@@ -165,6 +167,12 @@ pub enum NewEventError {
         /// How many it has.
         count: usize,
     },
+    /// Its topics are longer than [`TOPICS_BYTES_MAX`] together.
+    #[error("the topics take {bytes} bytes together, and may take {}", TOPICS_BYTES_MAX)]
+    TopicsTooLong {
+        /// How long they are together, in bytes.
+        bytes: usize,
+    },
     /// Its data is longer than `event_bytes`.
     #[error("the data takes {bytes} bytes, and may take {bytes_max} (event_bytes)")]
     DataTooLong {
@@ -201,14 +209,18 @@ impl NewEvent {
     /// repeated topics are dropped. `event_bytes` is the most bytes that `data` may take.
     ///
     /// # Errors
-    /// When there is no topic, when there are more than [`TOPICS_MAX`], or when the data is too
-    /// long.
+    /// When there is no topic, when there are more than [`TOPICS_MAX`] or they are too long together, or when the data is
+    /// too long.
     pub fn new(mut topics: Vec<Topic>, data: &Data, event_bytes: usize) -> Result<NewEvent, NewEventError> {
         if topics.is_empty() {
             return Err(NewEventError::NoTopic);
         }
         if topics.len() > TOPICS_MAX {
             return Err(NewEventError::TooManyTopics { count: topics.len() });
+        }
+        let bytes = topics.iter().map(|topic| topic.as_str().len()).sum();
+        if bytes > TOPICS_BYTES_MAX {
+            return Err(NewEventError::TopicsTooLong { bytes });
         }
         let (text, json) = match data {
             Data::Text(text) => (text, false),

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;
 
-use tidewire_harness::{Clock, Http, Hub};
+use tidewire_harness::{Clock, Http, Hub, wait_until};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_tidewire");
 const EVENT: &str = r#"{"topic":"a","data":"x"}"#;
@@ -384,7 +384,7 @@ fn idle_connections_have_a_time_between_two_requests() {
     let clock = Clock::start();
     // What has come of a head behind a whole request, in the same bytes, is answered.
     let mut behind = patient(&hub, Reader::Hyper);
-    behind.send_raw(get("/api/v1/topics", "").repeat(2)[..60].as_bytes()).expect("the hub reads");
+    behind.send_raw(&get("/api/v1/topics", "").repeat(2).as_bytes()[..60]).expect("the hub reads");
     let mut idle = patient(&hub, Reader::Hyper);
     assert_eq!(answers(&mut idle), "closed");
     assert!(clock.now().0 > 2_900_000, "after {:?}", clock.now());
@@ -420,4 +420,26 @@ fn bodies_that_do_not_come_to_their_end() {
         assert_eq!(answers(http), "408 timeout, closed");
     }
     assert_eq!(outcome(hub.address(), Reader::Hyper, post("content-length: 24\r\n", EVENT).as_bytes()), "200, open");
+}
+
+/// Clients that ask on and on, and take no answer: they hold what they have for `stall_timeout`, and nobody else up.
+#[test]
+fn clients_that_never_read() {
+    let settings = [("TIDEWIRE_STALL_TIMEOUT", "2s"), ("TIDEWIRE_IDLE_TIMEOUT", "10min")];
+    let hub = Hub::start_with(BINARY, &["--dev", "--durability", "memory"], &settings);
+    let places = hub.figure("tidewire_connection_places_free");
+    let request = get("/assets/app.js", "");
+    let deaf: Vec<Http> = (0..5)
+        .map(|_| {
+            let mut http = connect(hub.address(), Reader::Shard);
+            http.socket().set_write_timeout(Some(Duration::from_secs(1))).expect("a timeout");
+            // Until nobody reads it any more.
+            while http.send_raw(request.repeat(100).as_bytes()).is_ok() {}
+            http
+        })
+        .collect();
+    assert_eq!(outcome(hub.address(), Reader::Hyper, get("/api/v1/topics", "").as_bytes()), "200, open");
+    let free = || hub.figure("tidewire_connection_places_free") == places;
+    wait_until("what they hold is free", Duration::from_secs(60), free);
+    drop(deaf);
 }

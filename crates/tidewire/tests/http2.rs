@@ -170,11 +170,13 @@ fn a_client_that_resets_a_stream_has_left_and_a_connection_that_ends_takes_its_s
     let hub = start(&[]);
     let mut http = Http2::connect(hub.address());
     let mut streams: Vec<Http2Stream> = (0..10).map(|_| begun(&mut http)).collect();
-    assert_eq!(hub.figure("tidewire_streams"), 10);
+    let _other = EventStream::open(hub.address(), EVENTS, &[]).expect("it begins");
+    let figures = || (hub.figure("tidewire_streams"), hub.figure("tidewire_http2_streams"));
+    wait_until("all are counted", WITHIN, || figures() == (11, 10));
     streams.truncate(7);
-    wait_until("three have left", WITHIN, || hub.figure("tidewire_streams") == 7);
+    wait_until("three have left", WITHIN, || figures() == (8, 7));
     drop((http, streams));
-    wait_until("all have left", WITHIN, || hub.figure("tidewire_streams") == 0);
+    wait_until("all have left", WITHIN, || figures() == (1, 0));
 }
 
 #[test]

@@ -18,13 +18,19 @@ fn connect(hub: &Hub) -> Http {
 /// A refusal says which limit it was, and when to come again; it is counted by its name.
 #[track_caller]
 fn assert_refused(hub: &Hub, answer: &Response, status: u16, name: &str, key: &str) {
+    assert!(answer.header("retry-after").is_some_and(|after| after.parse::<u64>().is_ok()), "{:?}", answer.headers);
+    assert_beyond(hub, answer, (status, name), key, key);
+}
+
+/// The same where to come again makes no difference.
+#[track_caller]
+fn assert_beyond(hub: &Hub, answer: &Response, (status, name): (u16, &str), said: &str, limit: &str) {
     let problem = answer.json();
     assert_eq!((answer.status, &problem["status"]), (status, &status.into()), "{problem}");
     assert_eq!(problem["type"], format!("urn:tidewire:error:{name}"));
-    assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains(key)), "{problem}");
-    assert!(answer.header("retry-after").is_some_and(|after| after.parse::<u64>().is_ok()), "{:?}", answer.headers);
+    assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains(said)), "{problem}");
     assert!(hub.figure(&format!("tidewire_problems_total{{problem=\"{name}\"}}")) > 0);
-    assert!(hub.figure(&format!("tidewire_limits_passed_total{{limit=\"{key}\"}}")) > 0);
+    assert!(hub.figure(&format!("tidewire_limits_passed_total{{limit=\"{limit}\"}}")) > 0);
 }
 
 #[test]
@@ -154,4 +160,35 @@ fn bodies_in_flight() {
     let refused = refused.expect("one of a hundred is there while they are");
     assert_refused(&hub, &refused, 503, "bodies-in-flight", "bodies_in_flight_bytes");
     assert_eq!(publish().status, 200);
+}
+
+/// What an event costs those who watch by regular expressions grows with these and with its topics.
+#[test]
+fn regular_expressions_of_a_stream_and_topics_of_an_event() {
+    let hub = Hub::start(BINARY);
+    let small = |number: usize| format!("/a{number}/:x(b%7Cc)");
+    let large = |number: usize| format!("/a{number}/:x((?:a%7Cb)*a(?:a%7Cb)%7B80%7Dc)");
+    let watch = |pattern: &dyn Fn(usize) -> String, count: usize| {
+        let query: String =
+            (0..count).map(|number| format!("&pattern={}", pattern(number).replace('+', "%2B"))).collect();
+        let mut http = connect(&hub);
+        http.send("GET", &format!("{STREAM}{query}"), &[], b"").expect("the hub reads");
+        let (status, headers) = http.receive_head().expect("an answer");
+        let head = Response { status, headers, body: Vec::new() };
+        if status == 200 { head } else { http.receive_body(status, head.headers).expect("an answer") }
+    };
+    let patterns: [(&dyn Fn(usize) -> String, usize); 2] = [(&small, 5), (&large, 2)];
+    for (pattern, most) in patterns {
+        assert_eq!(watch(pattern, most).status, 200);
+        assert_beyond(&hub, &watch(pattern, most + 1), (400, "matchers"), "1000", "matcher_weight");
+    }
+    let json = [("content-type", "application/json")];
+    let publish = |last: usize| {
+        let topics =
+            [&"a".repeat(4_096), &"b".repeat(4_096), &"c".repeat(4_096), &"d".repeat(4_095), &"e".repeat(last)];
+        let body = serde_json::json!({"topics": topics, "data": "x"}).to_string();
+        connect(&hub).request("POST", "/api/v1/events", &json, body.as_bytes()).expect("an answer")
+    };
+    assert_eq!(publish(1).status, 200);
+    assert_beyond(&hub, &publish(2), (413, "event-topics"), "16384", "event_topics_bytes");
 }

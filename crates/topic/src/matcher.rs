@@ -9,7 +9,8 @@ pub const MATCHERS_MAX: usize = 100;
 
 /// The most that the patterns and templates of a set may weigh together: what an event costs that is tested against all of
 /// them. A wildcard, name or plain expression weighs 1, or 4 beside others in a part where there is more than one way to
-/// match; a regular expression weighs 200; a pattern or template at least 1, and a topic nothing.
+/// match; a regular expression weighs 200 for each 4 KiB of its program;
+/// a pattern or template at least 1, and a topic nothing.
 pub const MATCHER_WEIGHT_MAX: u32 = 1_000;
 
 /// What a subscriber asks for or a token grants.
@@ -47,8 +48,8 @@ pub enum MatcherSetError {
     },
     /// They weigh more than [`MATCHER_WEIGHT_MAX`].
     #[error(
-        "the patterns and templates weigh more than {weight_max} together: each wildcard and name 1 to 4, and 200 each regular \
-         expression, as groups of their own and operators need one"
+        "the patterns and templates weigh more than {weight_max} together: each wildcard and name 1 to 4, and 200 each 4 KiB of a \
+         regular expression, as groups of their own and operators need one"
     )]
     TooHeavy {
         /// How much they may weigh.

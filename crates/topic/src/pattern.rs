@@ -4,7 +4,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use crate::base::Location;
-use crate::expression::{Expression, REGEX_WEIGHT};
+use crate::expression::Expression;
 use crate::glob::{Glob, Piece};
 use crate::trie::Route;
 use crate::{BaseUrl, is_control_or_format};
@@ -163,7 +163,7 @@ impl Pattern {
     pub fn weight(&self) -> u32 {
         let weights = self.0.parts.iter().map(|part| match &part.test {
             Test::Glob(glob) => glob.weight(),
-            Test::Expression(_) => REGEX_WEIGHT,
+            Test::Expression(expression) => expression.weight(),
         });
         weights.fold(0, u32::saturating_add).max(1)
     }

@@ -3,7 +3,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use crate::expression::{Expression, REGEX_BYTES_MAX, REGEX_WEIGHT};
+use crate::expression::{Expression, REGEX_BYTES_MAX};
 use crate::glob::Glob;
 use crate::is_control_or_format;
 use crate::pattern::RUNS_MAX;
@@ -130,7 +130,7 @@ impl Template {
                 let expanded = expanded.as_ref().map_or(0, Glob::weight);
                 written.weight().max(1).saturating_add(expanded)
             }
-            Form::Expression(..) => REGEX_WEIGHT,
+            Form::Expression(expression, _) => expression.weight(),
         }
     }
 

@@ -9,6 +9,7 @@ mod wire;
 
 use std::convert::Infallible;
 use std::future::{Future, pending, poll_fn};
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -62,39 +63,34 @@ pub(crate) fn take_over(
 ) -> Result<(), Socket> {
     let Ok(place) = Arc::clone(&hub.connections).try_acquire_owned() else { return Err(socket) };
     let (hub, shutdown) = (Arc::clone(hub), shutdown.clone());
+    // Tasks of their own: one takes as much memory as the largest that it may become.
     match (socket, hub.tls.clone()) {
         (Socket::Tcp(socket), Some(tls)) => drop(runtime.spawn(greet(hub, tls, socket, peer, place, shutdown))),
-        (socket, _) => drop(runtime.spawn(serve_and_return(hub, socket, bytes, peer, place, shutdown))),
+        (Socket::Tcp(socket), None) if bytes.starts_with(HTTP2_PREFACE) => drop(runtime.spawn(async move {
+            match carrier::prepare(socket, hub.stall_timeout) {
+                Ok(socket) => http2::serve(hub, Rewound::new(bytes, socket), peer, place, &shutdown).await,
+                Err(error) => is_gone(&error),
+            }
+        })),
+        (socket, _) => drop(runtime.spawn(async move {
+            match Carrier::new(socket, hub.stall_timeout) {
+                Ok(carrier) => {
+                    let returned = serve(Arc::clone(&hub), carrier, bytes, peer, &shutdown).await;
+                    drop(place);
+                    if let Some(Returned { socket, admit }) = returned {
+                        // The shards accept a moment before their handle is set.
+                        hub.engine.wait().adopt(socket, admit, peer);
+                    }
+                }
+                Err(error) => is_gone(&error),
+            }
+        })),
     }
     Ok(())
 }
 
-/// Serves a connection, and gives it back to a shard when it turns into a stream.
-async fn serve_and_return(
-    hub: Arc<Hub>,
-    socket: Socket,
-    bytes: Vec<u8>,
-    peer: ClientAddress,
-    place: OwnedSemaphorePermit,
-    shutdown: Shutdown,
-) {
-    // In boxes: the task lasts as long as its connection, and would have room for whichever is larger.
-    match Carrier::new(socket, hub.stall_timeout) {
-        Ok(Carrier::Tcp(socket)) if bytes.starts_with(HTTP2_PREFACE) => {
-            let socket = Rewound::new(bytes, socket.into_inner());
-            Box::pin(http2::serve(hub, socket, peer, place, &shutdown)).await;
-        }
-        Ok(carrier) => {
-            let returned = Box::pin(serve(Arc::clone(&hub), carrier, bytes, peer, &shutdown)).await;
-            drop(place);
-            if let Some(Returned { socket, admit }) = returned {
-                // The shards accept a moment before their handle is set.
-                hub.engine.wait().adopt(socket, admit, peer);
-            }
-        }
-        // The peer is gone already.
-        Err(error) => tracing::debug!(%error, "a connection could not be taken over"),
-    }
+fn is_gone(error: &io::Error) {
+    tracing::debug!(%error, "a connection could not be taken over");
 }
 
 /// Agrees on TLS with a client. Its requests in HTTP/1.1 are read by a shard from then on, those in HTTP/2 here. One that
@@ -109,9 +105,9 @@ async fn greet(
 ) {
     let socket = match carrier::prepare(socket, hub.stall_timeout) {
         Ok(socket) => socket,
-        Err(error) => return tracing::debug!(%error, "a connection could not be greeted"),
+        Err(error) => return is_gone(&error),
     };
-    // In boxes, as above.
+    // What does not last goes with its box.
     let opened = tokio::select! {
         opened = Box::pin(tls::open(&hub, &tls, socket)) => opened,
         () = Box::pin(shutdown.begun()) => return,
@@ -122,7 +118,7 @@ async fn greet(
             drop(place);
             hub.engine.wait().read_from(socket, peer);
         }
-        Some(Opened::Http2(stream)) => Box::pin(http2::serve(hub, stream, peer, place, &shutdown)).await,
+        Some(Opened::Http2(stream)) => http2::serve(hub, stream, peer, place, &shutdown).await,
         Some(Opened::PlainHttp(socket)) => {
             let problem = Problem::new(Kind::Head, "this port speaks TLS: ask by https");
             Box::pin(end_with(&hub, Carrier::Tcp(TokioIo::new(socket)), Some(problem), &shutdown)).await;

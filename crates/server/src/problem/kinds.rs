@@ -48,9 +48,9 @@ macro_rules! problems {
 problems! {
     /// What came is no request head of HTTP/1.
     Head => "head", 400, "The request's head cannot be read",
-        "What came is no HTTP/1 request head, or does not name its host once, as HTTP/1.1 asks. The \
-         connection is closed.",
-        "Send what HTTP/1.1 asks for; who speaks TLS came to the wrong port.";
+        "What came is no HTTP/1 request head, or does not name its host once, as HTTP/1.1 asks; or it came \
+         without TLS to a port that speaks it. The connection is closed.",
+        "Send what HTTP/1.1 asks for. Where the hub speaks TLS, ask by `https`, and where it does not, by `http`.";
     /// The query string cannot be decoded.
     Query => "query", 400, "The query cannot be read",
         "A parameter is not UTF-8 once it is decoded, or there are more than 1,000; or the form of a `QUERY` is not UTF-8.",
@@ -184,8 +184,8 @@ problems! {
         "Send less, or raise `event_bytes`. What is large is better kept elsewhere, and linked to.";
     /// An event has too many topics.
     EventTopics => "event-topics", 413, "An event has too many topics",
-        "More than 100.",
-        "Name fewer topics; readers may ask by a pattern.";
+        "More than 100, or more than 16 KiB of them.",
+        "Name fewer or shorter topics; readers may ask by a pattern.";
     /// The array, encoded, is larger than `segment_bytes`.
     SegmentBytes => "segment-bytes", 413, "The array does not fit in a file of the log",
         "Encoded, it is larger than `segment_bytes`.",

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::parse::PANICKED;
 use super::*;
+use crate::expression::REGEX_WEIGHT;
 use crate::{REGEX_BYTES_MAX, TOPIC_BYTES_MAX};
 
 fn hub() -> BaseUrl {

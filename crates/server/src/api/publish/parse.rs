@@ -9,6 +9,7 @@ use tidewire_topic::Topic;
 
 use super::json;
 use crate::config::nearest;
+use crate::limits::Limit;
 use crate::problem::{Kind, Problem};
 
 /// The longest `retry` of an event, in milliseconds: a day.
@@ -118,7 +119,7 @@ fn event(element: &str, limits: Limits) -> Result<NewEvent, Problem> {
     let topics = topics(&members)?;
     let data = members.value(Member::Data).ok_or_else(|| Problem::new(Kind::Event, "`data` is missing"))?;
     let event = NewEvent::new(topics, &self::data(data)?, limits.event_bytes);
-    let mut event = event.map_err(|error| Problem::new(kind_of(error), error.to_string()))?;
+    let mut event = event.map_err(refused)?;
     if let Some(value) = members.value(Member::Type) {
         let event_type = EventType::parse(&string("type", value)?);
         event = event.with_type(event_type?);
@@ -137,12 +138,14 @@ fn event(element: &str, limits: Limits) -> Result<NewEvent, Problem> {
     }
 }
 
-fn kind_of(error: NewEventError) -> Kind {
-    match error {
-        NewEventError::TooManyTopics { .. } => Kind::EventTopics,
+fn refused(error: NewEventError) -> Problem {
+    let kind = match error {
+        NewEventError::TooManyTopics { .. } | NewEventError::TopicsTooLong { .. } => Kind::EventTopics,
         NewEventError::DataTooLong { .. } => Kind::EventBytes,
         NewEventError::NoTopic | NewEventError::AttributesTooLong { .. } => Kind::Event,
-    }
+    };
+    let is_long = matches!(error, NewEventError::TopicsTooLong { .. });
+    Problem::new(kind, error.to_string()).past(is_long.then_some(Limit::EventTopicsBytes))
 }
 
 fn topics(members: &Members<'_>) -> Result<Vec<Topic>, Problem> {

@@ -1,5 +1,8 @@
 use proptest::prelude::*;
 
+use tidewire_log::TOPICS_BYTES_MAX;
+use tidewire_topic::TOPIC_BYTES_MAX;
+
 use super::*;
 
 const LIMITS: Limits = Limits { event_bytes: 100, batch_events: 3 };
@@ -139,6 +142,13 @@ fn one_more_than_each_limit_is_refused() {
     };
     assert!(parse(topics(TOPICS_MAX).as_bytes(), LIMITS).is_ok());
     assert_eq!(kind(&topics(TOPICS_MAX + 1)), Kind::EventTopics);
+    let long = |last: usize| {
+        let names = ["a", "b", "c"].map(|name| name.repeat(TOPIC_BYTES_MAX)).join("\",\"");
+        format!(r#"{{"topics":["{names}","{}","e"],"data":1}}"#, "d".repeat(last))
+    };
+    assert!(parse(long(TOPICS_BYTES_MAX - 3 * TOPIC_BYTES_MAX - 1).as_bytes(), LIMITS).is_ok());
+    let told = refused(&long(TOPIC_BYTES_MAX));
+    assert_eq!((told.kind(), told.limit()), (Kind::EventTopics, Some(Limit::EventTopicsBytes)));
 }
 
 #[test]
