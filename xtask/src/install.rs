@@ -21,11 +21,25 @@ pub(crate) const XVFB: Tool = Tool { programs: &["Xvfb"], package: "xvfb" };
 pub(crate) const NODE: Tool = Tool { programs: &["node"], package: "nodejs" };
 pub(crate) const STRACE: Tool = Tool { programs: &["strace"], package: "strace" };
 pub(crate) const REDIS: Tool = Tool { programs: &["redis-server"], package: "redis-server" };
+pub(crate) const NGINX: Tool = Tool { programs: &["nginx"], package: "nginx" };
+pub(crate) const HAPROXY: Tool = Tool { programs: &["haproxy"], package: "haproxy" };
 pub(crate) const VALGRIND: Tool = Tool { programs: &["valgrind"], package: "valgrind" };
 pub(crate) const PROMTOOL: Tool = Tool { programs: &["promtool"], package: "prometheus" };
 
-const TOOLS: [&Tool; 10] =
-    [&CHROMIUM, &CHROME_DRIVER, &FIREFOX, &WEBKIT_DRIVER, &XVFB, &NODE, &STRACE, &REDIS, &VALGRIND, &PROMTOOL];
+const TOOLS: [&Tool; 12] = [
+    &CHROMIUM,
+    &CHROME_DRIVER,
+    &FIREFOX,
+    &WEBKIT_DRIVER,
+    &XVFB,
+    &NODE,
+    &STRACE,
+    &REDIS,
+    &NGINX,
+    &HAPROXY,
+    &VALGRIND,
+    &PROMTOOL,
+];
 
 impl Tool {
     /// Why what needs this tool cannot run, or nothing if it can.

@@ -6,15 +6,15 @@ use std::path::Path;
 
 use crate::bench;
 use crate::install::{
-    self, CARGO_DENY, CARGO_FUZZ, CHROME_DRIVER, CHROMIUM, CargoCommand, FIREFOX, NODE, PROMTOOL, PythonProgram, REDIS,
-    SCHEMATHESIS, STRACE, Tool, VALGRIND, WEBKIT_DRIVER, XVFB,
+    self, CARGO_DENY, CARGO_FUZZ, CHROME_DRIVER, CHROMIUM, CargoCommand, FIREFOX, HAPROXY, NGINX, NODE, PROMTOOL,
+    PythonProgram, REDIS, SCHEMATHESIS, STRACE, Tool, VALGRIND, WEBKIT_DRIVER, XVFB,
 };
 use crate::instructions::ARCHITECTURE;
 use crate::process::Run;
 
 /// The tests that need more than the hub, or much time: each a test program of `crates/tidewire`, and what it needs.
 /// Every other test program there is a black-box test.
-const TESTS_WITH_NEEDS: [(&str, &[Need]); 11] = [
+const TESTS_WITH_NEEDS: [(&str, &[Need]); 12] = [
     ("stalled_readers", &[]),
     ("full_disk", &[Need::Mounting]),
     ("read_only_disk", &[Need::Mounting]),
@@ -22,6 +22,7 @@ const TESTS_WITH_NEEDS: [(&str, &[Need]); 11] = [
     ("stuck", &[Need::Tool(&STRACE), Need::Tracing]),
     ("slow_start", &[Need::Tool(&STRACE), Need::Tracing]),
     ("bench_redis", &[Need::Tool(&REDIS)]),
+    ("behind_proxies", &[Need::Tool(&NGINX), Need::Tool(&HAPROXY)]),
     ("promtool", &[Need::Tool(&PROMTOOL)]),
     ("browser_chromium", &[Need::Tool(&CHROMIUM), Need::Tool(&CHROME_DRIVER)]),
     ("browser_firefox", &[Need::Tool(&FIREFOX)]),

@@ -69,5 +69,12 @@ fn turn(shard: &mut Shard<()>, tail: &Tail) {
 fn stream(topic: &str, place: HubId) -> StreamStart {
     let topics = MatcherSet::new([Matcher::parse(topic).expect("a matcher")]).expect("a set");
     let filter = Filter { topics, types: Types::All, grants: None };
-    StreamStart { head: Vec::new(), retry_ms: 1, filter, start: Start { place, gap: None }, subject: None }
+    StreamStart {
+        head: Vec::new(),
+        retry_ms: 1,
+        filter,
+        start: Start { place, gap: None },
+        subject: None,
+        client: None,
+    }
 }

@@ -7,6 +7,7 @@
 
 mod blocks;
 mod catch_up;
+mod client;
 mod cursor;
 mod drain;
 mod frames;
@@ -23,6 +24,10 @@ mod subjects;
 mod subscribers;
 
 pub use catch_up::{CatchUp, CatchUpRead};
+pub use client::{
+    ClientAddress, MalformedProxyHeader, PROXY_HEADER_BYTES_MAX, ParseClientAddressError, ParseTrustedError,
+    ProxyHeader, TrustedProxies, client_address,
+};
 pub use cursor::{Cursor, Gap, GapReason, LAST_ID_BYTES_MAX, Start};
 pub use drain::{Stagger, farewell, turn_away};
 pub use frames::{Frames, VISIT_BYTES_MAX};

@@ -3,12 +3,13 @@ use std::collections::VecDeque;
 use tidewire_log::{Filter, HubId, Position, Tail, TailReader};
 
 use crate::catch_up::{CatchUp, CatchUpRead};
+use crate::client::Addresses;
 use crate::frames::MadeFor;
 use crate::group::Groups;
 use crate::listed::{Filled, Listed};
 use crate::slot::{Number, Own, Progress, Slot, Slots, Source};
 use crate::subjects::Subjects;
-use crate::{Frames, Gap, GapReason, Limits, SlotKey, Start, own_events};
+use crate::{ClientAddress, Frames, Gap, GapReason, Limits, SlotKey, Start, own_events};
 
 /// How many records are matched under one look at the tail.
 const OBSERVE_RECORDS_MAX: u64 = 4096;
@@ -26,6 +27,8 @@ pub struct StreamStart {
     pub start: Start,
     /// Who the subscriber is, if it said so.
     pub subject: Option<String>,
+    /// Where the client is, if its transport does not say so itself.
+    pub client: Option<ClientAddress>,
 }
 
 /// What is to be done for a subscriber.
@@ -64,6 +67,7 @@ pub struct Shard<T> {
     pub(crate) slots: Slots<T>,
     pub(crate) groups: Groups,
     pub(crate) subjects: Subjects,
+    pub(crate) clients: Addresses,
     pub(crate) limits: Limits,
     /// The position to which records have been matched, and its place.
     pub(crate) matched: Position,
@@ -98,6 +102,7 @@ impl<T> Shard<T> {
             slots: Slots::new(),
             groups: Groups::default(),
             subjects: Subjects::default(),
+            clients: Addresses::default(),
             limits,
             matched: Position::default(),
             matched_place: HubId::ZERO,
@@ -137,12 +142,13 @@ impl<T> Shard<T> {
     /// Adds a subscriber. Its first bytes are its head, `retry:`, and the gap or else a
     /// checkpoint; they are owed at once.
     pub fn join(&mut self, transport: T, stream: StreamStart, tail: &Tail, now_ms: u64) -> SlotKey {
-        let StreamStart { head: mut bytes, retry_ms, filter, start, subject } = stream;
+        let StreamStart { head: mut bytes, retry_ms, filter, start, subject, client } = stream;
         own_events::beginning(&mut bytes, retry_ms, &start);
         self.observe(tail);
         let at = tail.read().position_of(start.place);
         let group = self.groups.intern(filter, self.matched);
         let subject = subject.map(|subject| Number::of(self.subjects.intern(&subject)));
+        let client = client.map(|client| Number::of(self.clients.intern(client)));
         let key = self.slots.insert(Slot {
             transport,
             progress: Progress { at: at.unwrap_or_default(), place: start.place, offset: 0 },
@@ -153,6 +159,7 @@ impl<T> Shard<T> {
             next: None,
             previous: None,
             subject,
+            client,
             source: if at.is_some() { Source::Tail } else { Source::Log },
             deliveries: 0,
             reads: 0,
@@ -169,11 +176,12 @@ impl<T> Shard<T> {
 
     /// Removes a subscriber and gives back its transport.
     pub fn leave(&mut self, key: SlotKey) -> Option<T> {
-        let Slot { group, subject, .. } = *self.slots.get(key)?;
+        let Slot { group, subject, client, .. } = *self.slots.get(key)?;
         self.unlink(key);
         if let Some(subject) = subject {
             self.subjects.release(subject.get());
         }
+        client.into_iter().for_each(|client| self.clients.release(client.get()));
         if self.groups.drop_if_empty(group) {
             self.frames_for = None;
             self.listed.forget();

@@ -86,6 +86,8 @@ pub(crate) struct Slot<T> {
     pub(crate) previous: Option<Number>,
     /// The number of its subject.
     pub(crate) subject: Option<Number>,
+    /// The number of its client's address, if its transport has another or none.
+    pub(crate) client: Option<Number>,
     pub(crate) source: Source,
     /// How many frames were written to it whole, up to what the number holds.
     pub(crate) deliveries: u32,
@@ -205,6 +207,7 @@ mod tests {
             next: None,
             previous: None,
             subject: None,
+            client: None,
             source: Source::Tail,
             deliveries: 0,
             reads: 0,

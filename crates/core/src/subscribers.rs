@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tidewire_log::{Filter, HubId, Position, Tail, TailReader};
 
 use crate::slot::{Number, Slot, Source};
-use crate::{Shard, SlotKey};
+use crate::{ClientAddress, Shard, SlotKey};
 
 /// Of so many slots one look takes account: others wait meanwhile.
 pub const SLOTS_LOOKED_AT_MAX: u32 = 1_000;
@@ -17,7 +17,7 @@ pub struct Subscriber<A> {
     pub key: SlotKey,
     /// Who it said it is.
     pub subject: Option<String>,
-    /// What the shell says of its transport.
+    /// What the shell makes of its transport, and of the address that it began with.
     pub transport: A,
     /// What it asked for and may read.
     pub filter: Arc<Filter>,
@@ -47,6 +47,8 @@ pub struct Subscribers<A> {
 pub struct Farewell {
     /// Who it said it is.
     pub subject: Option<String>,
+    /// Where a proxy said that it is.
+    pub told: Option<ClientAddress>,
     /// How many events were written to it whole.
     pub deliveries: u32,
     /// For how long it was there, in seconds.
@@ -105,7 +107,7 @@ impl<T> Shard<T> {
         subject: Option<&str>,
         tail: &Tail,
         now_ms: u64,
-        seen: impl Fn(&T) -> A,
+        seen: impl Fn(&T, Option<ClientAddress>) -> A,
     ) -> Subscribers<A> {
         self.observe(tail);
         let wanted = subject.map(|name| self.subjects.find(name).map(Number::of));
@@ -127,7 +129,7 @@ impl<T> Shard<T> {
             found.push(Subscriber {
                 key,
                 subject: slot.subject.map(|number| self.subjects.name(number.get()).to_owned()),
-                transport: seen(&slot.transport),
+                transport: seen(&slot.transport, slot.client.map(|number| self.clients.get(number.get()))),
                 filter: Arc::clone(&self.groups.at(slot.group).filter),
                 place,
                 lag_events,
@@ -145,6 +147,7 @@ impl<T> Shard<T> {
         let slot = self.slots.get(key)?;
         Some(Farewell {
             subject: slot.subject.map(|number| self.subjects.name(number.get()).to_owned()),
+            told: slot.client.map(|number| self.clients.get(number.get())),
             deliveries: slot.deliveries,
             age_s: (now_ms / 1_000).saturating_sub(slot.joined_s.into()),
         })

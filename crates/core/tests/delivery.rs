@@ -266,7 +266,8 @@ impl World {
         client.dechunker = Dechunker::default();
         client.decoder = Decoder::new(tidewire_sse::Limits::default());
         let head = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
-        let stream = StreamStart { head, retry_ms: 1000, filter: client.filter.clone(), start, subject: None };
+        let stream =
+            StreamStart { head, retry_ms: 1000, filter: client.filter.clone(), start, subject: None, client: None };
         self.connected[number] = Some(self.shard.join(number, stream, &self.tail, self.now_ms));
         place
     }

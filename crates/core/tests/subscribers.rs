@@ -2,7 +2,7 @@
 
 mod support;
 
-use tidewire_core::{CaughtUp, Limits, Owed, SLOTS_LOOKED_AT_MAX, Shard, SlotKey, StreamStart};
+use tidewire_core::{CaughtUp, ClientAddress, Limits, Owed, SLOTS_LOOKED_AT_MAX, Shard, SlotKey, StreamStart};
 use tidewire_log::{EventLog, HubId, MemoryLog, SimDisk, Tail};
 
 use support::{memory_log, publish, stream, visit};
@@ -34,7 +34,7 @@ impl World {
 
     /// Place, events and milliseconds behind, and whether it is older than the tail.
     fn stands(&mut self, key: SlotKey) -> (HubId, u64, u64, bool) {
-        let page = self.shard.subscribers(0, None, &self.tail, 60_000, |()| ());
+        let page = self.shard.subscribers(0, None, &self.tail, 60_000, |(), _| ());
         let found = page.found.iter().find(|found| found.key == key).expect("it is there");
         assert_eq!(found.age_s, 57);
         (found.place, found.lag_events, found.lag_ms, found.is_older)
@@ -86,16 +86,16 @@ fn a_look_is_at_so_many_slots_and_finds_who_has_a_subject() {
     let mut all = Vec::new();
     let mut from = Some(0);
     while let Some(slot) = from {
-        let page = world.shard.subscribers(slot, None, &world.tail, 0, |()| ());
+        let page = world.shard.subscribers(slot, None, &world.tail, 0, |(), _| ());
         assert!(page.found.len() <= SLOTS_LOOKED_AT_MAX as usize);
         all.extend(page.found.into_iter().map(|found| found.key));
         from = page.next;
     }
     assert_eq!(all, [&keys[..1], &keys[2..]].concat());
-    let alices = world.shard.subscribers(0, Some("alice"), &world.tail, 0, |()| ());
+    let alices = world.shard.subscribers(0, Some("alice"), &world.tail, 0, |(), _| ());
     assert_eq!(alices.found.len(), 332);
     assert!(alices.found.iter().all(|found| found.subject.as_deref() == Some("alice")));
-    let nobody = world.shard.subscribers(0, Some("carol"), &world.tail, 0, |()| ());
+    let nobody = world.shard.subscribers(0, Some("carol"), &world.tail, 0, |(), _| ());
     assert!(nobody.found.is_empty() && nobody.next.is_none());
     assert_eq!(world.shard.subscribers_of("a"), u64::from(count) - 1);
     world.join("*", None, head);
@@ -149,4 +149,25 @@ fn who_is_to_end_takes_nothing_more_of_what_was_read() {
     assert!(bytes.ends_with(b"x\n\n\r\n") && bytes.len() < 1_100, "{} bytes", bytes.len());
     world.shard.wrote(a, bytes.len(), 0);
     assert!(matches!(world.shard.owed(a, &world.tail), Owed::End(())));
+}
+
+#[test]
+fn the_address_that_was_told_of_a_subscriber_is_shown_until_it_leaves() {
+    let mut world = World::new(64 << 10);
+    let head = world.log.head();
+    let told: ClientAddress = "192.0.2.7:80".parse().expect("an address");
+    let mut join = |client| {
+        let start = StreamStart { client, ..stream("a", head) };
+        world.shard.join((), start, &world.tail, 0)
+    };
+    let (first, _none, last) = (join(Some(told)), join(None), join(Some(told)));
+    let shown = |world: &mut World| {
+        let page = world.shard.subscribers(0, None, &world.tail, 0, |(), client| client);
+        page.found.into_iter().map(|found| found.transport).collect::<Vec<_>>()
+    };
+    assert_eq!(shown(&mut world), [Some(told), None, Some(told)]);
+    world.shard.leave(first);
+    assert_eq!(shown(&mut world), [None, Some(told)], "others have it still");
+    world.shard.leave(last);
+    assert_eq!(shown(&mut world), [None]);
 }

@@ -1,12 +1,15 @@
+use std::collections::VecDeque;
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use mio::net::TcpListener;
+use tidewire_core::ClientAddress;
 
 use crate::Refusal;
 use crate::addresses::Network;
+use crate::heads::Stage;
+use crate::listen::Door;
 use crate::mailbox::{Mailbox, Message};
 use crate::reactor::{Reactor, Shared, millis};
 use crate::stats::add;
@@ -19,16 +22,16 @@ const FULL_HEAD_TIMEOUT_MS: u64 = 1_000;
 
 /// What a shard knows of connections that wait to be accepted.
 pub(crate) struct Accepting {
-    listener: Option<TcpListener>,
-    /// The shards to which connections are dealt out in turn, where one accepts for all; else none.
+    doors: Vec<Door>,
+    /// The shards to which connections are dealt out in turn, where one accepts for all.
     others: Arc<[Arc<Mailbox>]>,
     next: usize,
     /// Some may wait, of which the poll says no more.
     wait: Option<Wait>,
     /// How many sockets of this shard are counted in those held by all.
     held: usize,
-    /// One that nobody takes for its handshake yet; those behind it wait to be accepted.
-    unopened: Option<(TcpStream, SocketAddr)>,
+    /// Those that nobody takes for their handshakes yet; others wait to be accepted meanwhile.
+    unopened: VecDeque<(TcpStream, ClientAddress)>,
 }
 
 /// For what those wait who were not accepted.
@@ -105,11 +108,11 @@ impl Shared {
 }
 
 impl Accepting {
-    pub(crate) fn new(listener: Option<TcpListener>) -> Accepting {
-        Accepting { listener, others: Arc::default(), next: 0, wait: None, held: 0, unopened: None }
+    pub(crate) fn new(doors: Vec<Door>) -> Accepting {
+        Accepting { doors, others: Arc::default(), next: 0, wait: None, held: 0, unopened: VecDeque::new() }
     }
 
-    /// From now on connections are dealt out to these shards.
+    /// From now on connections that are to be dealt out go to these shards.
     pub(crate) fn deal_to(&mut self, shards: Arc<[Arc<Mailbox>]>) {
         self.others = shards;
     }
@@ -120,16 +123,18 @@ impl Reactor {
     /// system, and cost no descriptor.
     pub(crate) fn accept(&mut self) {
         self.accepting.wait = None;
-        if let Some((socket, peer)) = self.accepting.unopened.take() {
+        for _ in 0..self.accepting.unopened.len() {
+            let Some((socket, peer)) = self.accepting.unopened.pop_front() else { break };
             self.open(socket, peer);
         }
+        let mut door = 0;
         loop {
             self.note_held();
-            if self.accepting.unopened.is_some() {
+            if !self.accepting.unopened.is_empty() {
                 self.accepting.wait = Some(Wait::Others);
                 return;
             }
-            let Some(listener) = &self.accepting.listener else { return };
+            let Some(listener) = self.accepting.doors.get(door) else { return };
             // Counted first: another shard may be accepting the last one for which there is room.
             let held = &self.shared.held;
             if held.fetch_add(1, Ordering::Relaxed) >= self.shared.config.max_sockets {
@@ -138,27 +143,31 @@ impl Reactor {
                 self.accepting.wait = Some(Wait::Room);
                 return;
             }
-            let accepted = listener.accept();
+            let (accepted, deals) = (listener.accept(), listener.deals);
             if accepted.is_err() {
                 held.fetch_sub(1, Ordering::Relaxed);
             }
             match accepted {
                 Ok((socket, peer)) => {
+                    let stage = self.first_stage(peer);
                     add(&self.shared.stats.accepted, 1);
                     let accepting = &mut self.accepting;
                     if self.shared.config.opening == Opening::Handshake {
                         accepting.held += 1;
-                        self.open(socket.into(), peer);
-                    } else if accepting.others.is_empty() {
+                        match stage {
+                            Stage::Introduced => self.take_in(Transport::Tcp(socket), peer, stage, None),
+                            _ => self.open(socket.into(), peer),
+                        }
+                    } else if accepting.others.is_empty() || !deals {
                         accepting.held += 1;
-                        self.take_in(Transport::Tcp(socket), peer, None);
+                        self.take_in(Transport::Tcp(socket), peer, stage, None);
                     } else {
                         let on_its_way = OnItsWay(Arc::clone(&self.shared));
                         accepting.others[accepting.next].post(Message::Dealt(socket.into(), peer, on_its_way));
                         accepting.next = (accepting.next + 1) % accepting.others.len();
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => door += 1,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
@@ -171,11 +180,20 @@ impl Reactor {
         }
     }
 
+    /// What a connection that was accepted waits for.
+    pub(crate) fn first_stage(&self, peer: ClientAddress) -> Stage {
+        let is_introduced = self.shared.config.introducers.contains(peer);
+        if is_introduced { Stage::Introduced } else { Stage::Reading }
+    }
+
     /// Has somebody take a connection for its handshake, or holds it until somebody does.
-    fn open(&mut self, socket: TcpStream, peer: SocketAddr) {
+    pub(crate) fn open(&mut self, socket: TcpStream, peer: ClientAddress) {
         match (self.shared.hand_over)(Socket::Tcp(socket), Vec::new(), peer) {
             Ok(()) => {}
-            Err(Socket::Tcp(socket)) => self.accepting.unopened = Some((socket, peer)),
+            Err(Socket::Tcp(socket)) => {
+                self.accepting.unopened.push_back((socket, peer));
+                self.accepting.wait = Some(Wait::Others);
+            }
             Err(Socket::Tls(_)) => unreachable!("it gives back what it was given"),
         }
     }
@@ -211,7 +229,7 @@ impl Reactor {
 
     /// Has this shard's sockets counted among those held by all.
     pub(crate) fn note_held(&mut self) {
-        let now = self.heads.len() + self.shard.len() + usize::from(self.accepting.unopened.is_some());
+        let now = self.heads.len() + self.shard.len() + self.accepting.unopened.len();
         let before = std::mem::replace(&mut self.accepting.held, now);
         if now > before {
             self.shared.held.fetch_add(now - before, Ordering::Relaxed);

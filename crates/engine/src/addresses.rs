@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::num::NonZeroU64;
 use std::sync::{Mutex, PoisonError};
+
+use tidewire_core::ClientAddress;
 
 /// In so many parts the addresses are kept, so that shards seldom wait for each other, and never for all of a large
 /// table to grow.
@@ -30,8 +32,8 @@ impl Network {
 }
 
 /// As whose a client's streams are counted. None for one that has no address.
-pub(crate) fn network(peer: SocketAddr) -> Option<Network> {
-    Some(Network::of(peer.ip()))
+pub(crate) fn network(client: ClientAddress) -> Option<Network> {
+    client.ip().map(Network::of)
 }
 
 /// How many places among `max_streams` each address has. One that has none is not kept.

@@ -1,6 +1,4 @@
-use std::net::SocketAddr;
-
-use tidewire_core::StreamStart;
+use tidewire_core::{ClientAddress, StreamStart};
 
 use crate::{ConnectionId, Socket};
 
@@ -15,8 +13,8 @@ pub struct Head<'a> {
     pub version_minor: u8,
     /// The header fields, in order.
     pub headers: &'a [httparse::Header<'a>],
-    /// Who asks.
-    pub peer: SocketAddr,
+    /// Who is at the other end of the connection, or whom a proxy has named at its beginning.
+    pub peer: ClientAddress,
 }
 
 /// Says what becomes of a request head. Called on a shard: it must not wait.
@@ -25,7 +23,7 @@ pub trait Admit: Send + Sync + 'static {
     fn admit(&self, head: &Head<'_>) -> Admission;
 
     /// The whole answer to a connection from `peer` that is then closed.
-    fn refuse(&self, refusal: Refusal, peer: SocketAddr) -> Vec<u8>;
+    fn refuse(&self, refusal: Refusal, peer: ClientAddress) -> Vec<u8>;
 
     /// After how many milliseconds a client whose stream is ended is to come back; each is told another time.
     fn retry_ms(&self) -> u64;
@@ -47,7 +45,7 @@ pub enum News<'a> {
         /// Its name from now on.
         id: ConnectionId,
         /// Who asked.
-        peer: SocketAddr,
+        client: ClientAddress,
         /// The request's head, and what came after it; nothing if it was asked for elsewhere.
         head: &'a [u8],
         /// Who the subscriber said it is.
@@ -56,7 +54,7 @@ pub enum News<'a> {
     /// It was ended as it began, since the hub stops.
     TurnedAway {
         /// Who asked.
-        peer: SocketAddr,
+        client: ClientAddress,
         /// The request's head, and what came after it; nothing if it was asked for elsewhere.
         head: &'a [u8],
     },
@@ -65,7 +63,7 @@ pub enum News<'a> {
         /// Its name.
         id: ConnectionId,
         /// Who asked, if that is still known.
-        peer: Option<SocketAddr>,
+        client: Option<ClientAddress>,
         /// Who the subscriber said it is.
         subject: Option<&'a str>,
         /// What ended it.
@@ -119,8 +117,8 @@ impl End {
 pub enum Admission {
     /// It is an event stream.
     Stream(StreamStart),
-    /// It takes long to know: the engine runs this on a thread for such work.
-    Later(Work, Decide),
+    /// It takes long to know, for a client at this address: the engine runs this on a thread for such work.
+    Later(Work, ClientAddress, Decide),
     /// It is for somebody else.
     HandOver,
 }
@@ -151,6 +149,8 @@ pub enum Refusal {
     HeadTooLarge,
     /// What came is no HTTP/1 request head.
     HeadMalformed,
+    /// It does not begin with a header of the PROXY protocol, as those of its peer do.
+    NotIntroduced,
     /// There are `max_streams` streams.
     TooManyStreams,
     /// There are `max_streams_per_address` streams from the client's address.
@@ -168,4 +168,4 @@ pub enum Refusal {
 /// Takes a connection which is not an HTTP/1.1 event stream, with the bytes read from it, or one of which nothing was
 /// read ([`Opening::Handshake`](crate::Opening)). Who can take no more gives the socket back: to be refused with
 /// [`Refusal::TooManyConnections`], or to be offered again.
-pub type HandOver = Box<dyn Fn(Socket, Vec<u8>, SocketAddr) -> Result<(), Socket> + Send + Sync>;
+pub type HandOver = Box<dyn Fn(Socket, Vec<u8>, ClientAddress) -> Result<(), Socket> + Send + Sync>;

@@ -1,11 +1,15 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use tidewire_core::TrustedProxies;
+
+use crate::Listen;
+
 /// What the engine is told.
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
     /// Where to listen.
-    pub listen: SocketAddr,
+    pub listen: Vec<Listen>,
     /// How many shard threads.
     pub shards: usize,
     /// The longest silence on a stream.
@@ -33,6 +37,8 @@ pub struct EngineConfig {
     pub max_sockets: usize,
     /// Who accepts.
     pub listeners: Listeners,
+    /// Those whose connections begin with a header of the PROXY protocol.
+    pub introducers: TrustedProxies,
     /// What a connection begins with.
     pub opening: Opening,
 }
@@ -68,7 +74,7 @@ impl Default for Listeners {
 impl Default for EngineConfig {
     fn default() -> EngineConfig {
         EngineConfig {
-            listen: SocketAddr::from(([127, 0, 0, 1], 7788)),
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 7788)).into()],
             shards: 1,
             heartbeat: Duration::from_secs(20),
             stall_timeout: Duration::from_secs(120),
@@ -81,6 +87,7 @@ impl Default for EngineConfig {
             max_streams_per_address: None,
             max_sockets: 1_000_000,
             listeners: Listeners::default(),
+            introducers: TrustedProxies::default(),
             opening: Opening::default(),
         }
     }

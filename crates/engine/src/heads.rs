@@ -1,9 +1,9 @@
 mod parsing;
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 
 use slab::Slab;
+use tidewire_core::ClientAddress;
 
 use crate::accepting::Promise;
 use crate::transport::Transport;
@@ -39,7 +39,7 @@ impl HeadKey {
 /// decided.
 pub(crate) struct Connection {
     pub(crate) socket: Transport,
-    pub(crate) peer: SocketAddr,
+    pub(crate) peer: ClientAddress,
     /// What of the head has been read, while it is unfinished.
     pub(crate) bytes: Vec<u8>,
     /// How many of them are known to hold no end of a head.
@@ -62,6 +62,8 @@ pub(crate) struct Connection {
 /// What a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
+    /// The rest of the header by which a proxy says whose connection this is. It is left with the system until it is whole.
+    Introduced,
     /// The rest of its head.
     Reading,
     /// Its admission.
@@ -106,7 +108,7 @@ impl Heads {
     pub(crate) fn insert(
         &mut self,
         socket: Transport,
-        peer: SocketAddr,
+        peer: ClientAddress,
         bytes: Vec<u8>,
         stage: Stage,
         now_ms: u64,

@@ -2,12 +2,11 @@
 //! rounds of delivery, and each question costs it little: whoever wants to know more asks again.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::str::FromStr;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
-use tidewire_core::{LAST_CHUNK, SlotKey, Subscriber, Subscribers};
+use tidewire_core::{ClientAddress, LAST_CHUNK, SlotKey, Subscriber, Subscribers};
 
 use crate::EngineHandle;
 use crate::mailbox::Message;
@@ -27,7 +26,7 @@ pub type Connection = Subscriber<Carried>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Carried {
     /// Where its client is, as long as that is connected.
-    pub address: Option<SocketAddr>,
+    pub address: Option<ClientAddress>,
     /// It has no socket ([`EngineHandle::open`]).
     pub is_piped: bool,
 }

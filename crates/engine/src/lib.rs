@@ -10,6 +10,7 @@ mod config;
 mod drain;
 mod heads;
 mod inspect;
+mod introduction;
 mod listen;
 mod mailbox;
 mod pipe;
@@ -35,15 +36,17 @@ pub use admit::{Admission, Admit, Decide, End, HandOver, Head, News, Refusal, Wo
 pub use config::{EngineConfig, Listeners, Opening};
 pub use heads::{HEADERS_MAX, HTTP2_PREFACE};
 pub use inspect::{Carried, Connection, ConnectionId, ConnectionPlace, Connections, NoAnswer, ParseConnectionIdError};
+pub use listen::Listen;
 pub use pipe::{PIPE_BYTES_MAX, PipeReader, Piped};
 pub use pool::JOBS_A_SHARD_MAX;
 pub use socket::Socket;
 pub use stats::EngineStats;
-pub use tidewire_core::{Lag, StreamStart};
+pub use tidewire_core::{ClientAddress, Lag, StreamStart};
 pub use tls::{TLS_HELD_BYTES_MAX, TlsSocket};
 
 use addresses::Addresses;
 use drain::Turns;
+use listen::Bound;
 use mailbox::{Mailbox, Message};
 use pool::Pool;
 use reactor::{Deciders, Reactor, Shared};
@@ -66,6 +69,9 @@ pub enum StartError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A socket that listens already cannot be used.
+    #[error("failed to use a socket that listens")]
+    Socket(#[source] std::io::Error),
     /// A thread or its poll could not be made.
     #[error("failed to start a shard")]
     Shard(#[source] std::io::Error),
@@ -74,7 +80,7 @@ pub enum StartError {
 /// The running shards.
 pub struct Engine {
     handle: EngineHandle,
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -99,14 +105,13 @@ impl Engine {
         hand_over: HandOver,
     ) -> Result<Engine, StartError> {
         let shards = config.shards.max(1);
-        let (address, listeners) = listen::bind(config.listen, shards, config.listeners)?;
+        let Bound { addresses, doors } = listen::bind(&config.listen, shards, config.listeners)?;
         let stats = Arc::new(Stats::default());
         let readers = Pool::start("log-reader", pool::READ_THREADS, shards).map_err(StartError::Shard)?;
         let decider = |name| Pool::start(name, pool::DECIDE_THREADS, shards).map_err(StartError::Shard);
         let deciders = Deciders { readers: decider("head-reader")?, seekers: decider("place-seeker")? };
-        let listening = config.listeners;
         let (counted, held, promised) = (Arc::clone(&stats), AtomicUsize::new(0), AtomicU64::new(0));
-        let addresses = config.max_streams_per_address.map(Addresses::new);
+        let counted_addresses = config.max_streams_per_address.map(Addresses::new);
         let shared = Arc::new(Shared {
             config,
             log,
@@ -118,17 +123,17 @@ impl Engine {
             stats: counted,
             held,
             promised,
-            addresses,
+            addresses: counted_addresses,
         });
-        let reactors = listeners.into_iter().zip(0..);
-        let reactors = reactors.map(|(listener, number)| Reactor::new(number, listener, Arc::clone(&shared)));
+        let reactors = doors.into_iter().zip(0..);
+        let reactors = reactors.map(|(doors, number)| Reactor::new(number, doors, Arc::clone(&shared)));
         let mut reactors: Vec<_> = reactors.collect::<Result<_, _>>().map_err(StartError::Shard)?;
         let mailboxes: Arc<[_]> = reactors.iter().map(|(_, mailbox)| Arc::clone(mailbox)).collect();
-        if let (Listeners::One, [(first, _), _, ..]) = (listening, &mut *reactors) {
+        if let [(first, _), _, ..] = &mut *reactors {
             first.accepting.deal_to(Arc::clone(&mailboxes));
         }
         let handle = EngineHandle { mailboxes, stats, next: Arc::default() };
-        let mut engine = Engine { handle, address, threads: Vec::new() };
+        let mut engine = Engine { handle, addresses, threads: Vec::new() };
         for (number, (reactor, mailbox)) in reactors.into_iter().enumerate() {
             shared.tail.watch(move || mailbox.tell_news());
             match std::thread::Builder::new().name(format!("shard-{number}")).spawn(move || reactor.run()) {
@@ -148,10 +153,10 @@ impl Engine {
         self.handle.clone()
     }
 
-    /// The address listened on, with its real port.
+    /// The addresses of TCP listened on, with their real ports.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
     }
 
     /// Ends the streams, evenly over this time, or leaves them to end by themselves if there is none. Each is given what
@@ -193,19 +198,19 @@ impl Engine {
 impl EngineHandle {
     /// Gives a connection to a shard: one that was handed over and has now turned into an event stream, as `admit` says
     /// on the shard. Everything before the stream is answered, and nothing that is behind the request for it is wanted.
-    pub fn adopt(&self, socket: impl Into<Socket>, admit: Decide, peer: SocketAddr) {
+    pub fn adopt(&self, socket: impl Into<Socket>, admit: Decide, peer: ClientAddress) {
         self.next_mailbox().post(Message::Adopt(socket.into(), Some(admit), peer));
     }
 
     /// Gives a connection to a shard, which reads the heads on it: one whose handshake is over.
-    pub fn read_from(&self, socket: impl Into<Socket>, peer: SocketAddr) {
+    pub fn read_from(&self, socket: impl Into<Socket>, peer: ClientAddress) {
         self.next_mailbox().post(Message::Adopt(socket.into(), None, peer));
     }
 
     /// Begins a stream that has no socket, for whoever is at this address, as `admit` says on the shard. Its `head` must be
     /// empty: how the request is answered is the reader's business, once it has bytes or is refused.
     #[must_use]
-    pub fn open(&self, admit: Decide, peer: SocketAddr) -> PipeReader {
+    pub fn open(&self, admit: Decide, peer: ClientAddress) -> PipeReader {
         let (writer, reader) = pipe::pipe(peer);
         self.next_mailbox().post(Message::Open(writer, admit));
         reader

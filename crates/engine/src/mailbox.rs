@@ -1,8 +1,8 @@
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tidewire_core::{CatchUpRead, Lag, SlotKey};
+use tidewire_core::{CatchUpRead, ClientAddress, Lag, SlotKey};
 use tidewire_log::ReadError;
 
 use crate::accepting::OnItsWay;
@@ -15,9 +15,9 @@ use crate::{Admission, Decide, Socket, Work};
 /// What others tell a shard.
 pub(crate) enum Message {
     /// A connection comes back, with what admits it, or comes without a head.
-    Adopt(Socket, Option<Decide>, SocketAddr),
+    Adopt(Socket, Option<Decide>, ClientAddress),
     /// A connection was accepted for this shard by another.
-    Dealt(TcpStream, SocketAddr, OnItsWay),
+    Dealt(TcpStream, ClientAddress, OnItsWay),
     /// An admission that had to wait is decided, or could not be.
     Decided(HeadKey, Work, Option<Admission>),
     /// A read from the log is done.

@@ -3,11 +3,10 @@
 mod unchunk;
 
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use tidewire_core::SlotKey;
+use tidewire_core::{ClientAddress, SlotKey};
 
 use crate::Refusal;
 use crate::mailbox::{Mailbox, Message};
@@ -51,7 +50,7 @@ pub(crate) enum Leave {
 
 struct Pipe {
     state: Mutex<State>,
-    peer: SocketAddr,
+    peer: ClientAddress,
 }
 
 #[derive(Default)]
@@ -70,7 +69,7 @@ struct State {
 }
 
 /// A pipe to whoever is at this address.
-pub(crate) fn pipe(peer: SocketAddr) -> (PipeWriter, PipeReader) {
+pub(crate) fn pipe(peer: ClientAddress) -> (PipeWriter, PipeReader) {
     let pipe = Arc::new(Pipe { state: Mutex::default(), peer });
     (PipeWriter(Arc::clone(&pipe)), PipeReader(pipe))
 }
@@ -138,7 +137,7 @@ impl PipeWriter {
     }
 
     /// Who reads.
-    pub(crate) fn peer(&self) -> SocketAddr {
+    pub(crate) fn peer(&self) -> ClientAddress {
         self.0.peer
     }
 }

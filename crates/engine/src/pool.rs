@@ -175,7 +175,7 @@ mod tests {
         let mut shard = Shard::new(Limits { heartbeat_ms: 1, stall_ms: 1 });
         let filter = Filter { topics: MatcherSet::any(), types: Types::All, grants: None };
         let start = Start { place: HubId::ZERO, gap: None };
-        let stream = StreamStart { head: Vec::new(), retry_ms: 1, filter, start, subject: None };
+        let stream = StreamStart { head: Vec::new(), retry_ms: 1, filter, start, subject: None, client: None };
         let stays = shard.join((), stream.clone(), &tail, 0);
         let leaves = shard.join((), stream, &tail, 0);
         let mut reads = Reads::default();

@@ -1,13 +1,12 @@
 use std::io::{self, Read, Write};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use mio::event::Event;
-use mio::net::{TcpListener, TcpStream};
+use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
-use tidewire_core::{Lag, Limits, Shard};
+use tidewire_core::{ClientAddress, Lag, Limits, Shard};
 use tidewire_log::{EventLog, Tail};
 
 use crate::accepting::{Accepting, Promise};
@@ -15,6 +14,7 @@ use crate::addresses::{Addresses, Networks, network};
 use crate::clock::Clock;
 use crate::drain::Drain;
 use crate::heads::{self, Connection, HeadKey, Heads, Parsed, Stage};
+use crate::listen::Door;
 use crate::mailbox::{Mailbox, Message};
 use crate::pool::{Job, Pool, Reads, UnderWay, guarded};
 use crate::stats::{Stats, add};
@@ -33,7 +33,7 @@ const HEADS_A_TURN: usize = 64;
 /// How many heads are refused at a tick since it takes too long to decide on them: they may all be late at once.
 const LATE_A_TICK: usize = 512;
 /// How much is read at a time, in bytes.
-const READ_BYTES: usize = 16 * 1024;
+pub(crate) const READ_BYTES: usize = 16 * 1024;
 
 /// What the shards have in common.
 pub(crate) struct Shared {
@@ -95,15 +95,11 @@ pub(crate) struct Reactor {
 }
 
 impl Reactor {
-    /// With a listener, it accepts; the others are dealt connections by those that do.
-    pub(crate) fn new(
-        number: u32,
-        mut listener: Option<TcpListener>,
-        shared: Arc<Shared>,
-    ) -> io::Result<(Reactor, Arc<Mailbox>)> {
+    /// With a door, it accepts; the others are dealt connections by those that do.
+    pub(crate) fn new(number: u32, mut doors: Vec<Door>, shared: Arc<Shared>) -> io::Result<(Reactor, Arc<Mailbox>)> {
         let poll = Poll::new()?;
-        if let Some(listener) = &mut listener {
-            poll.registry().register(listener, LISTENER, Interest::READABLE)?;
+        for door in &mut doors {
+            door.register(poll.registry(), LISTENER)?;
         }
         let mailbox = Arc::new(Mailbox::new(mio::Waker::new(poll.registry(), WAKER)?));
         let limits =
@@ -119,7 +115,7 @@ impl Reactor {
             sent: Sent::default(),
             now_ms: 0,
             scratch: vec![0; READ_BYTES].into(),
-            accepting: Accepting::new(listener),
+            accepting: Accepting::new(doors),
             heads: Heads::default(),
             networks: Networks::default(),
             drain: None,
@@ -206,10 +202,11 @@ impl Reactor {
         match message {
             Message::Adopt(socket, admit, peer) => {
                 add(&self.shared.stats.adopted, 1);
-                self.take_in(socket.into(), peer, admit);
+                self.take_in(socket.into(), peer, Stage::Reading, admit);
             }
             Message::Dealt(socket, peer, on_its_way) => {
-                self.take_in(Transport::Tcp(TcpStream::from_std(socket)), peer, None);
+                let stage = self.first_stage(peer);
+                self.take_in(Transport::Tcp(TcpStream::from_std(socket)), peer, stage, None);
                 // It is counted as this shard's before it is not on its way any more.
                 self.note_held();
                 drop(on_its_way);
@@ -226,7 +223,7 @@ impl Reactor {
             }
             Message::Open(pipe, admit) => {
                 let peer = pipe.peer();
-                self.take_in(Transport::Pipe(pipe), peer, Some(admit));
+                self.take_in(Transport::Pipe(pipe), peer, Stage::Reading, Some(admit));
             }
             Message::Writable(key) => self.shard.writable(key),
             Message::Left(key, why) => self.left(key, why),
@@ -266,13 +263,13 @@ impl Reactor {
     }
 
     /// Takes in a connection, whose turn comes among the heads: with `admit`, its head was read elsewhere.
-    pub(crate) fn take_in(&mut self, mut socket: Transport, peer: SocketAddr, admit: Option<Decide>) {
+    pub(crate) fn take_in(&mut self, mut socket: Transport, peer: ClientAddress, stage: Stage, admit: Option<Decide>) {
         let token = Token(HEAD_BIT | self.heads.next_key().index());
         if let Err(error) = self.poll.registry().register(&mut socket, token, Interest::READABLE) {
             tracing::error!(%error, "failed to register a connection");
             return;
         }
-        let key = self.heads.insert(socket, peer, Vec::new(), Stage::Reading, self.now_ms);
+        let key = self.heads.insert(socket, peer, Vec::new(), stage, self.now_ms);
         if let Some(connection) = self.heads.get_mut(key) {
             connection.admit = admit;
         }
@@ -282,6 +279,7 @@ impl Reactor {
     fn read_head(&mut self, key: HeadKey) {
         let Some(connection) = self.heads.get_mut(key) else { return };
         match connection.stage {
+            Stage::Introduced => return self.read_introduction(key),
             Stage::Reading => {}
             Stage::Deciding => {
                 if connection.socket.has_left() {
@@ -329,14 +327,14 @@ impl Reactor {
     }
 
     fn decide(&mut self, key: HeadKey, admission: Admission) {
-        if let Admission::Later(work, decide) = admission {
+        if let Admission::Later(work, client, decide) = admission {
             let Some(connection) = self.heads.get_mut(key) else { return };
             if connection.socket.has_left() {
                 // Nothing more will be heard of the socket.
                 self.heads.remove(key);
                 return;
             }
-            let network = network(connection.peer);
+            let network = network(client);
             if self.heads.waiting() >= self.shared.config.undecided_max {
                 add(&self.shared.stats.undecided_refused, 1);
                 return self.refuse_head(key, Refusal::TooManyUndecided);
@@ -376,7 +374,7 @@ impl Reactor {
     }
 
     fn decided(&mut self, key: HeadKey, admission: Option<Admission>) {
-        if let Some(Admission::Later(work, decide)) = admission {
+        if let Some(Admission::Later(work, _, decide)) = admission {
             return self.put_off(key, work, decide);
         }
         let Some(Connection { socket, peer, bytes, promise, .. }) = self.heads.remove(key) else { return };
@@ -388,7 +386,7 @@ impl Reactor {
         }
     }
 
-    fn admitted(&mut self, socket: Transport, peer: SocketAddr, bytes: Vec<u8>, admission: Admission) {
+    fn admitted(&mut self, socket: Transport, peer: ClientAddress, bytes: Vec<u8>, admission: Admission) {
         match admission {
             Admission::Stream(stream) if self.drain.is_some() => {
                 let stats = &self.shared.stats;
@@ -397,20 +395,24 @@ impl Reactor {
                     add(&stats.gaps[gap.reason.index()], 1);
                 }
                 if self.shared.admit.listens() {
-                    self.shared.admit.tell(&News::TurnedAway { peer, head: &bytes });
+                    let client = stream.client.unwrap_or(peer);
+                    self.shared.admit.tell(&News::TurnedAway { client, head: &bytes });
                 }
                 self.answer_last(socket, peer, &tidewire_core::turn_away(stream));
             }
-            Admission::Stream(stream) => match self.shared.take_place(network(peer)) {
-                Ok(()) => self.open_stream(socket, stream, peer, &bytes),
-                Err(refusal) => self.refuse(socket, peer, refusal),
-            },
+            Admission::Stream(stream) => {
+                let client = stream.client.unwrap_or(peer);
+                match self.shared.take_place(network(client)) {
+                    Ok(()) => self.open_stream(socket, stream, client, &bytes),
+                    Err(refusal) => self.refuse(socket, client, refusal),
+                }
+            }
             Admission::HandOver => self.hand_over(socket, peer, bytes),
             Admission::Later(..) => unreachable!("what is put off is not admitted"),
         }
     }
 
-    fn hand_over(&mut self, mut socket: Transport, peer: SocketAddr, bytes: Vec<u8>) {
+    fn hand_over(&mut self, mut socket: Transport, peer: ClientAddress, bytes: Vec<u8>) {
         let registry = self.poll.registry();
         let left =
             registry.deregister(&mut socket).map(|()| (self.shared.hand_over)(socket.into_socket(), bytes, peer));
@@ -428,13 +430,13 @@ impl Reactor {
         }
     }
 
-    fn refuse_head(&mut self, key: HeadKey, refusal: Refusal) {
+    pub(crate) fn refuse_head(&mut self, key: HeadKey, refusal: Refusal) {
         if let Some(connection) = self.heads.remove(key) {
             self.refuse(connection.socket, connection.peer, refusal);
         }
     }
 
-    fn refuse(&mut self, socket: Transport, peer: SocketAddr, refusal: Refusal) {
+    fn refuse(&mut self, socket: Transport, peer: ClientAddress, refusal: Refusal) {
         add(&self.shared.stats.refused, 1);
         if let Transport::Pipe(pipe) = &socket {
             return pipe.refuse(refusal);
@@ -445,7 +447,7 @@ impl Reactor {
 
     /// Answers as far as the socket takes it at once, says that there is no more, and waits for the
     /// client to close.
-    fn answer_last(&mut self, mut socket: Transport, peer: SocketAddr, answer: &[u8]) {
+    fn answer_last(&mut self, mut socket: Transport, peer: ClientAddress, answer: &[u8]) {
         let is_pipe = matches!(socket, Transport::Pipe(_));
         let token = Token(HEAD_BIT | self.heads.next_key().index());
         let ended = socket

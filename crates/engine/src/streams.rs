@@ -1,11 +1,12 @@
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use mio::event::Event;
 use mio::{Interest, Token};
-use tidewire_core::{CatchUp, CatchUpRead, CaughtUp, Farewell, Heartbeat, Owed, Shard, SlotKey, StreamStart};
+use tidewire_core::{
+    CatchUp, CatchUpRead, CaughtUp, ClientAddress, Farewell, Heartbeat, Owed, Shard, SlotKey, StreamStart,
+};
 use tidewire_log::ReadError;
 
 use crate::addresses::network;
@@ -45,8 +46,14 @@ impl Sent {
 }
 
 impl Reactor {
-    /// Begins a stream, which is counted already, for whoever sent this head.
-    pub(crate) fn open_stream(&mut self, socket: Transport, stream: StreamStart, peer: SocketAddr, head: &[u8]) {
+    /// Begins a stream, which is counted already, for the client at this address, which sent this head.
+    pub(crate) fn open_stream(
+        &mut self,
+        socket: Transport,
+        mut stream: StreamStart,
+        client: ClientAddress,
+        head: &[u8],
+    ) {
         if let Err(error) = socket.tune(self.shared.config.stall_timeout) {
             tracing::debug!(%error, "failed to set a stream's socket options");
         }
@@ -56,6 +63,8 @@ impl Reactor {
         }
         let listens = self.shared.admit.listens();
         let subject = stream.subject.clone().filter(|_| listens);
+        // What the socket tells need not be kept.
+        stream.client = stream.client.filter(|&client| socket.peer() != Some(client));
         let is_tls = socket.is_tls();
         if is_tls {
             add(&stats.tls_streams, 1);
@@ -64,12 +73,12 @@ impl Reactor {
             add(&stats.piped_streams, 1);
         }
         let key = self.shard.join(socket, stream, &self.shared.tail, self.now_ms);
-        if let Some(network) = network(peer).filter(|_| self.shared.addresses.is_some()) {
+        if let Some(network) = network(client).filter(|_| self.shared.addresses.is_some()) {
             self.networks.note(key.index(), network);
         }
         if listens {
             let id = ConnectionId::new(self.number, key);
-            self.shared.admit.tell(&News::Begun { id, peer, head, subject: subject.as_deref() });
+            self.shared.admit.tell(&News::Begun { id, client, head, subject: subject.as_deref() });
         }
         let Some(socket) = self.shard.transport(key) else { return };
         let registered = match socket {
@@ -281,10 +290,10 @@ impl Reactor {
 
 impl Reactor {
     fn tell_end(&mut self, key: SlotKey, why: End) {
-        let Some(Farewell { subject, deliveries, age_s }) = self.shard.farewell(key, self.now_ms) else { return };
-        let peer = self.shard.transport(key).and_then(|transport| transport.seen().address);
+        let Some(Farewell { subject, told, deliveries, age_s }) = self.shard.farewell(key, self.now_ms) else { return };
+        let client = self.shard.transport(key).and_then(|transport| transport.seen(told).address);
         let id = ConnectionId::new(self.number, key);
-        let news = News::Ended { id, peer, subject: subject.as_deref(), why, deliveries, age_s };
+        let news = News::Ended { id, client, subject: subject.as_deref(), why, deliveries, age_s };
         self.shared.admit.tell(&news);
     }
 }

@@ -1,10 +1,11 @@
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 use std::time::Duration;
 
 use mio::event::Source;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
+use tidewire_core::ClientAddress;
 
 use crate::pipe::PipeWriter;
 use crate::tls::TlsSocket;
@@ -74,6 +75,11 @@ impl Transport {
         }
     }
 
+    /// Looks at what was sent, and leaves it unread.
+    pub(crate) fn peek(&self, into: &mut [u8]) -> io::Result<usize> {
+        self.socket().map_or(Err(ErrorKind::WouldBlock.into()), |socket| socket.peek(into))
+    }
+
     /// Whether bytes that were taken are still to be sent, for which the transport waits to be writable.
     pub(crate) fn holds(&self) -> bool {
         match self {
@@ -108,9 +114,13 @@ impl Transport {
         self.socket().map_or(Ok(()), |socket| socket.shutdown(Shutdown::Write))
     }
 
-    /// Has events go out as they come, little of them held by the system, and a client that takes none found.
+    /// Has events go out as they come, little of them held by the system, and a client that takes none found. A Unix socket
+    /// does all but the last by itself.
     pub(crate) fn tune(&self, stall_timeout: Duration) -> io::Result<()> {
         let Some(socket) = self.socket() else { return Ok(()) };
+        if self.peer() == Some(ClientAddress::Unix) {
+            return Ok(());
+        }
         socket.set_nodelay(true)?;
         #[cfg(target_os = "linux")]
         {
@@ -125,17 +135,18 @@ impl Transport {
         matches!(self, Transport::Pipe(_))
     }
 
-    /// What it is, for those who look at the stream.
-    pub(crate) fn seen(&self) -> Carried {
-        Carried { address: self.peer(), is_piped: self.is_piped() }
+    /// What it is, for those who look at the stream, with the address that a proxy told of its client.
+    pub(crate) fn seen(&self, told: Option<ClientAddress>) -> Carried {
+        Carried { address: told.or_else(|| self.peer()), is_piped: self.is_piped() }
     }
 
     /// Where the other end is.
-    fn peer(&self) -> Option<SocketAddr> {
-        match self {
-            Transport::Pipe(pipe) => Some(pipe.peer()),
-            Transport::Tcp(_) | Transport::Tls(_) => self.socket()?.peer_addr().ok(),
+    pub(crate) fn peer(&self) -> Option<ClientAddress> {
+        if let Transport::Pipe(pipe) = self {
+            return Some(pipe.peer());
         }
+        let address = socket2::SockRef::from(self.socket()?).peer_addr().ok()?;
+        if address.is_unix() { Some(ClientAddress::Unix) } else { address.as_socket().map(ClientAddress::from) }
     }
 }
 

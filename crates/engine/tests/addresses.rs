@@ -24,7 +24,7 @@ fn start() -> Hub {
 
 /// Asks for a stream from an address of this machine.
 fn ask_from(hub: &Hub, last: u8, target: &str) -> TcpStream {
-    ask(hub.engine.address(), last, target)
+    ask(hub.engine.addresses()[0], last, target)
 }
 
 fn ask(hub: SocketAddr, last: u8, target: &str) -> TcpStream {
@@ -62,7 +62,7 @@ fn one_more_than_an_address_may_have_is_refused_and_other_addresses_are_not() {
 fn of_those_who_come_at_once_exactly_as_many_as_may_be_are_served() {
     let hub = start();
     let answers: Vec<TcpStream> = std::thread::scope(|scope| {
-        let address = hub.engine.address();
+        let address = hub.engine.addresses()[0];
         let threads: Vec<_> =
             (0..8).map(|_| scope.spawn(move || (0..5).map(|_| ask(address, 1, "a")).collect::<Vec<_>>())).collect();
         threads.into_iter().flat_map(|thread| thread.join().expect("it asks")).collect()

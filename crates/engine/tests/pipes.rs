@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use support::{DEADLINE, Hub, Room, read_until, until};
 use tidewire_core::{Start, StreamStart};
-use tidewire_engine::{Admission, EngineConfig, PipeReader, Piped, Refusal};
+use tidewire_engine::{Admission, ClientAddress, EngineConfig, PipeReader, Piped, Refusal};
 use tidewire_log::{Filter, HubId, Types};
 use tidewire_topic::{Matcher, MatcherSet};
 
@@ -28,8 +28,8 @@ fn open(hub: &Hub, topic: &str) -> PipeReader {
     let filter = Filter { topics, types: Types::All, grants: None };
     // Before the first that this clock gives.
     let start = Start { place: HubId { ms: 1_000, seq: 0 }, gap: None };
-    let stream = StreamStart { head: Vec::new(), retry_ms: 7, filter, start, subject: None };
-    hub.engine.handle().open(Box::new(|| Admission::Stream(stream)), ([127, 0, 0, 1], 1).into())
+    let stream = StreamStart { head: Vec::new(), retry_ms: 7, filter, start, subject: None, client: None };
+    hub.engine.handle().open(Box::new(|| Admission::Stream(stream)), ClientAddress::Unix)
 }
 
 /// How a stream stands, once there is something to do about it.
@@ -145,6 +145,6 @@ fn a_stream_ends_with_what_is_owed_and_a_farewell_and_none_begins_afterwards() {
     let text = read(&reader, usize::MAX, "nothing");
     assert!(text.contains("data: last words\n\n: the hub is stopping\nretry: 9\n\n"), "{text:?}");
     assert_eq!(stands(&reader), Piped::Ended);
-    let late = handle.open(Box::new(|| unreachable!("no shard is there")), ([127, 0, 0, 1], 1).into());
+    let late = handle.open(Box::new(|| unreachable!("no shard is there")), ClientAddress::Unix);
     assert_eq!(stands(&late), Piped::Torn);
 }

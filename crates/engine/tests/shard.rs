@@ -8,7 +8,7 @@ use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use support::{DEADLINE, Elsewhere, Hub, read_to_end, read_until};
-use tidewire_core::LAST_CHUNK;
+use tidewire_core::{ClientAddress, LAST_CHUNK};
 use tidewire_engine::{Admission, EngineConfig};
 
 #[test]
@@ -77,7 +77,7 @@ fn what_is_no_stream_is_handed_over_whole_and_may_come_back() {
     socket.write_all(first.as_bytes()).expect("the hub reads");
     let (theirs, bytes, peer) = hub.handed_over.recv_timeout(DEADLINE).expect("it is handed over");
     assert_eq!(String::from_utf8_lossy(&bytes), first);
-    assert_eq!(peer, socket.local_addr().expect("an address"));
+    assert_eq!(peer, ClientAddress::from(socket.local_addr().expect("an address")));
     let mut socket = hub.come_back(Elsewhere { socket, theirs, peer }, "/streams/a", "");
     read_until(&mut socket, "data: \n\n\r\n");
     hub.publish("a", "back again");

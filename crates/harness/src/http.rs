@@ -1,5 +1,6 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls::{ClientConfig, ClientConnection};
@@ -36,6 +37,14 @@ impl Http {
     /// When the peer does not accept.
     pub fn connect(address: SocketAddr) -> io::Result<Http> {
         Ok(Http { stream: BufReader::new(Wire::connect(address)?), host: address.to_string() })
+    }
+
+    /// Connects to a Unix socket.
+    ///
+    /// # Errors
+    /// When nobody listens on it.
+    pub fn connect_unix(path: &Path) -> io::Result<Http> {
+        Ok(Http { stream: BufReader::new(Wire::connect_unix(path)?), host: "localhost".to_owned() })
     }
 
     /// Connects, and agrees on TLS.

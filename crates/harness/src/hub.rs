@@ -34,6 +34,9 @@ pub struct Hub {
     environment: Vec<(String, String)>,
     /// How many files it may open; else as many as this process.
     open_files: Option<u32>,
+    /// Where it listens beside its address.
+    places: Vec<String>,
+    admin_places: Vec<String>,
     data: PathBuf,
     /// What is removed with this, if the folder is its own.
     own: Option<TempDir>,
@@ -97,6 +100,8 @@ impl Hub {
             arguments: arguments.iter().map(ToString::to_string).collect(),
             environment: environment.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
             open_files: None,
+            places: Vec::new(),
+            admin_places: Vec::new(),
             data: data.to_owned(),
             own: None,
             address: free_port(),
@@ -119,6 +124,20 @@ impl Hub {
     #[must_use]
     pub fn with_open_files(mut self, count: u32) -> Hub {
         self.open_files = Some(count);
+        self
+    }
+
+    /// Has it listen there as well, from its next start on.
+    #[must_use]
+    pub fn also_at(mut self, place: &str) -> Hub {
+        self.places.push(place.to_owned());
+        self
+    }
+
+    /// Has its admin listener be there as well, from its next start on.
+    #[must_use]
+    pub fn with_admin_at(mut self, place: &str) -> Hub {
+        self.admin_places.push(place.to_owned());
         self
     }
 
@@ -234,6 +253,9 @@ impl Hub {
         self.told = listen(child.stderr.take().expect("it is piped"));
         self.child = Some(child);
         let mut awaited = vec![format!("listening on {}", self.url()), format!("admin on http://{}", self.admin)];
+        let shown = |place: &String| if place.starts_with("unix:") { place.clone() } else { format!("http://{place}") };
+        awaited.extend(self.places.iter().map(|place| format!("listening on {}", shown(place))));
+        awaited.extend(self.admin_places.iter().map(|place| format!("admin on {}", shown(place))));
         self.said.clear();
         while !awaited.is_empty() {
             let line = lines.recv_timeout(START_MAX);
@@ -328,7 +350,12 @@ impl Hub {
         }
         command
             .arg("serve")
-            .args(["--listen", &self.address.to_string(), "--admin-listen", &self.admin.to_string()])
+            .args([
+                "--listen",
+                &places(self.address, &self.places),
+                "--admin-listen",
+                &places(self.admin, &self.admin_places),
+            ])
             .arg("--data-dir")
             .arg(&self.data)
             .args(&self.arguments)
@@ -379,6 +406,11 @@ impl Drop for Hub {
             let _ = child.wait();
         }
     }
+}
+
+/// An address and what is beside it, as the hub's keys have them.
+fn places(address: SocketAddr, others: &[String]) -> String {
+    others.iter().fold(address.to_string(), |places, other| format!("{places}, {other}"))
 }
 
 /// The ports that tests of this program were given: no two are given the same.

@@ -1,5 +1,8 @@
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +26,13 @@ impl Wire {
 
     pub(crate) fn on(socket: TcpStream) -> io::Result<Wire> {
         socket.set_nodelay(true)?;
+        socket.set_read_timeout(Some(SILENCE_MAX))?;
+        Ok(Wire::Tcp(socket))
+    }
+
+    /// What is done with a Unix socket is the same as with one of TCP.
+    pub(crate) fn connect_unix(path: &Path) -> io::Result<Wire> {
+        let socket = TcpStream::from(OwnedFd::from(UnixStream::connect(path)?));
         socket.set_read_timeout(Some(SILENCE_MAX))?;
         Ok(Wire::Tcp(socket))
     }

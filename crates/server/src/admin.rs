@@ -1,6 +1,8 @@
 //! The admin listener: health and metrics.
 
+use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,12 +10,16 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use http::{Request, Response};
 use http_body_util::Full;
-use tokio::net::{TcpListener, TcpStream};
+use socket2::SockRef;
+use tidewire_engine::Listen;
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 
 use crate::api::Answer;
 use crate::connection;
 use crate::hub::Hub;
+use crate::listening::{ListenAddress, ListenError};
 use crate::metrics;
 use crate::problem::{Kind, Problem};
 use crate::shutdown::Shutdown;
@@ -24,21 +30,85 @@ pub(crate) const CONNECTIONS_MAX: usize = 64;
 /// How long to wait when a connection cannot be accepted, for want of descriptors above all.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// A listener for health and metrics.
+pub(crate) enum AdminListener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+enum Accepted {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl AdminListener {
+    /// To be called within the runtime.
+    pub(crate) fn open(place: &Listen) -> Result<AdminListener, ListenError> {
+        match place {
+            Listen::Address(address) => AdminListener::bind(*address).map_err(|source| ListenError::Address {
+                address: ListenAddress::Tcp(*address),
+                key: "admin_listen",
+                source,
+            }),
+            Listen::Socket(socket) => AdminListener::on(socket).map_err(ListenError::Socket),
+        }
+    }
+
+    fn bind(address: SocketAddr) -> io::Result<AdminListener> {
+        let listener = std::net::TcpListener::bind(address)?;
+        AdminListener::on(&listener.into())
+    }
+
+    fn on(socket: &OwnedFd) -> io::Result<AdminListener> {
+        let socket = socket.try_clone()?;
+        let options = SockRef::from(&socket);
+        options.set_nonblocking(true)?;
+        if options.local_addr()?.is_unix() {
+            return UnixListener::from_std(socket.into()).map(AdminListener::Unix);
+        }
+        TcpListener::from_std(socket.into()).map(AdminListener::Tcp)
+    }
+
+    /// Its address, if it is one of TCP.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        match self {
+            AdminListener::Tcp(listener) => listener.local_addr().ok(),
+            AdminListener::Unix(_) => None,
+        }
+    }
+
+    async fn accept(&self) -> io::Result<Accepted> {
+        match self {
+            AdminListener::Tcp(listener) => listener.accept().await.map(|(socket, _)| Accepted::Tcp(socket)),
+            AdminListener::Unix(listener) => listener.accept().await.map(|(socket, _)| Accepted::Unix(socket)),
+        }
+    }
+}
+
 /// Accepts connections until the shutdown begins.
-pub(crate) async fn run(hub: Arc<Hub>, listener: TcpListener, shutdown: Shutdown) {
+pub(crate) fn start(runtime: &Runtime, hub: &Arc<Hub>, listeners: Vec<AdminListener>, shutdown: &Shutdown) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    for listener in listeners {
+        runtime.spawn(run(Arc::clone(hub), listener, Arc::clone(&places), shutdown.clone()));
+    }
+}
+
+async fn run(hub: Arc<Hub>, listener: AdminListener, places: Arc<Semaphore>, shutdown: Shutdown) {
     loop {
         let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
-        let accepted: std::io::Result<(TcpStream, SocketAddr)> = tokio::select! {
+        let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = shutdown.begun() => return,
         };
         match accepted {
-            Ok((socket, _)) => {
+            Ok(socket) => {
                 let (hub, shutdown) = (Arc::clone(&hub), shutdown.clone());
                 tokio::spawn(async move {
                     let answer = |request: Request<_>| std::future::ready(answer(&hub, &request));
-                    connection::serve_plain(socket, &shutdown, answer).await;
+                    match socket {
+                        Accepted::Tcp(socket) => connection::serve_plain(socket, &shutdown, answer).await,
+                        Accepted::Unix(socket) => connection::serve_plain(socket, &shutdown, answer).await,
+                    }
                     drop(place);
                 });
             }

@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use tidewire_auth::Verifier;
+use tidewire_core::TrustedProxies;
 use tidewire_engine::EngineHandle;
 use tidewire_log::{EventLog, Tail};
 use tidewire_topic::BaseUrl;
@@ -45,6 +46,7 @@ pub(crate) struct Hub {
     /// The log's folder.
     pub(crate) data_dir: PathBuf,
     pub(crate) tail: Arc<Tail>,
+    pub(crate) trusted_proxies: TrustedProxies,
     pub(crate) streams: StreamHeads,
     pub(crate) metrics: Metrics,
     pub(crate) request_log: RequestLog,
@@ -110,6 +112,7 @@ impl Hub {
             log,
             data_dir: config.data_dir.clone(),
             tail,
+            trusted_proxies: config.trusted_proxies.clone(),
             streams: StreamHeads::new(config.heartbeat, config.retry, jitter_seed),
             metrics: Metrics::default(),
             request_log: RequestLog::new(config.request_log),

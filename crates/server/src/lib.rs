@@ -7,6 +7,7 @@
 
 mod accept;
 mod access;
+mod address;
 mod admin;
 mod api;
 mod config;
@@ -17,10 +18,12 @@ mod decide;
 mod documentation;
 mod hub;
 mod limits;
+mod listening;
 mod liveness;
 #[cfg(feature = "measuring")]
 mod measuring;
 mod metrics;
+mod notify;
 mod problem;
 mod query;
 mod reload;
@@ -41,6 +44,7 @@ pub use config::{
     Sources,
 };
 pub use cors::AllowedOrigins;
+pub use listening::{HandedInError, ListenAddress, ListenAddresses, ListenError, SocketMode};
 #[cfg(feature = "measuring")]
 pub use measuring::Measuring;
 pub use serve::{ServeError, serve};

@@ -1,6 +1,5 @@
 //! A line for each request, and two for each stream, if they are asked for (`request_log`).
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -8,7 +7,7 @@ use std::time::Instant;
 use http::StatusCode;
 use http::request::Parts;
 use hyper::body::Body;
-use tidewire_engine::News;
+use tidewire_engine::{ClientAddress, News};
 use tracing::Span;
 
 use crate::api::Answer;
@@ -49,7 +48,7 @@ impl RequestLog {
     }
 
     /// Notes what there is to say of a request that is to be answered, if it is to be told.
-    pub(crate) fn request(&self, parts: &mut Parts, client: SocketAddr) -> Option<Box<Pending>> {
+    pub(crate) fn request(&self, parts: &mut Parts, client: ClientAddress) -> Option<Box<Pending>> {
         if !self.is_on() {
             return None;
         }
@@ -69,7 +68,7 @@ impl RequestLog {
     }
 
     /// Tells of a connection that is closed with an answer before it is anything.
-    pub(crate) fn refused(&self, kind: Kind, bytes: usize, client: SocketAddr) {
+    pub(crate) fn refused(&self, kind: Kind, bytes: usize, client: ClientAddress) {
         if self.is_on() {
             let (status, problem) = (kind.status().as_u16(), kind.name());
             tracing::info!(target: REQUESTS, status, problem, bytes, %client, "refused");
@@ -79,18 +78,18 @@ impl RequestLog {
     /// Tells of a stream.
     pub(crate) fn stream(&self, news: &News<'_>) {
         match *news {
-            News::Begun { id, peer, head, subject } => with_head(head, |method, target, trace_id| {
+            News::Begun { id, client, head, subject } => with_head(head, |method, target, trace_id| {
                 tracing::info!(
-                    target: REQUESTS, %id, method, path = target, client = %peer, subject, trace_id, "stream begun"
+                    target: REQUESTS, %id, method, path = target, %client, subject, trace_id, "stream begun"
                 );
             }),
-            News::TurnedAway { peer, head } => with_head(head, |method, target, trace_id| {
+            News::TurnedAway { client, head } => with_head(head, |method, target, trace_id| {
                 tracing::info!(
-                    target: REQUESTS, method, path = target, client = %peer, trace_id, "stream turned away"
+                    target: REQUESTS, method, path = target, %client, trace_id, "stream turned away"
                 );
             }),
-            News::Ended { id, peer, subject, why, deliveries, age_s } => {
-                let (client, why) = (peer.map(tracing::field::display), why.as_str());
+            News::Ended { id, client, subject, why, deliveries, age_s } => {
+                let (client, why) = (client.map(tracing::field::display), why.as_str());
                 tracing::info!(
                     target: REQUESTS, %id, client, subject, why, deliveries, seconds = age_s, "stream ended"
                 );
@@ -117,7 +116,7 @@ impl Subject {
 pub(crate) struct Pending {
     method: String,
     target: String,
-    client: SocketAddr,
+    client: ClientAddress,
     subject: Subject,
     trace_id: Option<String>,
     begun: Instant,

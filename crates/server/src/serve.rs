@@ -6,24 +6,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidewire_auth::KeyError;
+use tidewire_core::TrustedProxies;
 use tidewire_engine::{Engine, EngineConfig, Opening, StartError};
 use tidewire_log::{
     Damage, EventLog, FileLog, FileLogConfig, LOG_FILES_MAX, MemoryLog, MemoryLogConfig, OnDamage, OpenError, RealDisk,
     Recovery, Reports, SystemClock, Tail,
 };
 use tidewire_topic::BaseUrlError;
-use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::admin::AdminListener;
 use crate::config::{Config, Durability};
 use crate::connection::{self, HEAD_BYTES_MAX};
 use crate::hub::{Hub, Phase};
+use crate::listening::{HandedIn, HandedInError, ListenError, Places};
 use crate::shutdown::{Shutdown, Stopper, shutdown};
 use crate::stream::Admissions;
 use crate::system::Wanted;
 use crate::tls::{Tls, TlsError};
-use crate::{admin, liveness, reload, system, telemetry};
+use crate::{admin, liveness, notify, reload, system, telemetry};
 
 /// Files of the log that may be open beside those that it holds: those that are written, and two for each read
 /// that is under way.
@@ -67,14 +69,12 @@ pub enum ServeError {
     /// The shards did not start.
     #[error("failed to serve streams (listen)")]
     Engine(#[from] StartError),
-    /// The admin listener's address cannot be listened on.
-    #[error("failed to listen on {address} (admin_listen): stop what listens there, or choose another address")]
-    Admin {
-        /// The address.
-        address: SocketAddr,
-        /// What the system said.
-        source: io::Error,
-    },
+    /// A Unix socket, or an address of the admin listener, cannot be listened on.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// A socket that was handed in cannot be used.
+    #[error("failed to use what was handed in")]
+    HandedIn(#[from] HandedInError),
     /// Threads or signals are not to be had.
     #[error("failed to {what}")]
     System {
@@ -104,6 +104,7 @@ fn system_error(what: &'static str) -> impl FnOnce(io::Error) -> ServeError {
 pub fn serve(config: &Config, on_damage: OnDamage, out: &mut dyn Write) -> Result<(), ServeError> {
     telemetry::start(config.log_level, config.log_format)
         .map_err(system_error("start the thread that tells of requests"))?;
+    let handed_in = HandedIn::take(config.dev)?;
     let open_files = system::raise_open_files();
     system::check_backlog();
     let runtime = Runtime::new().map_err(system_error("start the threads that serve requests"))?;
@@ -111,7 +112,7 @@ pub fn serve(config: &Config, on_damage: OnDamage, out: &mut dyn Write) -> Resul
     let hang_up =
         runtime.block_on(async { signal(SignalKind::hangup()) }).map_err(system_error("be told of signals"))?;
     let told = Told(out);
-    let ended = run(config, on_damage, open_files, &runtime, hang_up, told);
+    let ended = run(config, on_damage, open_files, handed_in, &runtime, hang_up, told);
     // Reads of the log may still wait for a disk.
     runtime.shutdown_background();
     telemetry::flush();
@@ -122,13 +123,16 @@ fn run(
     config: &Config,
     on_damage: OnDamage,
     open_files: u64,
+    handed_in: HandedIn,
     runtime: &Runtime,
     hang_up: Signal,
     mut told: Told<'_>,
 ) -> Result<(), ServeError> {
     let retention_bytes = reload::retention_bytes(config);
     let log_files = LOG_FILES_MAX as u64 + LOG_FILES_IN_USE;
-    let wanted = Wanted { shards: config.shards, streams: config.max_streams, connections: config.max_connections };
+    let places = config.listen.iter().count();
+    let wanted =
+        Wanted { shards: config.shards, places, streams: config.max_streams, connections: config.max_connections };
     let shares = system::share_open_files(open_files, log_files, wanted);
     if let Some(asked) = config.max_streams.filter(|&asked| asked > shares.streams) {
         tracing::warn!(asked, allowed = shares.streams, "max_streams is more than open files allow");
@@ -140,18 +144,19 @@ fn run(
     let hub = Hub::new(config, Arc::clone(&log), Arc::clone(&tail), shares.connections, random());
     let hub = Arc::new(hub.over(tls));
     let (stopper, stop) = shutdown();
+    let mode = config.listen_mode;
+    let admin_places = Places::open("admin_listen", &config.admin_listen, handed_in.admin, mode)?;
     let (admin, mut signals) = runtime.block_on(async {
-        let admin = TcpListener::bind(config.admin_listen).await;
-        let admin = admin.map_err(|source| ServeError::Admin { address: config.admin_listen, source })?;
+        let admin = admin_places.places.iter().map(AdminListener::open).collect::<Result<Vec<_>, _>>()?;
         Ok::<_, ServeError>((admin, Signals::install(hang_up)?))
     })?;
-    let admin_address = admin.local_addr().map_err(system_error("read the admin listener's address"))?;
+    let places = Places::open("listen", &config.listen, handed_in.public, mode)?;
     let url_of = |address| config.public_url.clone().unwrap_or_else(|| config.url_of(address));
-    if config.listen.port() != 0 {
-        reload::put(&hub, config, &url_of(config.listen))?;
+    if places.tcp().is_none_or(|address| address.port() != 0) {
+        reload::put(&hub, config, &url_of(places.tcp()))?;
     }
     let engine_config = EngineConfig {
-        listen: config.listen,
+        listen: places.places.clone(),
         shards: config.shards,
         heartbeat: config.heartbeat,
         stall_timeout: config.stall_timeout,
@@ -161,25 +166,29 @@ fn run(
         max_streams: shares.streams,
         max_streams_per_address: config.max_streams_per_address,
         max_sockets: shares.sockets,
+        introducers: if config.proxy_protocol { config.trusted_proxies.clone() } else { TrustedProxies::default() },
         opening: if hub.tls.is_some() { Opening::Handshake } else { Opening::Head },
         ..EngineConfig::default()
     };
     let engine = start_engine(engine_config, &hub, stop.clone(), runtime)?;
-    let url = url_of(engine.address());
+    let url = url_of(engine.addresses().first().copied());
     reload::put(&hub, config, &url)?;
     runtime.spawn(liveness::watch(Arc::clone(&hub), config.stuck_after, stop.clone()));
     if let Some(tls) = &hub.tls {
         runtime.spawn(Arc::clone(tls).watch(stop.clone()));
     }
-    runtime.spawn(admin::run(Arc::clone(&hub), admin, stop));
+    let admin_addresses: Vec<_> = admin.iter().filter_map(AdminListener::address).collect();
+    admin::start(runtime, &hub, admin, &stop);
     hub.enter(Phase::Serving);
-    told.addresses(config, engine.address(), admin_address);
+    told.addresses(config, engine.addresses(), &places.paths, &admin_addresses, &admin_places.paths);
+    notify::tell(notify::State::Ready);
     runtime.block_on(async {
         let mut config = config.clone();
         while signals.next().await == Wish::Reload {
             config = reload::reload(&hub, config, &url).await;
         }
         tracing::info!("stopping");
+        notify::tell(notify::State::Stopping);
         hub.enter(Phase::Stopping);
         tokio::select! {
             ended = stop_all(&config, &hub, engine, stopper, log) => ended,
@@ -387,14 +396,25 @@ impl Told<'_> {
         }
     }
 
-    fn addresses(&mut self, config: &Config, address: SocketAddr, admin: SocketAddr) {
+    fn addresses(
+        &mut self,
+        config: &Config,
+        addresses: &[SocketAddr],
+        paths: &[String],
+        admin_addresses: &[SocketAddr],
+        admin_paths: &[String],
+    ) {
         if config.dev {
             self.line("development mode: anyone on this machine may read and publish");
         }
-        let url = config.url_of(address);
-        self.line(&format!("page at {}/", url.as_str()));
-        self.line(&format!("admin on http://{admin}"));
-        self.line(&format!("listening on {}", url.as_str()));
+        let urls: Vec<_> = addresses.iter().map(|address| config.url_of(Some(*address))).collect();
+        if let Some(url) = urls.first() {
+            self.line(&format!("page at {}/", url.as_str()));
+        }
+        admin_addresses.iter().for_each(|address| self.line(&format!("admin on http://{address}")));
+        admin_paths.iter().for_each(|path| self.line(&format!("admin on {path}")));
+        urls.iter().for_each(|url| self.line(&format!("listening on {}", url.as_str())));
+        paths.iter().for_each(|path| self.line(&format!("listening on {path}")));
     }
 }
 

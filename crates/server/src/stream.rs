@@ -1,13 +1,12 @@
 //! Streams as the engine is given them, and the answers to connections that become none.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::Response;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
-use tidewire_core::{Cursor, Gap, GapReason, Start, StreamStart};
+use tidewire_core::{ClientAddress, Cursor, Gap, GapReason, Start, StreamStart};
 use tidewire_engine::{Admission, Admit, Head, News, PipeReader, Refusal, Work};
 use tidewire_log::HubId;
 
@@ -15,7 +14,7 @@ use crate::decide::{Plan, RequestHead, decide, is_quick};
 use crate::hub::Hub;
 use crate::limits::Limit;
 use crate::problem::{Kind, Problem};
-use crate::time;
+use crate::{address, time};
 
 /// What streams begin with.
 pub(crate) struct StreamHeads {
@@ -102,12 +101,13 @@ fn mix(counter: u64) -> u64 {
 }
 
 impl Hub {
-    fn begin(&self, plan: Plan, head: Vec<u8>) -> StreamStart {
+    fn begin(&self, plan: Plan, client: ClientAddress, head: Vec<u8>) -> StreamStart {
         let start = plan.cursor.resolve(&*self.log, &self.tail, &plan.filter).unwrap_or_else(|error| {
             tracing::error!(%error, "the log could not be read to find where a stream begins");
             from_the_beginning(&plan.cursor, self.log.low_water())
         });
-        StreamStart { head, retry_ms: self.streams.retry_ms(), filter: plan.filter, start, subject: plan.subject }
+        let (subject, retry_ms) = (plan.subject, self.streams.retry_ms());
+        StreamStart { head, retry_ms, filter: plan.filter, start, subject, client: Some(client) }
     }
 }
 
@@ -125,6 +125,7 @@ fn from_the_beginning(cursor: &Cursor, low_water: HubId) -> Start {
 
 /// What a decision looks at of a head, to be decided on away from the shard that has read it.
 struct OwnHead {
+    client: ClientAddress,
     method: String,
     target: String,
     version_minor: u8,
@@ -132,10 +133,11 @@ struct OwnHead {
 }
 
 impl OwnHead {
-    fn of(head: &Head<'_>) -> OwnHead {
+    fn of(head: &Head<'_>, client: ClientAddress) -> OwnHead {
         let wanted = head.headers.iter().filter(|header| RequestHead::looks_at(header.name));
         let headers = wanted.map(|header| (header.name.to_owned(), header.value.to_vec()));
         OwnHead {
+            client,
             method: head.method.to_owned(),
             target: head.target.to_owned(),
             version_minor: head.version_minor,
@@ -145,38 +147,43 @@ impl OwnHead {
 
     fn admit(&self, hub: &Arc<Hub>) -> Admission {
         let headers = self.headers.iter().map(|(name, value)| (&**name, &**value));
-        admit(hub, &RequestHead::new(&self.method, &self.target, self.version_minor, headers))
+        admit(hub, &RequestHead::new(&self.method, &self.target, self.version_minor, headers), self.client)
     }
 }
 
 /// What becomes of a request for the events.
-fn admit(hub: &Arc<Hub>, request: &RequestHead<'_>) -> Admission {
+fn admit(hub: &Arc<Hub>, request: &RequestHead<'_>, client: ClientAddress) -> Admission {
     match decide(request, &hub.live().access, time::now_ms() / 1_000) {
-        Ok(plan) => admission(hub, plan, request.origin()),
+        Ok(plan) => admission(hub, plan, client, request.origin()),
         Err(_) => Admission::HandOver,
     }
 }
 
-/// How a stream begins that a page of this origin is given.
-pub(crate) fn admission(hub: &Arc<Hub>, plan: Plan, origin: Option<&[u8]>) -> Admission {
+/// How a stream begins that a client at this address, with a page of this origin, is given.
+pub(crate) fn admission(hub: &Arc<Hub>, plan: Plan, client: ClientAddress, origin: Option<&[u8]>) -> Admission {
     let (now_s, more) = (time::now_ms() / 1_000, hub.live().origins.lines(origin));
-    begin(hub, plan, move |hub| hub.streams.head(now_s, more.as_deref()))
+    begin(hub, plan, client, move |hub| hub.streams.head(now_s, more.as_deref()))
 }
 
-/// Begins a stream that has no socket of its own, and is answered by whoever carries it.
-pub(crate) fn open(hub: &Arc<Hub>, plan: Plan, peer: SocketAddr) -> PipeReader {
+/// Begins a stream for a client at this address that has no socket of its own, and is answered by whoever carries it.
+pub(crate) fn open(hub: &Arc<Hub>, plan: Plan, client: ClientAddress) -> PipeReader {
     let asked = Arc::clone(hub);
-    hub.engine.wait().open(Box::new(move || begin(&asked, plan, |_| Vec::new())), peer)
+    hub.engine.wait().open(Box::new(move || begin(&asked, plan, client, |_| Vec::new())), client)
 }
 
 /// A place that may have to be sought on the disk is sought later.
-fn begin(hub: &Arc<Hub>, plan: Plan, head: impl FnOnce(&Hub) -> Vec<u8> + Send + 'static) -> Admission {
+fn begin(
+    hub: &Arc<Hub>,
+    plan: Plan,
+    client: ClientAddress,
+    head: impl FnOnce(&Hub) -> Vec<u8> + Send + 'static,
+) -> Admission {
     if plan.cursor.is_quick(&hub.tail, &plan.filter) {
-        return Admission::Stream(hub.begin(plan, head(hub)));
+        return Admission::Stream(hub.begin(plan, client, head(hub)));
     }
     let hub = Arc::clone(hub);
-    let begin = move || Admission::Stream(hub.begin(plan, head(&hub)));
-    Admission::Later(Work::Seeking, Box::new(begin))
+    let begin = move || Admission::Stream(hub.begin(plan, client, head(&hub)));
+    Admission::Later(Work::Seeking, client, Box::new(begin))
 }
 
 /// Admission on the shards. What is no stream is handed over to be answered with all of HTTP.
@@ -189,18 +196,19 @@ impl Admit for Admissions {
         if !request.asks_for_events() || !request.names_its_host() {
             return Admission::HandOver;
         }
+        let client = address::of_head(head, &self.0.trusted_proxies);
         if !is_quick(&request) {
-            let (hub, head) = (Arc::clone(&self.0), OwnHead::of(head));
-            return Admission::Later(Work::Reading, Box::new(move || head.admit(&hub)));
+            let (hub, head) = (Arc::clone(&self.0), OwnHead::of(head, client));
+            return Admission::Later(Work::Reading, client, Box::new(move || head.admit(&hub)));
         }
-        admit(&self.0, &request)
+        admit(&self.0, &request, client)
     }
 
-    fn refuse(&self, refusal: Refusal, peer: SocketAddr) -> Vec<u8> {
+    fn refuse(&self, refusal: Refusal, client: ClientAddress) -> Vec<u8> {
         let problem = problem(refusal);
         self.0.metrics.count_problem(&problem);
         let answer = problem.to_bytes();
-        self.0.request_log.refused(problem.kind(), answer.len(), peer);
+        self.0.request_log.refused(problem.kind(), answer.len(), client);
         answer
     }
 
@@ -225,6 +233,10 @@ pub(crate) fn problem(refusal: Refusal) -> Problem {
             Problem::new(Kind::HeadBytes, "the request's head is too long, or has too many fields")
         }
         Refusal::HeadMalformed => Problem::new(Kind::Head, "what came is no HTTP/1 request head"),
+        Refusal::NotIntroduced => Problem::new(
+            Kind::Head,
+            "connections from this address begin with a header of the PROXY protocol (proxy_protocol, trusted_proxies)",
+        ),
         Refusal::TooManyStreams => {
             Problem::new(Kind::Streams, "there are as many streams as the hub takes (max_streams)")
         }
@@ -273,7 +285,7 @@ mod tests {
     }
 
     fn admit(admissions: &Admissions, method: &str, target: &str, headers: &[httparse::Header<'_>]) -> Admission {
-        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        let peer = ClientAddress::Unix;
         let headers = [headers, &[httparse::Header { name: "Host", value: b"hub" }]].concat();
         admissions.admit(&Head { method, target, version_minor: 1, headers: &headers, peer })
     }
@@ -301,7 +313,7 @@ mod tests {
     #[test]
     fn what_may_need_the_disk_is_looked_up_later() {
         let admissions = Admissions(Bench::dev().hub);
-        let Admission::Later(Work::Seeking, resolve) =
+        let Admission::Later(Work::Seeking, _, resolve) =
             admit(&admissions, "GET", "/api/v1/events?topic=a&lastId=mine", &[])
         else {
             panic!("a publisher's id is looked up on the shard");
@@ -316,7 +328,9 @@ mod tests {
         let events = |query: &str| admit(&admissions, "GET", &format!("/api/v1/events?{query}"), &[]);
         assert!(matches!(events("pattern=/a/*"), Admission::Stream(_)));
         for (query, is_stream) in [("pattern=/(a|b)", true), ("pattern=/(a", false)] {
-            let Admission::Later(Work::Reading, decide) = events(query) else { panic!("{query} is read on the shard") };
+            let Admission::Later(Work::Reading, _, decide) = events(query) else {
+                panic!("{query} is read on the shard")
+            };
             match decide() {
                 Admission::Stream(_) => assert!(is_stream, "{query}"),
                 Admission::HandOver => assert!(!is_stream, "{query}"),
@@ -324,10 +338,10 @@ mod tests {
             }
         }
         // The place is sought by others than those who read.
-        let Admission::Later(Work::Reading, decide) = events("pattern=/(a|b)&lastId=mine") else {
+        let Admission::Later(Work::Reading, _, decide) = events("pattern=/(a|b)&lastId=mine") else {
             panic!("it is read on the shard");
         };
-        assert!(matches!(decide(), Admission::Later(Work::Seeking, _)));
+        assert!(matches!(decide(), Admission::Later(Work::Seeking, ..)));
     }
 
     #[test]
@@ -337,14 +351,14 @@ mod tests {
             (Refusal::HeadTimeout, "408"),
             (Refusal::HeadTooLarge, "431"),
             (Refusal::HeadMalformed, "400"),
+            (Refusal::NotIntroduced, "400"),
             (Refusal::TooManyStreams, "503"),
             (Refusal::TooManyStreamsPerAddress, "429"),
             (Refusal::TooManyUndecided, "503"),
             (Refusal::UndecidedTimeout, "503"),
             (Refusal::LogUnreadable, "503"),
         ] {
-            let answer =
-                String::from_utf8(admissions.refuse(refusal, SocketAddr::from(([127, 0, 0, 1], 1)))).expect("text");
+            let answer = String::from_utf8(admissions.refuse(refusal, ClientAddress::Unix)).expect("text");
             assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
             assert_eq!(answer.matches("connection: close\r\n").count(), 1, "{answer}");
         }

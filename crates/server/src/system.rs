@@ -14,8 +14,8 @@ const RETENTION_BYTES: u64 = 10 << 30;
 /// libraries have open.
 const OWN_FILES: u64 = 128;
 
-/// Open files of a shard: its poll, its waker and its listener.
-const SHARD_FILES: u64 = 3;
+/// Open files of a shard beside its listeners: its poll and its waker.
+const SHARD_FILES: u64 = 2;
 
 /// Threads that serve streams, at most.
 pub(crate) const SHARDS_MAX: usize = 1_024;
@@ -57,6 +57,8 @@ pub(crate) fn cores() -> usize {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wanted {
     pub(crate) shards: usize,
+    /// Where each of them listens.
+    pub(crate) places: usize,
     /// As many as there can be, if this is none.
     pub(crate) streams: Option<usize>,
     pub(crate) connections: usize,
@@ -66,7 +68,7 @@ pub(crate) struct Wanted {
 /// the rest, other connections get a quarter, or less where so many streams are asked for, but some in any case; and a
 /// sixteenth, or whatever is left, is for those that are nothing yet.
 pub(crate) fn share_open_files(open_files: u64, log_files: u64, wanted: Wanted) -> Shares {
-    let own = OWN_FILES + SHARD_FILES.saturating_mul(wanted.shards as u64);
+    let own = OWN_FILES + (SHARD_FILES + wanted.places as u64).saturating_mul(wanted.shards as u64);
     let shared = open_files.saturating_sub(own);
     if log_files > shared / 2 {
         tracing::warn!(log_files, open_files, "the log may need more files than may be open; raise segment_bytes");
@@ -144,7 +146,7 @@ mod tests {
     #[test]
     fn streams_get_what_others_leave_or_what_is_asked() {
         let share = |open_files, log_files, streams| {
-            let wanted = Wanted { shards: 1, streams, connections: 1_024 };
+            let wanted = Wanted { shards: 1, places: 1, streams, connections: 1_024 };
             let Shares { streams, sockets, connections } = share_open_files(open_files, log_files, wanted);
             (streams, sockets, connections)
         };
@@ -162,9 +164,9 @@ mod tests {
         for open_files in (300..3_000).step_by(7).chain([u64::MAX]) {
             for streams in [None, Some(0), Some(1), Some(500), Some(usize::MAX)] {
                 for connections in [1, 64, 1_024, usize::MAX] {
-                    let wanted = Wanted { shards: 3, streams, connections };
+                    let wanted = Wanted { shards: 3, places: 1, streams, connections };
                     let Shares { streams, sockets, connections } = share_open_files(open_files, 96, wanted);
-                    let own = OWN_FILES + 3 * SHARD_FILES;
+                    let own = OWN_FILES + 3 * (SHARD_FILES + 1);
                     let rest = open_files - own;
                     let log = 96.min(rest / 2);
                     assert!(sockets as u64 + connections as u64 <= rest - log, "{open_files} {wanted:?}");

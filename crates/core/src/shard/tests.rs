@@ -17,7 +17,12 @@ fn join(shard: &mut Shard<()>, topic: &str, place: HubId, tail: &Tail) -> SlotKe
     let topics = MatcherSet::new([Matcher::parse(topic).expect("a matcher")]).expect("a set");
     let filter = Filter { topics, types: Types::All, grants: None };
     let start = Start { place, gap: None };
-    let key = shard.join((), StreamStart { head: Vec::new(), retry_ms: 1, filter, start, subject: None }, tail, 0);
+    let key = shard.join(
+        (),
+        StreamStart { head: Vec::new(), retry_ms: 1, filter, start, subject: None, client: None },
+        tail,
+        0,
+    );
     let Owed::Write(bytes, ()) = shard.owed(key, tail) else { panic!("a stream begins with nothing") };
     let written = bytes.len();
     shard.wrote(key, written, 0);

@@ -31,7 +31,14 @@ pub(crate) fn publish(log: &dyn EventLog, topic: &str, data: &str) -> HubId {
 pub(crate) fn stream(topic: &str, place: HubId) -> StreamStart {
     let topics = MatcherSet::new([Matcher::parse(topic).expect("a matcher")]).expect("a set");
     let filter = Filter { topics, types: Types::All, grants: None };
-    StreamStart { head: Vec::new(), retry_ms: 1, filter, start: Start { place, gap: None }, subject: None }
+    StreamStart {
+        head: Vec::new(),
+        retry_ms: 1,
+        filter,
+        start: Start { place, gap: None },
+        subject: None,
+        client: None,
+    }
 }
 
 /// What one visit writes to a socket that takes at most `takes` bytes.

@@ -1,4 +1,4 @@
-use std::net::SocketAddr;
+use tidewire_core::ClientAddress;
 
 use crate::Head;
 
@@ -30,7 +30,7 @@ pub(crate) enum Parsed<R> {
 /// Parses a request head and shows it to `read`. `seen` bytes at the front are known to hold no end
 /// of a head, so that a head which comes byte by byte is not parsed anew for each. What came first is parsed, and the
 /// request line once it is there: who speaks another protocol is told so, and does not wait for the end of its time.
-pub(crate) fn parse<R>(bytes: &[u8], seen: usize, peer: SocketAddr, read: impl FnOnce(&Head<'_>) -> R) -> Parsed<R> {
+pub(crate) fn parse<R>(bytes: &[u8], seen: usize, peer: ClientAddress, read: impl FnOnce(&Head<'_>) -> R) -> Parsed<R> {
     if bytes.starts_with(HTTP2_PREFACE) {
         return Parsed::Http2;
     }
@@ -75,7 +75,7 @@ fn has_blank_line(bytes: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
+    const PEER: ClientAddress = ClientAddress::Unix;
 
     fn target(bytes: &[u8], seen: usize) -> Option<String> {
         match parse(bytes, seen, PEER, |head| head.target.to_owned()) {

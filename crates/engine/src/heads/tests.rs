@@ -3,11 +3,11 @@ use mio::net::TcpStream;
 use super::*;
 use crate::Admission;
 
-const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
+const PEER: ClientAddress = ClientAddress::Unix;
 
 /// A connection as the shard has it, and the client's end.
 fn connect() -> (Transport, std::net::TcpStream) {
-    let listener = std::net::TcpListener::bind((PEER.ip(), 0)).expect("a free port");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let client = std::net::TcpStream::connect(listener.local_addr().expect("an address")).expect("it listens");
     let (socket, _) = listener.accept().expect("somebody connects");
     socket.set_nonblocking(true).expect("it may be set");

@@ -5,7 +5,7 @@ use mio::{Poll as Selector, Token};
 
 use super::*;
 
-const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
+const PEER: ClientAddress = ClientAddress::Unix;
 const KEY: fn() -> SlotKey = || SlotKey::new(3, 5);
 
 #[derive(Default)]

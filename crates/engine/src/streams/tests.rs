@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustls::{ServerConnection, StreamOwned};
 use socket2::SockRef;
-use tidewire_core::{Start, StreamStart};
+use tidewire_core::{ClientAddress, Start, StreamStart};
 use tidewire_log::{Clock, EventLog, Filter, MemoryLog, MemoryLogConfig, SimDisk, Tail, Types};
 use tidewire_topic::MatcherSet;
 
@@ -35,10 +35,17 @@ impl Admit for Everything {
     fn admit(&self, _: &Head<'_>) -> Admission {
         let filter = Filter { topics: MatcherSet::any(), types: Types::All, grants: None };
         let start = self.0.clone();
-        Admission::Stream(StreamStart { head: b"begins".to_vec(), retry_ms: 1, filter, start, subject: None })
+        Admission::Stream(StreamStart {
+            head: b"begins".to_vec(),
+            retry_ms: 1,
+            filter,
+            start,
+            subject: None,
+            client: None,
+        })
     }
 
-    fn refuse(&self, _: Refusal, _: SocketAddr) -> Vec<u8> {
+    fn refuse(&self, _: Refusal, _: ClientAddress) -> Vec<u8> {
         Vec::new()
     }
 
@@ -81,7 +88,7 @@ fn engine(config: EngineConfig) -> (Engine, Start) {
     let tail = Arc::new(Tail::new(1 << 20));
     log.follow(tail.follower());
     let start = Start { place: log.head(), gap: None };
-    let config = EngineConfig { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..config };
+    let config = EngineConfig { listen: vec![SocketAddr::from(([127, 0, 0, 1], 0)).into()], ..config };
     let hand_over = Box::new(|_, _, _| Ok(()));
     let engine = Engine::start(config, Arc::new(log), tail, Arc::new(Everything(start.clone())), hand_over);
     (engine.expect("a free port"), start)
@@ -115,9 +122,9 @@ fn the_last_record_is_sent_though_nothing_follows_it() {
     SockRef::from(&ours).set_send_buffer_size(4 * 1024).expect("a small buffer");
     ours.set_nonblocking(true).expect("it may be set");
     let filter = Filter { topics: MatcherSet::any(), types: Types::All, grants: None };
-    let stream = StreamStart { head: head.clone(), retry_ms: 1, filter, start, subject: None };
+    let stream = StreamStart { head: head.clone(), retry_ms: 1, filter, start, subject: None, client: None };
     let socket = Socket::Tls(Box::new(TlsSocket::new(ours, session)));
-    engine.handle().adopt(socket, Box::new(move || Admission::Stream(stream)), peer);
+    engine.handle().adopt(socket, Box::new(move || Admission::Stream(stream)), peer.into());
     let read = reader.join().expect("it does not panic").expect("all of it comes");
     assert!(read == head);
     engine.stop();
@@ -126,7 +133,7 @@ fn the_last_record_is_sent_though_nothing_follows_it() {
 #[test]
 fn a_streams_socket_holds_little_and_gives_up_in_time_and_its_buffer_is_left_to_the_system() {
     let (engine, _) = engine(EngineConfig { stall_timeout: STALL, ..EngineConfig::default() });
-    let mut client = TcpStream::connect(engine.address()).expect("it listens");
+    let mut client = TcpStream::connect(engine.addresses()[0]).expect("it listens");
     client.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
     client.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("it is read");
     client.read_exact(&mut [0]).expect("the stream begins");

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use failing_log::FailingLog;
 
-use tidewire_core::Cursor;
+use tidewire_core::{ClientAddress, Cursor};
 use tidewire_engine::{
     Admission, Admit, Engine, EngineConfig, EngineHandle, EngineStats, Head, Refusal, Socket, StreamStart, Work,
 };
@@ -75,16 +75,23 @@ impl Admit for Targets {
             None => Cursor::Live,
         };
         let start = cursor.resolve(&*self.log, &self.tail, &filter).expect("memory can be read");
-        let stream =
-            StreamStart { head: b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), retry_ms: 7, filter, start, subject: None };
+        let stream = StreamStart {
+            head: b"HTTP/1.1 200 OK\r\n\r\n".to_vec(),
+            retry_ms: 7,
+            filter,
+            start,
+            subject: None,
+            client: None,
+        };
         if topic == "panic" {
-            return Admission::Later(Work::Seeking, Box::new(|| panic!("as the test asked")));
+            return Admission::Later(Work::Seeking, head.peer, Box::new(|| panic!("as the test asked")));
         }
         if topic == "gated" {
             let gate = Arc::clone(&self.gate);
             let undecided = Arc::clone(&self.undecided);
             return Admission::Later(
                 Work::Seeking,
+                head.peer,
                 Box::new(move || {
                     drop(gate.lock());
                     drop(undecided);
@@ -93,12 +100,12 @@ impl Admit for Targets {
             );
         }
         if topic == "later" {
-            return Admission::Later(Work::Seeking, Box::new(move || Admission::Stream(stream)));
+            return Admission::Later(Work::Seeking, head.peer, Box::new(move || Admission::Stream(stream)));
         }
         Admission::Stream(stream)
     }
 
-    fn refuse(&self, refusal: Refusal, _: SocketAddr) -> Vec<u8> {
+    fn refuse(&self, refusal: Refusal, _: ClientAddress) -> Vec<u8> {
         format!("{refusal:?}").into_bytes()
     }
 
@@ -111,7 +118,7 @@ pub(crate) struct Hub {
     pub(crate) engine: Engine,
     admit: Arc<dyn Admit>,
     pub(crate) log: Arc<MemoryLog<SimDisk>>,
-    pub(crate) handed_over: Receiver<(TcpStream, Vec<u8>, SocketAddr)>,
+    pub(crate) handed_over: Receiver<(TcpStream, Vec<u8>, ClientAddress)>,
     /// While it is locked, admissions to the topic `gated` are not decided, and a shard that admits to the topic
     /// `held` does nothing else.
     pub(crate) gate: Arc<Mutex<()>>,
@@ -132,7 +139,7 @@ pub(crate) struct Room {
 pub(crate) struct Elsewhere {
     pub(crate) socket: TcpStream,
     pub(crate) theirs: TcpStream,
-    pub(crate) peer: SocketAddr,
+    pub(crate) peer: ClientAddress,
 }
 
 impl Hub {
@@ -162,7 +169,7 @@ impl Hub {
             sender.lock().expect("no other thread panics with it").send((socket, bytes, peer)).expect("it is read");
             Ok(())
         });
-        let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listen = vec![SocketAddr::from(([127, 0, 0, 1], 0)).into()];
         let config = EngineConfig { listen, ..config };
         let is_unreadable = Arc::new(AtomicBool::new(false));
         let failing = FailingLog { log: Arc::clone(&log), is_unreadable: Arc::clone(&is_unreadable) };
@@ -173,7 +180,7 @@ impl Hub {
     }
 
     pub(crate) fn connect(&self) -> TcpStream {
-        let socket = TcpStream::connect(self.engine.address()).expect("the hub listens");
+        let socket = TcpStream::connect(self.engine.addresses()[0]).expect("the hub listens");
         socket.set_read_timeout(Some(DEADLINE)).expect("a timeout");
         socket
     }

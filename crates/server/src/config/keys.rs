@@ -1,11 +1,13 @@
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use tidewire_core::TrustedProxies;
 
 use super::rules::RuleTexts;
 use super::value::{Bound, Size, Value};
 use super::{Durability, LogFormat, LogLevel, PublicUrl, RequestLogging};
 use crate::AllowedOrigins;
+use crate::listening::{ListenAddresses, SocketMode};
 
 /// A key of the configuration. The same key is `name` in the file, `TIDEWIRE_<NAME>` in the
 /// environment, and `--<name>` with hyphens as a flag.
@@ -53,8 +55,9 @@ impl Key {
 /// What the sources said, typed, and not yet checked as a whole.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Settings {
-    pub(super) listen: Option<SocketAddr>,
-    pub(super) admin_listen: Option<SocketAddr>,
+    pub(super) listen: Option<ListenAddresses>,
+    pub(super) admin_listen: Option<ListenAddresses>,
+    pub(super) listen_mode: Option<SocketMode>,
     pub(super) data_dir: Option<PathBuf>,
     pub(super) public_url: Option<PublicUrl>,
     pub(super) key_file: Option<PathBuf>,
@@ -62,6 +65,8 @@ pub(super) struct Settings {
     pub(super) tls_key: Option<PathBuf>,
     pub(super) anonymous: Option<bool>,
     pub(super) cors_origins: Option<AllowedOrigins>,
+    pub(super) trusted_proxies: Option<TrustedProxies>,
+    pub(super) proxy_protocol: Option<bool>,
     pub(super) durability: Option<Durability>,
     pub(super) memory_bytes: Option<Size>,
     pub(super) shards: Option<usize>,
@@ -149,8 +154,14 @@ fn without_links(text: &str) -> String {
 
 /// Every key.
 pub const KEYS: &[Key] = &[
-    key!(listen, "ADDRESS", Some("127.0.0.1:7788"), "Where clients connect; port 0 takes a free one"),
-    key!(admin_listen, "ADDRESS", Some("127.0.0.1:7789"), "Where health and metrics are"),
+    key!(
+        listen,
+        "ADDRESSES",
+        Some("127.0.0.1:7788"),
+        "Where clients connect, as '127.0.0.1:7788, [::1]:7788, unix:/run/hub.sock'; port 0 takes a free one"
+    ),
+    key!(admin_listen, "ADDRESSES", Some("127.0.0.1:7789"), "Where health and metrics are, in the same form"),
+    key!(listen_mode, "MODE", Some("0660"), "Who may use the Unix sockets among them, as octal permissions"),
     key!(data_dir, "FOLDER", Some("./tidewire-data"), "The log's folder; one hub at a time has it"),
     key!(
         public_url,
@@ -177,6 +188,18 @@ pub const KEYS: &[Key] = &[
         "ORIGINS",
         None,
         "Whose pages may use the hub from elsewhere, as 'https://app.example, http://localhost:5173', or * for all, without cookies"
+    ),
+    key!(
+        trusted_proxies,
+        "ADDRESSES",
+        None,
+        "Proxies that are believed when they say where a client is, as '10.0.0.0/8, ::1, unix:'"
+    ),
+    key!(
+        proxy_protocol,
+        "BOOL",
+        Some("false"),
+        "Whether connections from trusted_proxies begin with a header of the PROXY protocol, version 1 or 2"
     ),
     key!(
         durability,

@@ -10,6 +10,7 @@ use tidewire_log::RetentionRules;
 use super::keys::Settings;
 use super::rules::RuleTexts;
 use super::{Config, KEYS, Key, PublicUrl, nearest};
+use crate::listening::{ListenAddress, ListenAddresses};
 use crate::system;
 use crate::tls::TlsFiles;
 
@@ -238,14 +239,17 @@ impl Loader {
         let given = "the table of keys gives it a default";
         let config = Config {
             dev,
-            listen: set.listen.expect(given),
-            admin_listen: set.admin_listen.expect(given),
+            listen: set.listen.clone().expect(given),
+            admin_listen: set.admin_listen.clone().expect(given),
+            listen_mode: set.listen_mode.expect(given),
             data_dir: set.data_dir.clone().expect(given),
             public_url: set.public_url.clone(),
             key,
             tls: tls.clone(),
             anonymous: set.anonymous.unwrap_or(dev),
             cors_origins: set.cors_origins.clone().unwrap_or_default(),
+            trusted_proxies: set.trusted_proxies.clone().unwrap_or_default(),
+            proxy_protocol: set.proxy_protocol.expect(given),
             durability: set.durability.expect(given),
             memory_bytes: self.memory_size("memory_bytes", set.memory_bytes.expect(given).0)?,
             shards: set.shards.unwrap_or_else(system::cores),
@@ -297,7 +301,10 @@ impl Loader {
         let set = &self.settings;
         let given = "the table of keys gives it a default";
         let Some(rules) = &set.retention_rules else { return Ok(RetentionRules::default()) };
-        let base = set.public_url.clone().unwrap_or_else(|| PublicUrl::of_address(set.listen.expect(given), tls));
+        let base = set
+            .public_url
+            .clone()
+            .unwrap_or_else(|| PublicUrl::of_address(set.listen.as_ref().and_then(ListenAddresses::tcp), tls));
         let rules = rules.resolve(&base, set.retention_age.expect(given));
         rules.map_err(|problem| self.refuse(RULES, problem))
     }
@@ -361,6 +368,10 @@ impl Loader {
                 return Err(self.refuse(key, format!("expected {most} at most, not {value}")));
             }
         }
+        if config.proxy_protocol && config.trusted_proxies.is_empty() {
+            let remedy = "name the proxies whose connections begin with its header in trusted_proxies, as 10.0.0.0/8";
+            return Err(self.refuse("proxy_protocol", remedy));
+        }
         if let Some(bytes) = config.retention_bytes.filter(|&bytes| bytes < config.segment_bytes) {
             let problem = format!("expected segment_bytes ({}) at least, not {bytes}", config.segment_bytes);
             return Err(self.refuse("retention_bytes", problem));
@@ -371,10 +382,10 @@ impl Loader {
     /// Who can reach the hub, and what they need to have.
     fn check_exposure(&self, config: &Config) -> Result<(), ConfigError> {
         if config.dev {
-            for (key, address) in [("listen", config.listen), ("admin_listen", config.admin_listen)] {
-                if !address.ip().is_loopback() {
+            for (key, addresses) in [("listen", &config.listen), ("admin_listen", &config.admin_listen)] {
+                if !addresses.iter().all(ListenAddress::is_of_this_machine) {
                     let remedy = "with --dev anyone may publish, so it must be a loopback address, \
-                        as 127.0.0.1; leave --dev out to be reached from elsewhere";
+                        as 127.0.0.1, or a Unix socket; leave --dev out to be reached from elsewhere";
                     return Err(self.refuse(key, remedy));
                 }
             }

@@ -13,9 +13,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tidewire_auth::Secret;
+use tidewire_core::TrustedProxies;
 use tidewire_log::RetentionRules;
 
 use crate::AllowedOrigins;
+use crate::listening::{ListenAddresses, SocketMode};
 use crate::tls::TlsFiles;
 
 pub use keys::{KEYS, Key};
@@ -30,9 +32,11 @@ pub struct Config {
     /// Whether this is a hub for development: loopback only, anonymous reading and publishing.
     pub dev: bool,
     /// Where clients connect.
-    pub listen: SocketAddr,
+    pub listen: ListenAddresses,
     /// Where health and metrics are.
-    pub admin_listen: SocketAddr,
+    pub admin_listen: ListenAddresses,
+    /// Who may use the Unix sockets among them.
+    pub listen_mode: SocketMode,
     /// The log's folder.
     pub data_dir: PathBuf,
     /// The URL by which clients know the hub. `None` only with `dev`: then that of `listen`.
@@ -45,6 +49,10 @@ pub struct Config {
     pub anonymous: bool,
     /// The other origins whose pages may use the hub.
     pub cors_origins: AllowedOrigins,
+    /// The proxies that are believed when they say where a client is.
+    pub trusted_proxies: TrustedProxies,
+    /// Whether their connections begin with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
     /// What an event is before it is shown.
     pub durability: Durability,
     /// What the log keeps with [`Durability::Memory`], in bytes.
@@ -122,9 +130,9 @@ pub struct Config {
 }
 
 impl Config {
-    /// The URL of the public listener on this address.
+    /// The URL of the public listener on this address, or on Unix sockets alone.
     #[must_use]
-    pub fn url_of(&self, address: SocketAddr) -> PublicUrl {
+    pub fn url_of(&self, address: Option<SocketAddr>) -> PublicUrl {
         PublicUrl::of_address(address, self.tls.as_ref())
     }
 }
@@ -180,9 +188,10 @@ pub struct PublicUrl(String);
 
 impl PublicUrl {
     /// The URL of an address, over TLS if there are files for it.
-    fn of_address(address: SocketAddr, tls: Option<&TlsFiles>) -> PublicUrl {
+    fn of_address(address: Option<SocketAddr>, tls: Option<&TlsFiles>) -> PublicUrl {
         let scheme = if tls.is_some() { "https" } else { "http" };
-        PublicUrl(format!("{scheme}://{address}"))
+        let host = address.map_or_else(|| "localhost".to_owned(), |address| address.to_string());
+        PublicUrl(format!("{scheme}://{host}"))
     }
 
     /// The URL as text.

@@ -1,9 +1,11 @@
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tidewire_core::TrustedProxies;
+
 use super::{Durability, LogFormat, LogLevel, PublicUrl, RequestLogging};
 use crate::AllowedOrigins;
+use crate::listening::{ListenAddresses, SocketMode};
 
 /// A value of a key, as it stands in a file, a variable or a flag. The error says what was
 /// expected.
@@ -27,9 +29,15 @@ impl Value for usize {
     }
 }
 
-impl Value for SocketAddr {
-    fn parse(text: &str) -> Result<SocketAddr, String> {
-        text.parse().map_err(|_| "expected an address and a port, as 127.0.0.1:7788 or [::1]:7788".to_owned())
+impl Value for ListenAddresses {
+    fn parse(text: &str) -> Result<ListenAddresses, String> {
+        ListenAddresses::parse(text)
+    }
+}
+
+impl Value for SocketMode {
+    fn parse(text: &str) -> Result<SocketMode, String> {
+        SocketMode::parse(text)
     }
 }
 
@@ -42,6 +50,12 @@ impl Value for PathBuf {
 impl Value for AllowedOrigins {
     fn parse(text: &str) -> Result<AllowedOrigins, String> {
         AllowedOrigins::parse(text)
+    }
+}
+
+impl Value for TrustedProxies {
+    fn parse(text: &str) -> Result<TrustedProxies, String> {
+        TrustedProxies::parse(text).map_err(|error| error.to_string())
     }
 }
 

@@ -100,9 +100,12 @@ impl Carrier {
 
 /// A socket of a shard's, prepared for answers.
 pub(super) fn prepare(socket: std::net::TcpStream, stall_timeout: Duration) -> io::Result<TcpStream> {
-    socket.set_nodelay(true)?;
-    #[cfg(target_os = "linux")]
-    socket2::SockRef::from(&socket).set_tcp_user_timeout(Some(stall_timeout))?;
+    // A Unix socket has no such options.
+    if !socket2::SockRef::from(&socket).local_addr()?.is_unix() {
+        socket.set_nodelay(true)?;
+        #[cfg(target_os = "linux")]
+        socket2::SockRef::from(&socket).set_tcp_user_timeout(Some(stall_timeout))?;
+    }
     TcpStream::from_std(socket)
 }
 

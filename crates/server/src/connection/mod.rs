@@ -10,7 +10,6 @@ mod wire;
 use std::convert::Infallible;
 use std::future::{Future, pending, poll_fn};
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -23,8 +22,8 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tidewire_engine::{Decide, HTTP2_PREFACE, Refusal, Socket};
-use tokio::net::TcpStream;
+use tidewire_engine::{ClientAddress, Decide, HTTP2_PREFACE, Refusal, Socket};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::Instrument;
 
@@ -33,7 +32,7 @@ use crate::hub::Hub;
 use crate::problem::{Kind, Problem};
 use crate::shutdown::Shutdown;
 use crate::tls::{Opened, Tls};
-use crate::{request_log, stream, tls};
+use crate::{address, request_log, stream, tls};
 use carrier::Carrier;
 use http2::Rewound;
 use pace::{HeadTimer, Pace};
@@ -61,7 +60,7 @@ pub(crate) fn take_over(
     runtime: &tokio::runtime::Handle,
     socket: Socket,
     bytes: Vec<u8>,
-    peer: SocketAddr,
+    peer: ClientAddress,
 ) -> Result<(), Socket> {
     let Ok(place) = Arc::clone(&hub.connections).try_acquire_owned() else { return Err(socket) };
     let (hub, shutdown) = (Arc::clone(hub), shutdown.clone());
@@ -77,7 +76,7 @@ pub(crate) fn take_over(
         (socket, _) => drop(runtime.spawn(async move {
             match Carrier::new(socket, hub.stall_timeout) {
                 Ok(carrier) => {
-                    let returned = serve(Arc::clone(&hub), carrier, peer, bytes, &shutdown).await;
+                    let returned = serve(Arc::clone(&hub), carrier, bytes, peer, &shutdown).await;
                     drop(place);
                     if let Some(Returned { socket, admit }) = returned {
                         // The shards accept a moment before their handle is set.
@@ -101,7 +100,7 @@ async fn greet(
     hub: Arc<Hub>,
     tls: Arc<Tls>,
     socket: std::net::TcpStream,
-    peer: SocketAddr,
+    peer: ClientAddress,
     place: OwnedSemaphorePermit,
     shutdown: Shutdown,
 ) {
@@ -129,7 +128,7 @@ async fn greet(
 }
 
 /// Closes a connection, with an answer if there is one to give.
-async fn end_with(hub: &Hub, carrier: Carrier, peer: SocketAddr, problem: Option<Problem>, shutdown: &Shutdown) {
+async fn end_with(hub: &Hub, carrier: Carrier, peer: ClientAddress, problem: Option<Problem>, shutdown: &Shutdown) {
     let mut answer = Vec::new();
     if let Some(problem) = problem {
         hub.metrics.count_problem(&problem);
@@ -146,8 +145,8 @@ async fn end_with(hub: &Hub, carrier: Carrier, peer: SocketAddr, problem: Option
 async fn serve(
     hub: Arc<Hub>,
     carrier: Carrier,
-    peer: SocketAddr,
     bytes: Vec<u8>,
+    peer: ClientAddress,
     shutdown: &Shutdown,
 ) -> Option<Returned> {
     let way_back = Arc::new(WayBack::default());
@@ -253,10 +252,11 @@ fn unreadable(error: &hyper::Error) -> Problem {
 
 type Handling = Pin<Box<dyn Future<Output = Result<Answer, Unanswered>> + Send>>;
 
-fn handle(hub: &Arc<Hub>, way_back: &Arc<WayBack>, peer: SocketAddr, request: Request<Incoming>) -> Handling {
+fn handle(hub: &Arc<Hub>, way_back: &Arc<WayBack>, peer: ClientAddress, request: Request<Incoming>) -> Handling {
     let (mut parts, body) = request.into_parts();
+    let client = address::of_parts(peer, &parts, &hub.trusted_proxies);
     if let Some(problem) = refusal(&parts) {
-        let told = hub.request_log.request(&mut parts, peer);
+        let told = hub.request_log.request(&mut parts, client);
         let mut answer = counted(hub, Err(problem));
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         told.into_iter().for_each(|told| told.answered(&answer));
@@ -265,7 +265,7 @@ fn handle(hub: &Arc<Hub>, way_back: &Arc<WayBack>, peer: SocketAddr, request: Re
     let origin = parts.headers.get(ORIGIN).cloned();
     let (hub, way_back) = (Arc::clone(hub), Arc::clone(way_back));
     let live = hub.live();
-    let told = hub.request_log.request(&mut parts, peer);
+    let told = hub.request_log.request(&mut parts, client);
     let span = request_log::span(told.as_deref());
     let answering = async move {
         let mut answer = match live.origins.preflight(&parts) {
@@ -275,7 +275,7 @@ fn handle(hub: &Arc<Hub>, way_back: &Arc<WayBack>, peer: SocketAddr, request: Re
                 Outcome::Stream(plan) => {
                     told.into_iter().for_each(|told| told.streams(plan.subject.as_deref()));
                     way_back.ask(Box::new(move || {
-                        stream::admission(&hub, plan, origin.as_ref().map(HeaderValue::as_bytes))
+                        stream::admission(&hub, plan, client, origin.as_ref().map(HeaderValue::as_bytes))
                     }));
                     // The driver takes the connection apart and drops this.
                     return pending().await;
@@ -309,8 +309,9 @@ fn counted(hub: &Hub, leave: Result<Answer, Problem>) -> Answer {
 }
 
 /// Serves a connection whose every request has an ordinary answer.
-pub(crate) async fn serve_plain<F>(socket: TcpStream, shutdown: &Shutdown, handle: impl Fn(Request<Incoming>) -> F)
+pub(crate) async fn serve_plain<S, F>(socket: S, shutdown: &Shutdown, handle: impl Fn(Request<Incoming>) -> F)
 where
+    S: AsyncRead + AsyncWrite + Unpin,
     F: Future<Output = Answer>,
 {
     let service = service_fn(|request| {

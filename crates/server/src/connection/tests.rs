@@ -30,8 +30,9 @@ impl Connection {
         socket2::SockRef::from(&socket).set_send_buffer_size(4 * 1024).expect("a small buffer");
         let (stopper, stop) = shutdown();
         let (hub, first) = (Bench::dev().hub, first.to_vec());
-        let (peer, carrier) = (SocketAddr::from(([127, 0, 0, 1], 1)), Carrier::Tcp(TokioIo::new(socket)));
-        let served = tokio::spawn(async move { serve(hub, carrier, peer, first, &stop).await });
+        let served = tokio::spawn(async move {
+            serve(hub, Carrier::Tcp(TokioIo::new(socket)), first, ClientAddress::Unix, &stop).await
+        });
         Connection { client: client.into(), served, _stopper: stopper }
     }
 

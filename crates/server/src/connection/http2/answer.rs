@@ -1,5 +1,4 @@
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use http::header::{CONTENT_LENGTH, HeaderValue, ORIGIN};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
-use tidewire_engine::{PipeReader, Piped};
+use tidewire_engine::{ClientAddress, PipeReader, Piped};
 use tracing::Instrument;
 
 use super::super::{counted, refusal};
@@ -22,7 +21,7 @@ use crate::api::{self, Answer, Unanswered};
 use crate::hub::Hub;
 use crate::problem::{Kind, Problem};
 use crate::request_log::Pending;
-use crate::{request_log, stream};
+use crate::{address, request_log, stream};
 
 /// What becomes of a request.
 enum Outcome {
@@ -35,7 +34,7 @@ pub(super) async fn answer(
     hub: Arc<Hub>,
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
-    peer: SocketAddr,
+    peer: ClientAddress,
     place: Arc<Place>,
 ) {
     let (is_head, stall_timeout) = (request.method() == Method::HEAD, hub.stall_timeout);
@@ -61,24 +60,25 @@ pub(super) async fn answer(
     }
 }
 
-async fn decide(hub: Arc<Hub>, request: Request<RecvStream>, peer: SocketAddr) -> Result<Outcome, Unanswered> {
+async fn decide(hub: Arc<Hub>, request: Request<RecvStream>, peer: ClientAddress) -> Result<Outcome, Unanswered> {
     let (mut parts, body) = request.into_parts();
     translate(&mut parts, !body.is_end_stream());
-    let told = hub.request_log.request(&mut parts, peer);
+    let client = address::of_parts(peer, &parts, &hub.trusted_proxies);
+    let told = hub.request_log.request(&mut parts, client);
     if let Some(problem) = refusal(&parts) {
         let answer = counted(&hub, Err(problem));
         told.into_iter().for_each(|told| told.answered(&answer));
         return Ok(Outcome::Answer(answer));
     }
     let span = request_log::span(told.as_deref());
-    route(hub, parts, body, peer, told).instrument(span).await
+    route(hub, parts, body, client, told).instrument(span).await
 }
 
 async fn route(
     hub: Arc<Hub>,
     parts: Parts,
     body: RecvStream,
-    peer: SocketAddr,
+    client: ClientAddress,
     told: Option<Box<Pending>>,
 ) -> Result<Outcome, Unanswered> {
     let live = hub.live();
@@ -90,7 +90,7 @@ async fn route(
             api::Outcome::Answer(answer) => Outcome::Answer(answer),
             api::Outcome::Stream(plan) => {
                 subject.clone_from(&plan.subject);
-                match begin(stream::open(&hub, plan, peer)).await {
+                match begin(stream::open(&hub, plan, client)).await {
                     Ok(reader) => Outcome::Events(hub.streams.response(), reader),
                     Err(problem) => Outcome::Answer(counted(&hub, Err(problem))),
                 }

@@ -12,13 +12,13 @@ mod rewound;
 mod room;
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::{Builder, Connection, SendResponse};
 use http::Request;
+use tidewire_engine::ClientAddress;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{JoinError, JoinSet};
@@ -50,7 +50,7 @@ pub(crate) const MALFORMED_MAX: usize = 1_000;
 pub(crate) async fn serve<IO>(
     hub: Arc<Hub>,
     io: IO,
-    peer: SocketAddr,
+    peer: ClientAddress,
     permit: OwnedSemaphorePermit,
     shutdown: &Shutdown,
 ) where
@@ -94,14 +94,14 @@ struct Serving<IO> {
     /// How many requests have come.
     asked: usize,
     hub: Arc<Hub>,
-    peer: SocketAddr,
+    peer: ClientAddress,
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Serving<IO> {
     fn new(
         mut connection: Box<Connection<IO, Bytes>>,
         hub: Arc<Hub>,
-        peer: SocketAddr,
+        peer: ClientAddress,
         permit: OwnedSemaphorePermit,
     ) -> Serving<IO> {
         let pace = Pace::new(&hub, connection.ping_pong().expect("it is taken once"));

@@ -23,7 +23,7 @@ impl Served {
         let flags = vec![("heartbeat", "2s".to_owned()), ("stall_timeout", "3s".to_owned())];
         let hub = Bench::with(flags).hub;
         let permit = Arc::clone(&hub.connections).try_acquire_owned().expect("a place");
-        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        let peer = ClientAddress::Unix;
         let served = tokio::spawn(async move { serve(hub, io, peer, permit, &stop).await });
         Served { client, served, stopper, began: Instant::now() }
     }
@@ -98,6 +98,6 @@ async fn little_lasts_with_a_connection_beside_what_the_protocol_needs() {
     let (_stopper, stop) = shutdown();
     let permit = Arc::clone(&hub.connections).try_acquire_owned().expect("a place");
     let (_client, io) = tokio::io::duplex(1);
-    let bytes = size_of_val(&serve(hub, io, SocketAddr::from(([127, 0, 0, 1], 1)), permit, &stop));
+    let bytes = size_of_val(&serve(hub, io, ClientAddress::Unix, permit, &stop));
     assert!(bytes <= 640, "{bytes} bytes");
 }
