@@ -9,6 +9,9 @@ const WRITE_VARIABLE: &str = "TIDEWIRE_WRITE_DOCS";
 
 /// Writes the tables anew. The error is a fragment that fits "failed: …".
 pub(crate) fn write(root: &Path) -> Result<(), String> {
-    let arguments = ["test", "--locked", "--package", "tidewire-server", "--lib", "documentation"];
-    Run::new("cargo", &arguments).variable(WRITE_VARIABLE, "1").run(root).1
+    for (package, target) in [("tidewire-server", "--lib"), ("tidewire", "--bins")] {
+        let arguments = ["test", "--locked", "--package", package, target, "documentation"];
+        Run::new("cargo", &arguments).variable(WRITE_VARIABLE, "1").run(root).1?;
+    }
+    Ok(())
 }

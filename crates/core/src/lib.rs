@@ -30,4 +30,4 @@ pub use own_events::{LAST_CHUNK, QUOTE_BYTES_MAX};
 pub use shard::{CaughtUp, Owed, Shard, StreamStart, Wrote};
 pub use silence::{Heartbeat, Limits};
 pub use slot::SlotKey;
-pub use subscribers::{Lag, SLOTS_LOOKED_AT_MAX, Subscriber, Subscribers};
+pub use subscribers::{Farewell, Lag, SLOTS_LOOKED_AT_MAX, Subscriber, Subscribers};

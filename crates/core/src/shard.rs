@@ -154,6 +154,7 @@ impl<T> Shard<T> {
             previous: None,
             subject,
             source: if at.is_some() { Source::Tail } else { Source::Log },
+            deliveries: 0,
             reads: 0,
             is_blocked: false,
             is_lagging: false,
@@ -428,6 +429,7 @@ impl<T> Shard<T> {
             slot.is_untold = false;
             slot.told = None;
             frames = finished;
+            slot.deliveries = slot.deliveries.saturating_add(u32::try_from(frames).unwrap_or(u32::MAX));
         }
         slot.is_blocked = written < self.frames.bytes().len();
         let is_blocked = slot.is_blocked;

@@ -87,6 +87,8 @@ pub(crate) struct Slot<T> {
     /// The number of its subject.
     pub(crate) subject: Option<Number>,
     pub(crate) source: Source,
+    /// How many frames were written to it whole, up to what the number holds.
+    pub(crate) deliveries: u32,
     /// How often the log was read for it, up to 255 times.
     pub(crate) reads: u8,
     /// The socket took less than it was given; wait until it is writable.
@@ -204,6 +206,7 @@ mod tests {
             previous: None,
             subject: None,
             source: Source::Tail,
+            deliveries: 0,
             reads: 0,
             is_blocked: false,
             is_lagging: false,

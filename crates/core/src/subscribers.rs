@@ -42,6 +42,17 @@ pub struct Subscribers<A> {
     pub next: Option<u32>,
 }
 
+/// What there is to say of a subscriber that leaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Farewell {
+    /// Who it said it is.
+    pub subject: Option<String>,
+    /// How many events were written to it whole.
+    pub deliveries: u32,
+    /// For how long it was there, in seconds.
+    pub age_s: u64,
+}
+
 /// How far subscribers are behind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lag {
@@ -126,6 +137,17 @@ impl<T> Shard<T> {
             });
         }
         Subscribers { found, next: (end < self.slots.capacity()).then_some(end) }
+    }
+
+    /// What there is to say of a subscriber, should it leave now.
+    #[must_use]
+    pub fn farewell(&self, key: SlotKey, now_ms: u64) -> Option<Farewell> {
+        let slot = self.slots.get(key)?;
+        Some(Farewell {
+            subject: slot.subject.map(|number| self.subjects.name(number.get()).to_owned()),
+            deliveries: slot.deliveries,
+            age_s: (now_ms / 1_000).saturating_sub(slot.joined_s.into()),
+        })
     }
 
     /// How many subscribers' filters match a topic, whatever types they ask for and may read.

@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 
 use tidewire_core::StreamStart;
 
-use crate::Socket;
+use crate::{ConnectionId, Socket};
 
 /// A request head, as it came.
 #[derive(Clone, Copy, Debug)]
@@ -24,11 +24,95 @@ pub trait Admit: Send + Sync + 'static {
     /// What becomes of this head.
     fn admit(&self, head: &Head<'_>) -> Admission;
 
-    /// The whole answer to a connection that is then closed.
-    fn refuse(&self, refusal: Refusal) -> Vec<u8>;
+    /// The whole answer to a connection from `peer` that is then closed.
+    fn refuse(&self, refusal: Refusal, peer: SocketAddr) -> Vec<u8>;
 
     /// After how many milliseconds a client whose stream is ended is to come back; each is told another time.
     fn retry_ms(&self) -> u64;
+
+    /// Whether [`Admit::tell`] is to be called: what it is told costs something to find.
+    fn listens(&self) -> bool {
+        false
+    }
+
+    /// Is told when streams begin and end.
+    fn tell(&self, _news: &News<'_>) {}
+}
+
+/// What became of a stream.
+#[derive(Clone, Copy, Debug)]
+pub enum News<'a> {
+    /// It begins.
+    Begun {
+        /// Its name from now on.
+        id: ConnectionId,
+        /// Who asked.
+        peer: SocketAddr,
+        /// The request's head, and what came after it; nothing if it was asked for elsewhere.
+        head: &'a [u8],
+        /// Who the subscriber said it is.
+        subject: Option<&'a str>,
+    },
+    /// It was ended as it began, since the hub stops.
+    TurnedAway {
+        /// Who asked.
+        peer: SocketAddr,
+        /// The request's head, and what came after it; nothing if it was asked for elsewhere.
+        head: &'a [u8],
+    },
+    /// It has ended.
+    Ended {
+        /// Its name.
+        id: ConnectionId,
+        /// Who asked, if that is still known.
+        peer: Option<SocketAddr>,
+        /// Who the subscriber said it is.
+        subject: Option<&'a str>,
+        /// What ended it.
+        why: End,
+        /// How many events were written to it whole, up to what the number holds.
+        deliveries: u32,
+        /// How long it lasted, in seconds.
+        age_s: u64,
+    },
+}
+
+/// What ended a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Its client closed it.
+    Client,
+    /// Its connection failed.
+    Connection,
+    /// Its client said too much on it.
+    Talk,
+    /// Its client took nothing for `stall_timeout`.
+    Stall,
+    /// It was ended by [`crate::EngineHandle::end`].
+    Order,
+    /// The hub stops.
+    Stop,
+    /// The rest of an event that it had half of is gone.
+    Torn,
+    /// The log could not be read for it, or the system refused.
+    Failure,
+}
+
+impl End {
+    /// In a word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            End::Client => "client",
+            End::Connection => "connection",
+            End::Talk => "talk",
+            End::Stall => "stall",
+            End::Order => "order",
+            End::Stop => "stop",
+            End::Torn => "torn",
+            End::Failure => "failure",
+        }
+    }
 }
 
 /// What becomes of a request head.

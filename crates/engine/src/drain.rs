@@ -4,6 +4,7 @@ use std::sync::mpsc::SyncSender;
 
 use tidewire_core::{SlotKey, Stagger};
 
+use crate::End;
 use crate::reactor::Reactor;
 use crate::stats::add;
 
@@ -130,6 +131,6 @@ impl Reactor {
         {
             tracing::debug!(%error, "failed to end a stream");
         }
-        self.close(key);
+        self.close(key, End::Stop);
     }
 }

@@ -170,6 +170,12 @@ impl FromStr for ConnectionPlace {
     }
 }
 
+impl ConnectionId {
+    pub(crate) fn new(shard: u32, key: SlotKey) -> ConnectionId {
+        ConnectionId { shard, key }
+    }
+}
+
 impl fmt::Display for ConnectionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}-{}", self.shard, self.key.index(), self.key.generation())

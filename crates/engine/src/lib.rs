@@ -31,7 +31,7 @@ use std::time::Duration;
 use tidewire_core::Stagger;
 use tidewire_log::{EventLog, Tail};
 
-pub use admit::{Admission, Admit, Decide, HandOver, Head, Refusal, Work};
+pub use admit::{Admission, Admit, Decide, End, HandOver, Head, News, Refusal, Work};
 pub use config::{EngineConfig, Listeners, Opening};
 pub use heads::{HEADERS_MAX, HTTP2_PREFACE};
 pub use inspect::{Carried, Connection, ConnectionId, ConnectionPlace, Connections, NoAnswer, ParseConnectionIdError};
@@ -120,7 +120,8 @@ impl Engine {
             promised,
             addresses,
         });
-        let reactors = listeners.into_iter().map(|listener| Reactor::new(listener, Arc::clone(&shared)));
+        let reactors = listeners.into_iter().zip(0..);
+        let reactors = reactors.map(|(listener, number)| Reactor::new(number, listener, Arc::clone(&shared)));
         let mut reactors: Vec<_> = reactors.collect::<Result<_, _>>().map_err(StartError::Shard)?;
         let mailboxes: Arc<[_]> = reactors.iter().map(|(_, mailbox)| Arc::clone(mailbox)).collect();
         if let (Listeners::One, [(first, _), _, ..]) = (listening, &mut *reactors) {

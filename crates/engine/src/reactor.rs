@@ -20,7 +20,7 @@ use crate::pool::{Job, Pool, Reads, UnderWay, guarded};
 use crate::stats::{Stats, add};
 use crate::streams::Sent;
 use crate::transport::Transport;
-use crate::{Admission, Admit, Decide, EngineConfig, HandOver, Refusal, Work};
+use crate::{Admission, Admit, Decide, EngineConfig, HandOver, News, Refusal, Work};
 
 const LISTENER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
@@ -70,6 +70,8 @@ impl Deciders {
 
 /// One shard's thread: its poll, its listener, and its connections.
 pub(crate) struct Reactor {
+    /// Which of the shards it is.
+    pub(crate) number: u32,
     pub(crate) poll: Poll,
     pub(crate) shared: Arc<Shared>,
     pub(crate) mailbox: Arc<Mailbox>,
@@ -94,7 +96,11 @@ pub(crate) struct Reactor {
 
 impl Reactor {
     /// With a listener, it accepts; the others are dealt connections by those that do.
-    pub(crate) fn new(mut listener: Option<TcpListener>, shared: Arc<Shared>) -> io::Result<(Reactor, Arc<Mailbox>)> {
+    pub(crate) fn new(
+        number: u32,
+        mut listener: Option<TcpListener>,
+        shared: Arc<Shared>,
+    ) -> io::Result<(Reactor, Arc<Mailbox>)> {
         let poll = Poll::new()?;
         if let Some(listener) = &mut listener {
             poll.registry().register(listener, LISTENER, Interest::READABLE)?;
@@ -103,6 +109,7 @@ impl Reactor {
         let limits =
             Limits { heartbeat_ms: millis(shared.config.heartbeat), stall_ms: millis(shared.config.stall_timeout) };
         let reactor = Reactor {
+            number,
             poll,
             shared,
             mailbox: Arc::clone(&mailbox),
@@ -389,15 +396,15 @@ impl Reactor {
                 if let Some(gap) = &stream.start.gap {
                     add(&stats.gaps[gap.reason.index()], 1);
                 }
+                if self.shared.admit.listens() {
+                    self.shared.admit.tell(&News::TurnedAway { peer, head: &bytes });
+                }
                 self.answer_last(socket, peer, &tidewire_core::turn_away(stream));
             }
-            Admission::Stream(stream) => {
-                let network = network(peer);
-                match self.shared.take_place(network) {
-                    Ok(()) => self.open_stream(socket, stream, network),
-                    Err(refusal) => self.refuse(socket, peer, refusal),
-                }
-            }
+            Admission::Stream(stream) => match self.shared.take_place(network(peer)) {
+                Ok(()) => self.open_stream(socket, stream, peer, &bytes),
+                Err(refusal) => self.refuse(socket, peer, refusal),
+            },
             Admission::HandOver => self.hand_over(socket, peer, bytes),
             Admission::Later(..) => unreachable!("what is put off is not admitted"),
         }
@@ -432,7 +439,7 @@ impl Reactor {
         if let Transport::Pipe(pipe) = &socket {
             return pipe.refuse(refusal);
         }
-        let answer = self.shared.admit.refuse(refusal);
+        let answer = self.shared.admit.refuse(refusal, peer);
         self.answer_last(socket, peer, &answer);
     }
 

@@ -1,13 +1,14 @@
 use std::io::{self, ErrorKind, Read, Write};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use mio::event::Event;
 use mio::{Interest, Token};
-use tidewire_core::{CatchUp, CatchUpRead, CaughtUp, Heartbeat, Owed, Shard, SlotKey, StreamStart};
+use tidewire_core::{CatchUp, CatchUpRead, CaughtUp, Farewell, Heartbeat, Owed, Shard, SlotKey, StreamStart};
 use tidewire_log::ReadError;
 
-use crate::addresses::Network;
+use crate::addresses::network;
 use crate::inspect;
 use crate::mailbox::Message;
 use crate::pipe::Leave;
@@ -15,6 +16,7 @@ use crate::pool::{Waiting, guarded};
 use crate::reactor::Reactor;
 use crate::stats::{Stats, add};
 use crate::transport::Transport;
+use crate::{ConnectionId, End, News};
 
 /// Reads at one go of what a client says on a stream, which means nothing; who says more is closed.
 const IDLE_READS_MAX: usize = 4;
@@ -43,8 +45,8 @@ impl Sent {
 }
 
 impl Reactor {
-    /// Begins a stream, which is counted already.
-    pub(crate) fn open_stream(&mut self, socket: Transport, stream: StreamStart, network: Option<Network>) {
+    /// Begins a stream, which is counted already, for whoever sent this head.
+    pub(crate) fn open_stream(&mut self, socket: Transport, stream: StreamStart, peer: SocketAddr, head: &[u8]) {
         if let Err(error) = socket.tune(self.shared.config.stall_timeout) {
             tracing::debug!(%error, "failed to set a stream's socket options");
         }
@@ -52,6 +54,8 @@ impl Reactor {
         if let Some(gap) = &stream.start.gap {
             add(&stats.gaps[gap.reason.index()], 1);
         }
+        let listens = self.shared.admit.listens();
+        let subject = stream.subject.clone().filter(|_| listens);
         let is_tls = socket.is_tls();
         if is_tls {
             add(&stats.tls_streams, 1);
@@ -60,12 +64,16 @@ impl Reactor {
             add(&stats.piped_streams, 1);
         }
         let key = self.shard.join(socket, stream, &self.shared.tail, self.now_ms);
-        if let Some(network) = network.filter(|_| self.shared.addresses.is_some()) {
+        if let Some(network) = network(peer).filter(|_| self.shared.addresses.is_some()) {
             self.networks.note(key.index(), network);
+        }
+        if listens {
+            let id = ConnectionId::new(self.number, key);
+            self.shared.admit.tell(&News::Begun { id, peer, head, subject: subject.as_deref() });
         }
         let Some(socket) = self.shard.transport(key) else { return };
         let registered = match socket {
-            Transport::Pipe(pipe) if !pipe.attach(&self.mailbox, key) => return self.close(key),
+            Transport::Pipe(pipe) if !pipe.attach(&self.mailbox, key) => return self.close(key, End::Client),
             socket => self.poll.registry().reregister(socket, Token(key.index()), Interest::READABLE),
         };
         add(&stats.streams_begun, 1);
@@ -79,7 +87,7 @@ impl Reactor {
             }
             Err(error) => {
                 tracing::error!(%error, "failed to register a stream");
-                self.close(key);
+                self.close(key, End::Failure);
             }
         }
     }
@@ -103,7 +111,7 @@ impl Reactor {
             Owed::CatchUp(job) => self.read_log(job),
             Owed::End(socket) => {
                 inspect::end(socket);
-                self.close(key);
+                self.close(key, End::Order);
             }
         }
     }
@@ -129,7 +137,7 @@ impl Reactor {
         let Some(socket) = self.shard.transport(key) else { return };
         if let Err(error) = self.poll.registry().reregister(socket, Token(key.index()), interest) {
             tracing::error!(%error, "failed to register a stream");
-            self.close(key);
+            self.close(key, End::Failure);
         }
     }
 
@@ -174,23 +182,24 @@ impl Reactor {
         for _ in 0..IDLE_READS_MAX {
             let Some(socket) = self.shard.transport(key) else { return };
             match socket.read(&mut self.scratch) {
-                Ok(0) => return self.close(key),
+                Ok(0) => return self.close(key, End::Client),
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return self.note_answer(key),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return self.failed(key, &error),
             }
         }
-        self.close(key);
+        self.close(key, End::Talk);
     }
 
     /// Closes a stream whose socket failed. A client that takes nothing for `stall_timeout` is mostly given up
     /// by the system (`TCP_USER_TIMEOUT`) before a look at its slice finds it.
     fn failed(&mut self, key: SlotKey, error: &io::Error) {
-        if error.kind() == ErrorKind::TimedOut {
+        let is_stall = error.kind() == ErrorKind::TimedOut;
+        if is_stall {
             add(&self.shared.stats.stalls, 1);
         }
-        self.close(key);
+        self.close(key, if is_stall { End::Stall } else { End::Connection });
     }
 
     /// Closes a stream without a socket whose reader has left.
@@ -198,7 +207,7 @@ impl Reactor {
         if self.shard.holds(key) && why == Leave::Stalled {
             add(&self.shared.stats.stalls, 1);
         }
-        self.close(key);
+        self.close(key, if why == Leave::Stalled { End::Stall } else { End::Client });
     }
 
     fn read_log(&mut self, job: CatchUp) {
@@ -218,7 +227,7 @@ impl Reactor {
             Err(error) => {
                 tracing::error!(%error, "failed to read the log for a stream, which is closed");
                 add(&self.shared.stats.read_failures, 1);
-                return self.close(key);
+                return self.close(key, End::Failure);
             }
         };
         let gaps_before = self.shard.gaps_told();
@@ -227,7 +236,7 @@ impl Reactor {
                 let written = write(socket, bytes);
                 self.wrote(key, written);
             }
-            CaughtUp::Torn => self.close(key),
+            CaughtUp::Torn => self.close(key, End::Torn),
             CaughtUp::Nothing => {}
         }
         for ((counter, now), before) in self.shared.stats.gaps.iter().zip(self.shard.gaps_told()).zip(gaps_before) {
@@ -246,23 +255,37 @@ impl Reactor {
                 }
                 Heartbeat::Stalled(key) => {
                     add(&self.shared.stats.stalls, 1);
-                    self.close(key);
+                    self.close(key, End::Stall);
                 }
             }
         }
     }
 
-    pub(crate) fn close(&mut self, key: SlotKey) {
+    pub(crate) fn close(&mut self, key: SlotKey, why: End) {
+        if self.shared.admit.listens() {
+            self.tell_end(key, why);
+        }
         if let Some(transport) = self.shard.leave(key) {
-            self.shared.stats.streams.fetch_sub(1, Ordering::Relaxed);
+            let stats = &self.shared.stats;
+            stats.streams.fetch_sub(1, Ordering::Relaxed);
             if transport.is_tls() {
-                self.shared.stats.tls_streams.fetch_sub(1, Ordering::Relaxed);
+                stats.tls_streams.fetch_sub(1, Ordering::Relaxed);
             }
             if transport.is_piped() {
-                self.shared.stats.piped_streams.fetch_sub(1, Ordering::Relaxed);
+                stats.piped_streams.fetch_sub(1, Ordering::Relaxed);
             }
             self.shared.give_back_place_of(self.networks.take(key.index()));
         }
+    }
+}
+
+impl Reactor {
+    fn tell_end(&mut self, key: SlotKey, why: End) {
+        let Some(Farewell { subject, deliveries, age_s }) = self.shard.farewell(key, self.now_ms) else { return };
+        let peer = self.shard.transport(key).and_then(|transport| transport.seen().address);
+        let id = ConnectionId::new(self.number, key);
+        let news = News::Ended { id, peer, subject: subject.as_deref(), why, deliveries, age_s };
+        self.shared.admit.tell(&news);
     }
 }
 

@@ -193,6 +193,15 @@ impl Hub {
         told.contains(what) || self.said.iter().any(|line| line.contains(what))
     }
 
+    /// What it has told on standard error since it was last started.
+    ///
+    /// # Panics
+    /// If the thread that reads it did.
+    #[must_use]
+    pub fn told(&self) -> String {
+        self.told.lock().expect("nobody panics with it in hand").clone()
+    }
+
     /// Which life runs; it can be watched from other threads.
     #[must_use]
     pub fn life(&self) -> Life {

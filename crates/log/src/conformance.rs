@@ -14,9 +14,11 @@ use crate::{
 
 mod many;
 mod own_ids;
+mod traced;
 
 pub(crate) use many::many_publishers_and_readers_agree;
 pub(crate) use own_ids::ids_and_times_are_those_of_the_clock;
+pub(crate) use traced::an_event_sent_again_in_another_trace_is_the_same;
 
 /// What a test asks of a log.
 pub(crate) struct Setup {
@@ -65,6 +67,7 @@ macro_rules! conformance {
             topics_are_listed_in_byte_order,
             a_repeated_id_with_the_same_content_is_answered_with_the_first,
             a_repeated_id_with_other_content_is_refused_with_its_index,
+            an_event_sent_again_in_another_trace_is_the_same,
             ids_repeated_within_one_array_do_no_harm,
             an_id_is_free_again_after_the_window,
             ids_increase_while_the_clock_goes_back,

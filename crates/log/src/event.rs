@@ -16,6 +16,9 @@ pub const EVENT_TYPE_BYTES_MAX: usize = 128;
 pub const PUBLISHER_ID_BYTES_MAX: usize = 128;
 /// The most bytes of an event's attributes: keys, values and four bytes each.
 pub const ATTRIBUTES_BYTES_MAX: usize = 4096;
+/// The attribute that says to which trace the publishing belongs (W3C Trace Context). It says how an event came, and not
+/// what it is: who sends an event again under its id may do so in another trace.
+pub const TRACEPARENT: &str = "traceparent";
 /// The type of an event that was given none.
 pub(crate) const DEFAULT_TYPE: &str = "message";
 

@@ -1,4 +1,5 @@
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use crate::{Erase, EraseError, Erased, Filter, HubId, LogStats, Met, NewEvent, RecordView, Standing};
 
@@ -217,6 +218,12 @@ pub trait EventLog: Send + Sync {
     /// # Errors
     /// When there is nothing to erase, or it cannot be noted that it was.
     fn erase(&self, what: &Erase) -> Result<Erased, EraseError>;
+
+    /// Keeps so many bytes, and events for so long, from now on. What is beyond goes within seconds. A log in memory keeps
+    /// the bytes that it was told at first, and one that others keep what they were told.
+    fn set_retention(&self, bytes: u64, age: Duration) {
+        let _ = (bytes, age);
+    }
 
     /// What the log holds and has done.
     fn stats(&self) -> LogStats;

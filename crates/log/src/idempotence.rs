@@ -1,8 +1,8 @@
 use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 
-use crate::record::{Draft, Head, Topics};
-use crate::{HubId, NewEvent, RecordView};
+use crate::record::{Attributes, Draft, Head, Topics};
+use crate::{HubId, NewEvent, RecordView, TRACEPARENT};
 
 /// What makes two publications one: a hash of first topic and publisher's id, and one of
 /// everything else that the publisher said.
@@ -27,7 +27,7 @@ impl Fingerprints {
         let topic = event.first_topic().as_str();
         Some(Fingerprint {
             key: self.key(topic, id),
-            content: self.content(draft.flags, draft.type_bytes, &draft.names, draft.content()),
+            content: self.content(draft.flags, draft.type_bytes, draft.named(), draft.attributes(), draft.content()),
         })
     }
 
@@ -35,7 +35,13 @@ impl Fingerprints {
     pub(crate) fn of_record(&self, record: &RecordView<'_>) -> Option<Fingerprint> {
         Some(Fingerprint {
             key: self.key_of(record.head())?,
-            content: self.content(record.flags(), record.type_bytes(), record.names(), record.content()),
+            content: self.content(
+                record.flags(),
+                record.type_bytes(),
+                record.named(),
+                record.attributes(),
+                record.content(),
+            ),
         })
     }
 
@@ -50,12 +56,15 @@ impl Fingerprints {
         half(&self.high) << 64 | half(&self.low)
     }
 
-    fn content(&self, flags: u16, type_bytes: u16, names: &[u8], content: &[u8]) -> u64 {
+    fn content(&self, flags: u16, type_bytes: u16, names: &[u8], attributes: Attributes<'_>, content: &[u8]) -> u64 {
         let mut hasher = self.high.build_hasher();
         hasher.write_u16(flags);
         hasher.write_u16(type_bytes);
         hasher.write_usize(names.len());
         hasher.write(names);
+        for (key, value) in attributes.filter(|(key, _)| *key != TRACEPARENT) {
+            (key, value).hash(&mut hasher);
+        }
         hasher.write(content);
         hasher.finish()
     }

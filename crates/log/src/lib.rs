@@ -44,7 +44,7 @@ pub use clock::{Clock, SystemClock};
 pub use erase::{Erase, EraseError, Erased};
 pub use event::{
     ATTRIBUTES_BYTES_MAX, Data, EVENT_BYTES, EVENT_TYPE_BYTES_MAX, EventType, EventTypeError, NewEvent, NewEventError,
-    PUBLISHER_ID_BYTES_MAX, PublisherId, PublisherIdError, TOPICS_BYTES_MAX, TOPICS_MAX,
+    PUBLISHER_ID_BYTES_MAX, PublisherId, PublisherIdError, TOPICS_BYTES_MAX, TOPICS_MAX, TRACEPARENT,
 };
 pub use event_log::{AppendError, Done, EventLog, Follower, LastMatches, ReadEnd, ReadError, TopicPage, TopicSummary};
 pub use file::{

@@ -67,6 +67,7 @@ pub struct MemoryLog<D: Disk = RealDisk> {
     fingerprints: Fingerprints,
     epochs: EpochPlaces,
     memory_bytes: usize,
+    retention_age: Arc<Mutex<Duration>>,
     times: Arc<Times>,
     _keeping: Background,
     /// Given back when the thread has ended.
@@ -137,7 +138,8 @@ impl<D: Disk> MemoryLog<D> {
             is_closed: false,
         };
         let inner = Arc::new(Mutex::new(inner));
-        let age_ms = u64::try_from(config.retention_age.as_millis()).unwrap_or(u64::MAX);
+        let retention_age = Arc::new(Mutex::new(config.retention_age));
+        let age = Arc::clone(&retention_age);
         let mut keep_at = Duration::ZERO;
         let (aging, clocks) = (Arc::clone(&inner), Arc::clone(&times));
         let turn = move || {
@@ -147,6 +149,8 @@ impl<D: Disk> MemoryLog<D> {
                 // Otherwise ids stay below the floor, and it is tried again.
                 drop(ledger.keep_times());
             }
+            let age = *age.lock().unwrap_or_else(PoisonError::into_inner);
+            let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
             aging.lock().unwrap_or_else(PoisonError::into_inner).age(clocks.moment().retention_ms, age_ms);
             TRIM_EVERY.min(keep_at.saturating_sub(now))
         };
@@ -158,6 +162,7 @@ impl<D: Disk> MemoryLog<D> {
             fingerprints: Fingerprints::default(),
             epochs,
             memory_bytes: config.memory_bytes,
+            retention_age,
             times,
             _keeping: keeping,
             _lock: lock,
@@ -361,6 +366,10 @@ impl<D: Disk> EventLog for MemoryLog<D> {
         }
         inner.stats.erased += tombstones.len() as u64;
         Ok(Erased { events })
+    }
+
+    fn set_retention(&self, _: u64, age: Duration) {
+        *self.retention_age.lock().unwrap_or_else(PoisonError::into_inner) = age;
     }
 
     fn stats(&self) -> LogStats {

@@ -99,6 +99,16 @@ impl Draft {
         Topics { rest: &self.names[start..self.names.len() - self.attributes_bytes as usize] }
     }
 
+    /// What it says besides its frame, without its attributes.
+    pub(crate) fn named(&self) -> &[u8] {
+        &self.names[..self.names.len() - self.attributes_bytes as usize]
+    }
+
+    /// The event's attributes.
+    pub(crate) fn attributes(&self) -> Attributes<'_> {
+        Attributes { rest: &self.names[self.named().len()..] }
+    }
+
     /// The SSE event after its `id:` line.
     pub(crate) fn content(&self) -> &[u8] {
         &self.lines[..self.lines.len() - CRLF.len()]
@@ -403,8 +413,9 @@ impl<'a> RecordView<'a> {
         self.head.head_crc
     }
 
-    pub(crate) fn names(&self) -> &'a [u8] {
-        self.head.names
+    /// What it says besides its frame, without its attributes.
+    pub(crate) fn named(&self) -> &'a [u8] {
+        &self.head.names[..self.head.names.len() - self.head.attributes.len()]
     }
 
     pub(crate) fn flags(&self) -> u16 {

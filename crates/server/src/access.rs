@@ -1,7 +1,5 @@
 //! Who is calling, and what it may do.
 
-use std::sync::OnceLock;
-
 use tidewire_auth::{Grants, TokenError, Verifier};
 use tidewire_topic::{BaseUrl, MatcherSet};
 
@@ -9,15 +7,16 @@ use crate::limits::Limit;
 use crate::problem::{Kind, Problem};
 
 /// What the configuration allows without a token, and the key of those that are presented.
+#[derive(Clone)]
 pub(crate) struct Access {
     /// Whether public events may be read without a token.
     pub(crate) anonymous_reading: bool,
     /// Whether anyone may publish.
     pub(crate) anonymous_publishing: bool,
     /// The key. Empty without one, and for the moment at start in which the audience is not known yet.
-    pub(crate) verifier: OnceLock<Verifier>,
+    pub(crate) verifier: Option<Verifier>,
     /// What patterns are relative to. Empty for the same moment.
-    pub(crate) base: OnceLock<BaseUrl>,
+    pub(crate) base: Option<BaseUrl>,
 }
 
 /// An `Authorization` header, as it came.
@@ -38,6 +37,14 @@ pub(crate) enum Caller {
 }
 
 impl Caller {
+    /// Who it is, as its token says.
+    pub(crate) fn name(&self) -> Option<&str> {
+        match self {
+            Caller::Anonymous => None,
+            Caller::Holder(grants) => grants.subject.as_deref(),
+        }
+    }
+
     /// Who the caller is, if a token says so.
     pub(crate) fn subject(self) -> Option<String> {
         match self {
@@ -84,7 +91,7 @@ impl Access {
     /// Who presents this. A token that is not valid is an error, also where none is needed.
     pub(crate) fn caller(&self, presented: Presented<'_>, now_s: u64) -> Result<Caller, Problem> {
         let Some(token) = presented.token()? else { return Ok(Caller::Anonymous) };
-        let Some(verifier) = self.verifier.get() else {
+        let Some(verifier) = &self.verifier else {
             let problem = Problem::new(Kind::TokenInvalid, "this hub has no key to verify a token with");
             return Err(problem.with_token_reason("no_key"));
         };
@@ -100,7 +107,7 @@ impl Access {
 
     /// What patterns are relative to.
     pub(crate) fn base(&self) -> Result<&BaseUrl, Problem> {
-        self.base.get().ok_or_else(|| Problem::new(Kind::NotReady, "the hub is starting"))
+        self.base.as_ref().ok_or_else(|| Problem::new(Kind::NotReady, "the hub is starting"))
     }
 
     /// The topics whose private events the caller may read; `None`: public events only.
@@ -156,12 +163,7 @@ mod tests {
     use super::*;
 
     fn access() -> Access {
-        Access {
-            anonymous_reading: false,
-            anonymous_publishing: false,
-            verifier: OnceLock::new(),
-            base: OnceLock::new(),
-        }
+        Access { anonymous_reading: false, anonymous_publishing: false, verifier: None, base: None }
     }
 
     #[test]

@@ -288,15 +288,13 @@ fn utf8<'t>(name: &str, value: &'t Text<'_>) -> Result<&'t str, Problem> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::OnceLock;
-
     use tidewire_log::HubId;
 
     use super::*;
 
     fn open() -> Access {
         let base = tidewire_topic::BaseUrl::parse("https://hub.example").expect("a URL");
-        Access { anonymous_reading: true, anonymous_publishing: true, verifier: OnceLock::new(), base: base.into() }
+        Access { anonymous_reading: true, anonymous_publishing: true, verifier: None, base: base.into() }
     }
 
     fn ask(target: &str, headers: &[(&str, &str)]) -> Result<Plan, Kind> {
@@ -464,8 +462,8 @@ mod tests {
         let subscribe = MatcherSet::new([Matcher::parse("p").expect("a topic")]).ok();
         let claims = tidewire_auth::Claims { subscribe: subscribe.clone(), ..Default::default() };
         let token = format!("Bearer {}", tidewire_auth::mint(&[5; 32], &claims).expect("a token"));
-        let access = Access { anonymous_reading: false, ..open() };
-        assert!(access.verifier.set(tidewire_auth::Verifier::hs256(&[5; 32], None).expect("a key")).is_ok());
+        let mut access = Access { anonymous_reading: false, ..open() };
+        access.verifier = Some(tidewire_auth::Verifier::hs256(&[5; 32], None).expect("a key"));
         let headers = [("authorization", token.as_bytes())];
         let head = RequestHead::new("GET", "/api/v1/events?topic=a", 1, headers.into_iter());
         assert_eq!(decide(&head, &access, 0).expect("a stream").filter.grants, subscribe);

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use crate::config::Key;
+use crate::config::{KEYS, Key};
 use crate::hub::Hub;
 use crate::limits::{Beyond, Limit, Most};
 use crate::metrics::{self, Format};
@@ -77,6 +77,12 @@ fn limit_row(limit: Limit) -> [String; 6] {
         Beyond::Else(what, metric) => (what.to_owned(), metric.map_or(String::new(), |metric| format!("`{metric}`"))),
     };
     [format!("`{}`", limit.name()), most, limit.counted().into(), beyond, metric, limit.cost().into()]
+}
+
+#[test]
+fn live_keys() {
+    let live: Vec<String> = KEYS.iter().filter(|key| key.is_live).map(|key| format!("`{}`", key.name)).collect();
+    check("configuration.md", "live keys", &format!("{}.\n", live.join(", ")));
 }
 
 fn thousands(count: u64) -> String {

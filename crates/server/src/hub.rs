@@ -1,10 +1,12 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
+use tidewire_auth::Verifier;
 use tidewire_engine::EngineHandle;
 use tidewire_log::{EventLog, Tail};
+use tidewire_topic::BaseUrl;
 use tokio::sync::Semaphore;
 
 use crate::access::Access;
@@ -13,6 +15,7 @@ use crate::config::Config;
 use crate::cors::AllowedOrigins;
 use crate::liveness::Liveness;
 use crate::metrics::Metrics;
+use crate::request_log::RequestLog;
 use crate::stream::StreamHeads;
 use crate::tls::Tls;
 
@@ -21,8 +24,7 @@ const READS_MAX: usize = 4;
 
 /// What every request needs.
 pub(crate) struct Hub {
-    pub(crate) access: Access,
-    pub(crate) limits: publish::Limits,
+    live: RwLock<Arc<Live>>,
     /// A request's body, in bytes.
     pub(crate) body_bytes: usize,
     /// What the bodies under way have of memory.
@@ -43,9 +45,9 @@ pub(crate) struct Hub {
     /// The log's folder.
     pub(crate) data_dir: PathBuf,
     pub(crate) tail: Arc<Tail>,
-    pub(crate) origins: AllowedOrigins,
     pub(crate) streams: StreamHeads,
     pub(crate) metrics: Metrics,
+    pub(crate) request_log: RequestLog,
     pub(crate) reads: Arc<Semaphore>,
     /// Places for connections that are not streams.
     pub(crate) connections: Arc<Semaphore>,
@@ -55,6 +57,24 @@ pub(crate) struct Hub {
     /// Where the public listener speaks TLS.
     pub(crate) tls: Option<Arc<Tls>>,
     phase: AtomicU8,
+}
+
+/// What a request is held to and a hub that runs takes other values for.
+#[derive(Clone)]
+pub(crate) struct Live {
+    pub(crate) access: Access,
+    pub(crate) limits: publish::Limits,
+    pub(crate) origins: AllowedOrigins,
+}
+
+impl Live {
+    pub(crate) fn new(config: &Config, verifier: Option<Verifier>, base: Option<BaseUrl>) -> Live {
+        Live {
+            access: Access { anonymous_reading: config.anonymous, anonymous_publishing: config.dev, verifier, base },
+            limits: publish::Limits { event_bytes: config.event_bytes, batch_events: config.batch_events },
+            origins: config.cors_origins.clone(),
+        }
+    }
 }
 
 /// Where the hub is in its life.
@@ -78,13 +98,7 @@ impl Hub {
         jitter_seed: u64,
     ) -> Hub {
         Hub {
-            access: Access {
-                anonymous_reading: config.anonymous,
-                anonymous_publishing: config.dev,
-                verifier: OnceLock::new(),
-                base: OnceLock::new(),
-            },
-            limits: publish::Limits { event_bytes: config.event_bytes, batch_events: config.batch_events },
+            live: RwLock::new(Arc::new(Live::new(config, None, None))),
             body_bytes: config.body_bytes,
             bodies: Bodies::new(config.bodies_in_flight_bytes),
             body_timeout: config.head_timeout,
@@ -96,9 +110,9 @@ impl Hub {
             log,
             data_dir: config.data_dir.clone(),
             tail,
-            origins: config.cors_origins.clone(),
             streams: StreamHeads::new(config.heartbeat, config.retry, jitter_seed),
             metrics: Metrics::default(),
+            request_log: RequestLog::new(config.request_log),
             reads: Arc::new(Semaphore::new(READS_MAX)),
             connections: Arc::new(Semaphore::new(connections_max)),
             engine: OnceLock::new(),
@@ -106,6 +120,16 @@ impl Hub {
             tls: None,
             phase: AtomicU8::new(Phase::Starting as u8),
         }
+    }
+
+    /// What holds now.
+    pub(crate) fn live(&self) -> Arc<Live> {
+        Arc::clone(&self.live.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What holds from the next request on.
+    pub(crate) fn set_live(&self, live: Live) {
+        *self.live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
     }
 
     /// The hub over TLS, if there is any.

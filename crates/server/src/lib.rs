@@ -23,6 +23,8 @@ mod measuring;
 mod metrics;
 mod problem;
 mod query;
+mod reload;
+mod request_log;
 mod serve;
 mod shutdown;
 mod stream;
@@ -32,9 +34,11 @@ mod telemetry;
 mod testing;
 mod time;
 mod tls;
+mod trace;
 
 pub use config::{
-    Config, ConfigError, Durability, ENVIRONMENT_PREFIX, KEYS, Key, LogFormat, LogLevel, PublicUrl, Sources,
+    Config, ConfigError, Durability, ENVIRONMENT_PREFIX, KEYS, Key, LogFormat, LogLevel, PublicUrl, RequestLogging,
+    Sources,
 };
 pub use cors::AllowedOrigins;
 #[cfg(feature = "measuring")]

@@ -218,6 +218,10 @@ limits! {
         Else("The configuration is refused", None), "time for each topic that is read";
     CorsOrigins "cors_origins": Count(crate::cors::ORIGINS_MAX as u64), "origins of `cors_origins`",
         Else("The configuration is refused", None), "memory";
+    RequestLogTargetBytes "request_log_target_bytes": Bytes(crate::request_log::TARGET_BYTES_MAX as u64),
+        "bytes of a request's target that are told of it", Else("It is cut", None), "the length of a line";
+    RequestLines "request_lines": Count(crate::telemetry::WAITING_MAX as u64), "lines of requests that wait to be written",
+        Else("The line is dropped", Some("tidewire_request_lines_dropped_total")), "memory, some 300 bytes each";
     AdminConnections "admin_connections": Count(crate::admin::CONNECTIONS_MAX as u64), "connections to the admin listener",
         Else("Others wait", None), "an open file each";
     RepeatedWarnings "repeated_warnings": Count(crate::telemetry::REPEATS_MAX as u64), "warnings and errors of one kind in a minute",

@@ -69,6 +69,23 @@ impl Text<'_> {
     }
 }
 
+/// Parameters whose values are secrets, in any case of letters.
+const SECRETS: [&str; 2] = ["authorization", "access_token"];
+
+/// A query string, with `***` for each value that is a secret.
+pub(crate) fn masked(query: &str) -> String {
+    let parts = query.split('&').map(|part| match part.split_once('=') {
+        Some((name, value)) if !value.is_empty() && is_secret(name) => format!("{name}=***"),
+        _ => part.to_owned(),
+    });
+    parts.collect::<Vec<_>>().join("&")
+}
+
+fn is_secret(name: &str) -> bool {
+    let Text::Utf8(name) = decode_form(name) else { return false };
+    SECRETS.iter().any(|secret| name.eq_ignore_ascii_case(secret))
+}
+
 fn decode_form(text: &str) -> Text<'_> {
     decode(text, Plus::IsSpace)
 }

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidewire_auth::{KeyError, Verifier};
+use tidewire_auth::KeyError;
 use tidewire_engine::{Engine, EngineConfig, Opening, StartError};
 use tidewire_log::{
     Damage, EventLog, FileLog, FileLogConfig, LOG_FILES_MAX, MemoryLog, MemoryLogConfig, OnDamage, OpenError, RealDisk,
     Recovery, Reports, SystemClock, Tail,
 };
-use tidewire_topic::{BaseUrl, BaseUrlError};
+use tidewire_topic::BaseUrlError;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -23,7 +23,7 @@ use crate::shutdown::{Shutdown, Stopper, shutdown};
 use crate::stream::Admissions;
 use crate::system::Wanted;
 use crate::tls::{Tls, TlsError};
-use crate::{admin, liveness, system, telemetry};
+use crate::{admin, liveness, reload, system, telemetry};
 
 /// Files of the log that may be open beside those that it holds: those that are written, and two for each read
 /// that is under way.
@@ -102,14 +102,19 @@ fn system_error(what: &'static str) -> impl FnOnce(io::Error) -> ServeError {
 /// When the log cannot be opened, an address cannot be listened on, or the hub is stopped by a
 /// second signal before it is done.
 pub fn serve(config: &Config, on_damage: OnDamage, out: &mut dyn Write) -> Result<(), ServeError> {
-    telemetry::start(config.log_level, config.log_format);
+    telemetry::start(config.log_level, config.log_format)
+        .map_err(system_error("start the thread that tells of requests"))?;
     let open_files = system::raise_open_files();
     system::check_backlog();
     let runtime = Runtime::new().map_err(system_error("start the threads that serve requests"))?;
+    // Before all that takes time: it ends who does not listen to it.
+    let hang_up =
+        runtime.block_on(async { signal(SignalKind::hangup()) }).map_err(system_error("be told of signals"))?;
     let told = Told(out);
-    let ended = run(config, on_damage, open_files, &runtime, told);
+    let ended = run(config, on_damage, open_files, &runtime, hang_up, told);
     // Reads of the log may still wait for a disk.
     runtime.shutdown_background();
+    telemetry::flush();
     ended
 }
 
@@ -118,9 +123,10 @@ fn run(
     on_damage: OnDamage,
     open_files: u64,
     runtime: &Runtime,
+    hang_up: Signal,
     mut told: Told<'_>,
 ) -> Result<(), ServeError> {
-    let retention_bytes = config.retention_bytes.unwrap_or_else(|| system::retention_bytes(&config.data_dir));
+    let retention_bytes = reload::retention_bytes(config);
     let log_files = LOG_FILES_MAX as u64 + LOG_FILES_IN_USE;
     let wanted = Wanted { shards: config.shards, streams: config.max_streams, connections: config.max_connections };
     let shares = system::share_open_files(open_files, log_files, wanted);
@@ -137,11 +143,12 @@ fn run(
     let (admin, mut signals) = runtime.block_on(async {
         let admin = TcpListener::bind(config.admin_listen).await;
         let admin = admin.map_err(|source| ServeError::Admin { address: config.admin_listen, source })?;
-        Ok::<_, ServeError>((admin, Signals::install()?))
+        Ok::<_, ServeError>((admin, Signals::install(hang_up)?))
     })?;
     let admin_address = admin.local_addr().map_err(system_error("read the admin listener's address"))?;
+    let url_of = |address| config.public_url.clone().unwrap_or_else(|| config.url_of(address));
     if config.listen.port() != 0 {
-        set_url(config, &hub, config.listen)?;
+        reload::put(&hub, config, &url_of(config.listen))?;
     }
     let engine_config = EngineConfig {
         listen: config.listen,
@@ -158,7 +165,8 @@ fn run(
         ..EngineConfig::default()
     };
     let engine = start_engine(engine_config, &hub, stop.clone(), runtime)?;
-    set_url(config, &hub, engine.address())?;
+    let url = url_of(engine.address());
+    reload::put(&hub, config, &url)?;
     runtime.spawn(liveness::watch(Arc::clone(&hub), config.stuck_after, stop.clone()));
     if let Some(tls) = &hub.tls {
         runtime.spawn(Arc::clone(tls).watch(stop.clone()));
@@ -167,12 +175,15 @@ fn run(
     hub.enter(Phase::Serving);
     told.addresses(config, engine.address(), admin_address);
     runtime.block_on(async {
-        signals.next().await;
+        let mut config = config.clone();
+        while signals.next().await == Wish::Reload {
+            config = reload::reload(&hub, config, &url).await;
+        }
         tracing::info!("stopping");
         hub.enter(Phase::Stopping);
         tokio::select! {
-            ended = stop_all(config, &hub, engine, stopper, log) => ended,
-            () = signals.next() => Err(ServeError::Interrupted),
+            ended = stop_all(&config, &hub, engine, stopper, log) => ended,
+            () = signals.stop() => Err(ServeError::Interrupted),
         }
     })
 }
@@ -278,19 +289,6 @@ fn start_engine(config: EngineConfig, hub: &Arc<Hub>, stop: Shutdown, runtime: &
     Ok(engine)
 }
 
-/// Sets the key and the URL, once the audience is known: with port 0 that is once the address is bound.
-fn set_url(config: &Config, hub: &Hub, address: SocketAddr) -> Result<(), ServeError> {
-    let url = config.public_url.clone().unwrap_or_else(|| config.url_of(address));
-    let base = BaseUrl::parse(url.as_str())?;
-    if let Some(key) = &config.key {
-        let verifier = Verifier::hs256(key.as_bytes(), Some(url.as_str()))?.relative_to(base.clone());
-        // It is there already unless the port was 0.
-        let _ = hub.access.verifier.set(verifier);
-    }
-    let _ = hub.access.base.set(base);
-    Ok(())
-}
-
 /// Waits until nobody is sent here any more, ends streams, finishes requests, and commits what was appended.
 async fn stop_all(
     config: &Config,
@@ -338,23 +336,42 @@ async fn within<T>(limit: Option<Duration>, future: impl Future<Output = T>) -> 
     }
 }
 
-/// The signals that stop the hub.
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wish {
+    Stop,
+    /// To read the configuration again.
+    Reload,
+}
+
+/// The signals that the hub listens to.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hang_up: Signal,
 }
 
 impl Signals {
-    fn install() -> Result<Signals, ServeError> {
+    fn install(hang_up: Signal) -> Result<Signals, ServeError> {
         let install = |kind| signal(kind).map_err(system_error("be told of signals"));
-        Ok(Signals { terminate: install(SignalKind::terminate())?, interrupt: install(SignalKind::interrupt())? })
+        Ok(Signals {
+            terminate: install(SignalKind::terminate())?,
+            interrupt: install(SignalKind::interrupt())?,
+            hang_up,
+        })
     }
 
-    async fn next(&mut self) {
+    async fn next(&mut self) -> Wish {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => Wish::Stop,
+            _ = self.interrupt.recv() => Wish::Stop,
+            _ = self.hang_up.recv() => Wish::Reload,
         }
+    }
+
+    /// Waits to be told to stop: a hub that stops reads nothing again.
+    async fn stop(&mut self) {
+        while self.next().await != Wish::Stop {}
     }
 }
 

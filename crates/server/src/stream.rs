@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::Response;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use tidewire_core::{Cursor, Gap, GapReason, Start, StreamStart};
-use tidewire_engine::{Admission, Admit, Head, PipeReader, Refusal, Work};
+use tidewire_engine::{Admission, Admit, Head, News, PipeReader, Refusal, Work};
 use tidewire_log::HubId;
 
 use crate::decide::{Plan, RequestHead, decide, is_quick};
@@ -23,7 +23,7 @@ pub(crate) struct StreamHeads {
     fixed: Vec<u8>,
     /// The same in any other version.
     headers: HeaderMap,
-    retry_ms: u64,
+    retry_ms: AtomicU64,
     jitter: AtomicU64,
 }
 
@@ -45,8 +45,19 @@ impl StreamHeads {
             headers.insert(name, HeaderValue::from_str(value).expect("letters and digits"));
         }
         fixed.push_str("Transfer-Encoding: chunked\r\nDate: ");
-        let retry_ms = u64::try_from(retry.as_millis()).unwrap_or(u64::MAX);
-        StreamHeads { fixed: fixed.into_bytes(), headers, retry_ms, jitter: AtomicU64::new(jitter_seed) }
+        let heads = StreamHeads {
+            fixed: fixed.into_bytes(),
+            headers,
+            retry_ms: AtomicU64::default(),
+            jitter: AtomicU64::new(jitter_seed),
+        };
+        heads.set_retry(retry);
+        heads
+    }
+
+    /// The reconnection time around which clients are told one from now on.
+    pub(crate) fn set_retry(&self, retry: Duration) {
+        self.retry_ms.store(u64::try_from(retry.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// Status line, headers, `more` of them in lines, and the empty line.
@@ -71,9 +82,10 @@ impl StreamHeads {
     /// The reconnection time, up to a quarter more or less, so that those who lost their streams
     /// together do not come back together.
     fn retry_ms(&self) -> u64 {
-        let quarter = self.retry_ms / 4;
+        let retry_ms = self.retry_ms.load(Ordering::Relaxed);
+        let quarter = retry_ms / 4;
         let random = mix(self.jitter.fetch_add(GOLDEN, Ordering::Relaxed));
-        self.retry_ms - quarter + random % (2 * quarter + 1)
+        retry_ms - quarter + random % (2 * quarter + 1)
     }
 }
 
@@ -139,7 +151,7 @@ impl OwnHead {
 
 /// What becomes of a request for the events.
 fn admit(hub: &Arc<Hub>, request: &RequestHead<'_>) -> Admission {
-    match decide(request, &hub.access, time::now_ms() / 1_000) {
+    match decide(request, &hub.live().access, time::now_ms() / 1_000) {
         Ok(plan) => admission(hub, plan, request.origin()),
         Err(_) => Admission::HandOver,
     }
@@ -147,7 +159,7 @@ fn admit(hub: &Arc<Hub>, request: &RequestHead<'_>) -> Admission {
 
 /// How a stream begins that a page of this origin is given.
 pub(crate) fn admission(hub: &Arc<Hub>, plan: Plan, origin: Option<&[u8]>) -> Admission {
-    let (now_s, more) = (time::now_ms() / 1_000, hub.origins.lines(origin));
+    let (now_s, more) = (time::now_ms() / 1_000, hub.live().origins.lines(origin));
     begin(hub, plan, move |hub| hub.streams.head(now_s, more.as_deref()))
 }
 
@@ -184,10 +196,20 @@ impl Admit for Admissions {
         admit(&self.0, &request)
     }
 
-    fn refuse(&self, refusal: Refusal) -> Vec<u8> {
+    fn refuse(&self, refusal: Refusal, peer: SocketAddr) -> Vec<u8> {
         let problem = problem(refusal);
         self.0.metrics.count_problem(&problem);
-        problem.to_bytes()
+        let answer = problem.to_bytes();
+        self.0.request_log.refused(problem.kind(), answer.len(), peer);
+        answer
+    }
+
+    fn listens(&self) -> bool {
+        self.0.request_log.is_whole()
+    }
+
+    fn tell(&self, news: &News<'_>) {
+        self.0.request_log.stream(news);
     }
 
     fn retry_ms(&self) -> u64 {
@@ -321,7 +343,8 @@ mod tests {
             (Refusal::UndecidedTimeout, "503"),
             (Refusal::LogUnreadable, "503"),
         ] {
-            let answer = String::from_utf8(admissions.refuse(refusal)).expect("text");
+            let answer =
+                String::from_utf8(admissions.refuse(refusal, SocketAddr::from(([127, 0, 0, 1], 1)))).expect("text");
             assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
             assert_eq!(answer.matches("connection: close\r\n").count(), 1, "{answer}");
         }

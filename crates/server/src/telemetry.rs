@@ -1,37 +1,95 @@
 //! What the hub tells on standard error: lines of text or of JSON, and no warning over and over.
 
+mod lines;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use tracing::callsite::Identifier;
 use tracing::level_filters::LevelFilter;
+use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::Layer;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{LogFormat, LogLevel};
 use crate::time;
+
+#[cfg(test)]
+pub(crate) use lines::WAITING_MAX;
+pub(crate) use lines::{dropped, flush};
 
 /// Warnings and errors of one kind that are told within [`PERIOD_MS`].
 pub(crate) const REPEATS_MAX: u32 = 10;
 const PERIOD_MS: u64 = 60_000;
 
+/// What lines of requests and streams, and the spans of requests, are told under. Whether there are any says
+/// `request_log`, whatever the level.
+pub(crate) const REQUESTS: &str = "tidewire::requests";
+
+/// The level up to which everything else is told.
+static LEVEL: AtomicU8 = AtomicU8::new(LogLevel::Info as u8);
+
 /// Begins to tell. Whoever listens already, as in a test, goes on to.
-pub(crate) fn start(level: LogLevel, format: LogFormat) {
-    let level = match level {
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-    };
-    let builder = tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(level);
+pub(crate) fn start(level: LogLevel, format: LogFormat) -> io::Result<()> {
+    set_level(level);
+    let lines = tracing_subscriber::fmt::layer().with_writer(lines::Lines);
+    let told = tracing_subscriber::registry().with(Told);
     let _ = match format {
-        LogFormat::Text => builder.map_event_format(|text| Limited::new(text, LogFormat::Text)).try_init(),
-        LogFormat::Json => builder.json().map_event_format(|json| Limited::new(json, LogFormat::Json)).try_init(),
+        LogFormat::Text => {
+            let lines = lines.map_event_format(|text| Limited::new(text, LogFormat::Text));
+            told.with(lines).try_init()
+        }
+        LogFormat::Json => {
+            let lines = lines.json().map_event_format(|json| Limited::new(json, LogFormat::Json));
+            told.with(lines).try_init()
+        }
     };
+    lines::start()
+}
+
+/// Tells up to this level from now on.
+pub(crate) fn set_level(level: LogLevel) {
+    LEVEL.store(level as u8, Ordering::Relaxed);
+    tracing::callsite::rebuild_interest_cache();
+}
+
+fn level() -> LevelFilter {
+    match LEVEL.load(Ordering::Relaxed) {
+        level if level == LogLevel::Error as u8 => LevelFilter::ERROR,
+        level if level == LogLevel::Warn as u8 => LevelFilter::WARN,
+        level if level == LogLevel::Info as u8 => LevelFilter::INFO,
+        _ => LevelFilter::DEBUG,
+    }
+}
+
+/// Says what is told at all.
+struct Told;
+
+fn is_told(metadata: &Metadata<'_>) -> bool {
+    metadata.target() == REQUESTS || *metadata.level() <= level()
+}
+
+impl<S: Subscriber> Layer<S> for Told {
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if is_told(metadata) { Interest::always() } else { Interest::never() }
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        is_told(metadata)
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        // Requests are told at this level.
+        Some(level().max(LevelFilter::INFO))
+    }
 }
 
 /// Tells what `inner` makes of an event, unless it was told often enough of late.

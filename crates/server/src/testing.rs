@@ -7,7 +7,7 @@ use tidewire_log::{EventLog, MemoryLog, MemoryLogConfig, SimDisk, SystemClock, T
 use tidewire_topic::BaseUrl;
 
 use crate::config::{Config, Sources};
-use crate::hub::Hub;
+use crate::hub::{Hub, Live};
 use crate::tls;
 
 /// The secret of [`Bench::closed`].
@@ -31,7 +31,7 @@ impl Bench {
         let tail = Arc::new(Tail::new(1 << 20));
         log.follow(tail.follower());
         let hub = Hub::new(&config, log, tail, 8, 1);
-        assert!(hub.access.base.set(BaseUrl::parse("https://hub.example").expect("a URL")).is_ok());
+        hub.set_live(Live::new(&config, None, Some(BaseUrl::parse("https://hub.example").expect("a URL"))));
         Bench { hub: Arc::new(hub) }
     }
 
@@ -44,11 +44,12 @@ impl Bench {
 
     /// A hub that asks for tokens.
     pub(crate) fn closed() -> Bench {
-        let mut bench = Bench::dev();
-        let hub = Arc::get_mut(&mut bench.hub).expect("nobody else has it");
-        hub.access.anonymous_reading = false;
-        hub.access.anonymous_publishing = false;
-        assert!(hub.access.verifier.set(Verifier::hs256(&SECRET, None).expect("a key")).is_ok());
+        let bench = Bench::dev();
+        let mut live = Live::clone(&bench.hub.live());
+        live.access.anonymous_reading = false;
+        live.access.anonymous_publishing = false;
+        live.access.verifier = Some(Verifier::hs256(&SECRET, None).expect("a key"));
+        bench.hub.set_live(live);
         bench
     }
 }

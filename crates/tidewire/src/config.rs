@@ -50,7 +50,8 @@ pub(crate) fn print(_: &ConfigArgs) -> anyhow::Result<()> {
 fn defaults() -> String {
     let mut text = String::new();
     for key in KEYS {
-        for line in wrapped(&key.about()) {
+        let read_again = if key.is_live { ". Read again on SIGHUP" } else { "" };
+        for line in wrapped(&(key.about() + read_again)) {
             text.push_str(&format!("# {line}\n"));
         }
         let prefix = match key.default {

@@ -1,7 +1,4 @@
 //! `tidewire log`: a log's files, looked at, checked, backed up and restored.
-//!
-//! Exit codes: 0 when it is done and all is whole, 1 when something is damaged, 2 when it could not be
-//! done.
 
 mod export;
 mod import;
@@ -24,9 +21,7 @@ Examples:
   tidewire log export --output tidewire.jsonl
   tidewire log import --data-dir /var/lib/tidewire-new --input tidewire.jsonl
 
-All but import only read, also while a hub runs on the folder.
-
-Exit codes: 0 done and whole, 1 something is damaged, 2 it could not be done.";
+All but import only read, also while a hub runs on the folder.";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -43,21 +38,15 @@ enum Command {
     /// Read a whole log, and check every checksum and every rule of the format.
     ///
     /// Says what is damaged where, and between which ids events are lost.
-    ///
-    /// Exit codes: 0 whole, 1 damaged, 2 it could not be read.
     Verify(verify::Args),
     /// Write a backup: the events as lines of JSON.
     ///
     /// Of a running hub, everything that was answered before it began. Damaged events are left out, and
     /// listed at the end.
-    ///
-    /// Exit codes: 0 everything was exported, 1 all but what is damaged, 2 it could not be done.
     Export(export::Args),
     /// Make a log of a backup, in a folder that holds none.
     ///
     /// Events keep their ids, and a new epoch begins behind them. A backup that is cut or damaged is refused.
-    ///
-    /// Exit codes: 0 imported, 1 the backup is not whole, 2 it could not be done.
     Import(import::Args),
 }
 

@@ -1,10 +1,11 @@
 //! The Tidewire push server, and the commands that go with it.
 //!
 //! Exit codes: 0 when the command did what it was asked, 1 when it failed, 2 when it was asked
-//! wrongly. Those of `tidewire log` say more, see [`log`].
+//! wrongly. Those of `tidewire log` say more, see [`exit`].
 
 mod bench;
 mod config;
+mod exit;
 mod hub;
 mod log;
 mod manual;
@@ -16,11 +17,10 @@ mod token;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 #[derive(Debug, Parser)]
 #[command(name = "tidewire", version, about = "A push server: publish an event, and everyone watching gets it")]
-#[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage.")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -59,7 +59,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let matches = exit::documented(Cli::command()).get_matches();
+    let result = match Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()).command {
         Command::Serve(args) => serve::run(args),
         Command::Check(args) => config::check(args),
         Command::Config(args) => config::print(&args),
@@ -68,8 +69,8 @@ fn main() -> ExitCode {
         Command::Log(args) => return log::run(args),
         Command::Token(args) => token::run(args),
         Command::Bench(args) => bench::run(&args),
-        Command::Completions(args) => manual::completions(&args, Cli::command()),
-        Command::Man(args) => manual::pages(&args, Cli::command()),
+        Command::Completions(args) => manual::completions(&args, exit::documented(Cli::command())),
+        Command::Man(args) => manual::pages(&args, exit::documented(Cli::command())),
     };
     let Err(error) = result else { return ExitCode::SUCCESS };
     match error.downcast::<clap::Error>() {

@@ -171,7 +171,7 @@ fn a_client_that_resets_a_stream_has_left_and_a_connection_that_ends_takes_its_s
     let mut http = Http2::connect(hub.address());
     let mut streams: Vec<Http2Stream> = (0..10).map(|_| begun(&mut http)).collect();
     let _other = EventStream::open(hub.address(), EVENTS, &[]).expect("it begins");
-    let figures = || (hub.figure("tidewire_streams"), hub.figure("tidewire_http2_streams"));
+    let figures = || (hub.figure("tidewire_streams"), hub.figure("tidewire_transport_streams{transport=\"sse-h2\"}"));
     wait_until("all are counted", WITHIN, || figures() == (11, 10));
     streams.truncate(7);
     wait_until("three have left", WITHIN, || figures() == (8, 7));

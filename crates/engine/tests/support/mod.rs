@@ -98,7 +98,7 @@ impl Admit for Targets {
         Admission::Stream(stream)
     }
 
-    fn refuse(&self, refusal: Refusal) -> Vec<u8> {
+    fn refuse(&self, refusal: Refusal, _: SocketAddr) -> Vec<u8> {
         format!("{refusal:?}").into_bytes()
     }
 

@@ -1,6 +1,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 #[cfg(test)]
@@ -54,7 +55,7 @@ pub(crate) struct Committer<D: Disk, T> {
     failed: Vec<T>,
     failure: String,
     trouble: Option<Trouble>,
-    retention_age_ms: u64,
+    retention_age_ms: Arc<AtomicU64>,
     /// When a segment that has become old is ended, at the earliest, in monotonic time.
     renew_at: Duration,
     groups: Vec<Group>,
@@ -78,7 +79,7 @@ impl<D: Disk, T> Committer<D, T> {
         window_ms: u64,
         lookup: Arc<Lookup<D>>,
         visibility: Arc<Visibility>,
-        retention_age_ms: u64,
+        retention_age_ms: Arc<AtomicU64>,
         retention_ms: u64,
     ) -> Result<Committer<D, T>, OpenError> {
         let remembered = remember(segments.shelf(), window_ms, lookup.fingerprints(), &visibility, retention_ms);
@@ -268,7 +269,7 @@ impl<D: Disk, T> Committer<D, T> {
         self.seal(moment);
         let is_over = self.segments.ages().is_some_and(|(first_ms, newest_ms)| {
             let age_ms = |of_ms| moment.retention_ms.saturating_sub(of_ms);
-            age_ms(newest_ms) > self.retention_age_ms && age_ms(first_ms) > RENEW_AGE_MIN_MS
+            age_ms(newest_ms) > self.retention_age_ms.load(Ordering::Relaxed) && age_ms(first_ms) > RENEW_AGE_MIN_MS
         });
         if self.trouble.is_none() && is_over {
             self.renew(moment);
@@ -336,7 +337,7 @@ impl<D: Disk, T> Committer<D, T> {
     fn is_old(&self, moment: &Moment) -> bool {
         let first_ms = self.segments.ages().map(|(first_ms, _)| first_ms);
         let age_ms = first_ms.map_or(0, |first_ms| moment.retention_ms.saturating_sub(first_ms));
-        let age_max_ms = RENEW_AGE_MIN_MS.max(self.retention_age_ms / RETENTION_PARTS);
+        let age_max_ms = RENEW_AGE_MIN_MS.max(self.retention_age_ms.load(Ordering::Relaxed) / RETENTION_PARTS);
         age_ms > age_max_ms && moment.monotonic >= self.renew_at
     }
 

@@ -1,5 +1,6 @@
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::disk::Disk;
@@ -32,6 +33,8 @@ pub(crate) struct Keeper<D: Disk> {
     shelf: Arc<Shelf<D::File>>,
     pub(crate) indexer: Indexer<D>,
     retention: Retention,
+    /// Its age, as the committer sees it.
+    age_ms: Arc<AtomicU64>,
     /// How often an index could not be written.
     pub(crate) index_failures: u64,
     pub(crate) sweep: Sweep<D>,
@@ -63,7 +66,19 @@ impl<D: Disk> Keeper<D> {
         ledger.keep_reserve().unwrap_or_default();
         let keep_in = if is_kept { KEEP_EVERY } else { KEEP_AGAIN };
         let keep_at = ledger.times().clock().monotonic() + keep_in;
-        Keeper { ledger, shelf, indexer, retention, index_failures: 0, sweep, keep_at, left_over: Vec::new() }
+        let age_ms = Arc::new(AtomicU64::new(retention.age_ms));
+        Keeper { ledger, shelf, indexer, retention, age_ms, index_failures: 0, sweep, keep_at, left_over: Vec::new() }
+    }
+
+    /// Retains this from the next look on.
+    pub(crate) fn set_retention(&mut self, retention: Retention) {
+        self.retention = retention;
+        self.age_ms.store(retention.age_ms, Ordering::Relaxed);
+    }
+
+    /// How old an event may become, in milliseconds, as it is now.
+    pub(crate) fn age_ms(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.age_ms)
     }
 
     /// Does what is due, and says after how long to come again.

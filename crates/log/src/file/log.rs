@@ -412,6 +412,12 @@ impl<D: Disk> EventLog for FileLog<D> {
         Ok(Erased { events })
     }
 
+    fn set_retention(&self, bytes: u64, age: Duration) {
+        let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        let mut keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
+        keeper.set_retention(Retention { bytes, age_ms });
+    }
+
     fn stats(&self) -> LogStats {
         let (waiting_bytes, turns) = {
             let queue = self.shared.queue();

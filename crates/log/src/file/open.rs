@@ -109,7 +109,7 @@ pub(crate) fn open<D: Disk, T>(
     let indexer = Indexer::new(disk, Arc::clone(&shelf));
     let keeper = Keeper::new(ledger, Arc::clone(&shelf), indexer, opening.retention, sweep, is_kept);
     let window_ms = opening.window_ms;
-    let (age_ms, retention_ms) = (opening.retention.age_ms, times.moment().retention_ms);
+    let (age_ms, retention_ms) = (keeper.age_ms(), times.moment().retention_ms);
     let known = Arc::clone(&visibility);
     let lookup = Arc::new(Lookup::new(shelf, fingerprints.clone(), Arc::clone(&times), known, window_ms));
     let known = Arc::clone(&visibility);

@@ -17,6 +17,12 @@ use crate::query::decode_segment;
 /// Where connections are.
 pub(super) const PATH: &str = "/api/v1/connections";
 
+/// What an event stream over HTTP/1.1 is called.
+pub(crate) const SSE: &str = "sse";
+
+/// What one over HTTP/2 is called.
+pub(crate) const SSE_HTTP2: &str = "sse-h2";
+
 /// For one page, at most so many streams are looked at, and those of one look more.
 pub(crate) const LOOKS_MAX: usize = 50_000;
 /// A page ends once what its streams ask for has so many bytes.
@@ -192,7 +198,7 @@ impl ConnectionDocument {
             patterns: Vec::new(),
             templates: Vec::new(),
             types: Vec::new(),
-            transport: if connection.transport.is_piped { "sse-h2" } else { "sse" },
+            transport: if connection.transport.is_piped { SSE_HTTP2 } else { SSE },
             position: connection.place.to_string(),
             lag: LagDocument {
                 events: connection.lag_events,

@@ -11,6 +11,7 @@ use crate::hub::Hub;
 use crate::problem::{Kind, Problem};
 use crate::query::decode_segment;
 use crate::time;
+use crate::trace::TRACEPARENT;
 
 /// An event in JSON.
 #[derive(Debug, Serialize)]
@@ -24,6 +25,9 @@ struct EventDocument {
     time: String,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     private: bool,
+    /// That of the request by which it was published.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -69,5 +73,6 @@ fn document(record: &RecordView<'_>, grants: Option<MatcherSet>) -> Option<Event
         data,
         time: time::rfc3339(record.time_ms),
         private: record.is_private(),
+        traceparent: record.attributes().find(|(key, _)| *key == TRACEPARENT).map(|(_, value)| value.to_owned()),
     })
 }

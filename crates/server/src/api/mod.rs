@@ -30,6 +30,7 @@ pub(crate) use bodies::Bodies;
 pub(crate) use body::RequestBody;
 #[cfg(test)]
 pub(crate) use connections::{LOOKS_MAX as CONNECTION_LOOKS_MAX, TEXT_BYTES_MAX as CONNECTION_TEXT_BYTES_MAX};
+pub(crate) use connections::{SSE, SSE_HTTP2};
 #[cfg(test)]
 pub(crate) use paging::LIMIT_MAX as PAGE_MAX;
 use routes::Action;
@@ -38,6 +39,7 @@ use crate::access::{Caller, Presented};
 use crate::decide::{Plan, RequestHead};
 use crate::hub::Hub;
 use crate::problem::{Kind, Problem};
+use crate::request_log::Subject;
 use crate::time;
 
 /// The methods that some path of the hub takes.
@@ -171,17 +173,19 @@ pub(crate) fn head_of(parts: &Parts) -> RequestHead<'_> {
 fn caller(hub: &Hub, parts: &Parts) -> Result<Caller, Problem> {
     let mut presented = Presented::default();
     parts.headers.get_all(AUTHORIZATION).iter().for_each(|value| presented.add(value.as_bytes()));
-    hub.access.caller(presented, time::now_ms() / 1_000)
+    let caller = hub.live().access.caller(presented, time::now_ms() / 1_000)?;
+    Subject::note(parts, caller.name());
+    Ok(caller)
 }
 
 /// Whether the caller may manage the hub.
 fn check_managing(hub: &Hub, parts: &Parts) -> Result<(), Problem> {
-    hub.access.managing(&caller(hub, parts)?)
+    hub.live().access.managing(&caller(hub, parts)?)
 }
 
 /// The topics whose private events the caller may read.
 fn grants(hub: &Hub, parts: &Parts) -> Result<Option<MatcherSet>, Problem> {
-    hub.access.reading(&caller(hub, parts)?)
+    hub.live().access.reading(&caller(hub, parts)?)
 }
 
 /// Reads the log.

@@ -17,6 +17,7 @@ pub(super) fn all() -> Value {
     let texts = json!({"type": "array", "items": {"type": "string"}});
     let one_or_more = json!({"type": "array", "items": {"type": "string"}, "minItems": 1});
     let count = json!({"type": "integer", "minimum": 0});
+    let traceparent = json!({"type": "string", "pattern": "^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"});
     let flag = json!({"type": "boolean"});
     let set = json!({"const": true});
     let data = json!({"description": "Any JSON; a string goes on the wire as it is."});
@@ -63,7 +64,7 @@ pub(super) fn all() -> Value {
                 ("data", &data),
                 ("time", &json!({"type": "string", "format": "date-time"})),
             ],
-            &[("publisher_id", &publisher_id), ("private", &set)],
+            &[("publisher_id", &publisher_id), ("private", &set), ("traceparent", &traceparent)],
         ),
         "Topic": object(
             &[("topic", &topic), ("events", &count)],

@@ -34,5 +34,5 @@ fn check_head(hub: &Hub, parts: &Parts) -> Result<(), Problem> {
 
 fn plan(hub: &Hub, parts: &Parts, form: &[u8]) -> Result<Plan, Problem> {
     let form = str::from_utf8(form).map_err(|_| Problem::new(Kind::Query, "the form is not UTF-8"))?;
-    decide(&super::head_of(parts).with_form(form), &hub.access, time::now_ms() / 1_000)
+    decide(&super::head_of(parts).with_form(form), &hub.live().access, time::now_ms() / 1_000)
 }

@@ -110,9 +110,9 @@ async fn subscribers(hub: &Arc<Hub>, topics: Vec<String>) -> Result<Vec<u64>, Pr
 impl Sight {
     fn of(hub: &Hub, parts: &Parts) -> Result<Sight, Problem> {
         let caller = caller(hub, parts)?;
-        let grants = hub.access.reading(&caller)?;
+        let grants = hub.live().access.reading(&caller)?;
         let filter = Filter { topics: MatcherSet::any(), types: Types::All, grants };
-        Ok(Sight { filter, sees_subscribers: hub.access.managing(&caller).is_ok() })
+        Ok(Sight { filter, sees_subscribers: hub.live().access.managing(&caller).is_ok() })
     }
 }
 

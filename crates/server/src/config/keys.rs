@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::rules::RuleTexts;
 use super::value::{Bound, Size, Value};
-use super::{Durability, LogFormat, LogLevel, PublicUrl};
+use super::{Durability, LogFormat, LogLevel, PublicUrl, RequestLogging};
 use crate::AllowedOrigins;
 
 /// A key of the configuration. The same key is `name` in the file, `TIDEWIRE_<NAME>` in the
@@ -19,7 +19,13 @@ pub struct Key {
     pub default: Option<&'static str>,
     /// What it does, its unit and what it costs.
     pub help: &'static str,
+    /// Whether a hub that runs takes another value on SIGHUP; else it needs a restart.
+    pub is_live: bool,
     pub(super) set: fn(&mut Settings, &str) -> Result<(), String>,
+    /// The value as it is held, to be compared.
+    pub(super) show: fn(&Settings) -> String,
+    /// Takes the value from other settings.
+    pub(super) take: fn(&mut Settings, &Settings),
 }
 
 impl Key {
@@ -45,7 +51,7 @@ impl Key {
 }
 
 /// What the sources said, typed, and not yet checked as a whole.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Settings {
     pub(super) listen: Option<SocketAddr>,
     pub(super) admin_listen: Option<SocketAddr>,
@@ -90,6 +96,7 @@ pub(super) struct Settings {
     pub(super) stuck_after: Option<Duration>,
     pub(super) log_level: Option<LogLevel>,
     pub(super) log_format: Option<LogFormat>,
+    pub(super) request_log: Option<RequestLogging>,
 }
 
 fn put<V: Value>(slot: &mut Option<V>, text: &str) -> Result<(), String> {
@@ -99,13 +106,20 @@ fn put<V: Value>(slot: &mut Option<V>, text: &str) -> Result<(), String> {
 
 /// A row of the table: the field of [`Settings`] and the key have one name.
 macro_rules! key {
+    // What a hub that runs takes another value for.
+    (live $field:ident, $value:literal, $default:expr, $help:literal) => {
+        Key { is_live: true, ..key!($field, $value, $default, $help) }
+    };
     ($field:ident, $value:literal, $default:expr, $help:literal) => {
         Key {
             name: stringify!($field),
             value: $value,
             default: $default,
             help: $help,
+            is_live: false,
             set: |settings, text| put(&mut settings.$field, text),
+            show: |settings| format!("{:?}", settings.$field),
+            take: |settings, other| settings.$field.clone_from(&other.$field),
         }
     };
 }
@@ -145,7 +159,7 @@ pub const KEYS: &[Key] = &[
         "The URL by which clients know the hub, and the audience of tokens that name one; required without --dev, where it is that of listen"
     ),
     key!(
-        key_file,
+        live key_file,
         "FILE",
         None,
         "The secret that tokens are signed with (HS256), as `tidewire token new-key FILE` makes it; required without --dev"
@@ -157,9 +171,9 @@ pub const KEYS: &[Key] = &[
         "The certificate of the public listener and those above it, in PEM: it speaks TLS then, and reads both files again when they change"
     ),
     key!(tls_key, "FILE", None, "The key of that certificate, in PEM"),
-    key!(anonymous, "BOOL", None, "Whether public events may be read without a token; false, and true with --dev"),
+    key!(live anonymous, "BOOL", None, "Whether public events may be read without a token; false, and true with --dev"),
     key!(
-        cors_origins,
+        live cors_origins,
         "ORIGINS",
         None,
         "Whose pages may use the hub from elsewhere, as 'https://app.example, http://localhost:5173', or * for all, without cookies"
@@ -189,7 +203,7 @@ pub const KEYS: &[Key] = &[
         "How long a stream may wait for its place in the log to be found, or its patterns to be read; then 503"
     ),
     key!(
-        retry,
+        live retry,
         "DURATION",
         Some("2s"),
         "After how long clients are told to reconnect, each up to a quarter more or less"
@@ -203,7 +217,7 @@ pub const KEYS: &[Key] = &[
     ),
     key!(max_connections, "NUMBER", Some("1024"), "Connections at a time that are not streams, at most"),
     key!(http2_max_streams, "NUMBER", Some("256"), "Requests and streams at a time on an HTTP/2 connection, at most"),
-    key!(event_bytes, "SIZE", Some("1MiB"), "An event's data, at most"),
+    key!(live event_bytes, "SIZE", Some("1MiB"), "An event's data, at most"),
     key!(body_bytes, "SIZE", Some("8MiB"), "A request's body, at most; one under way takes so much memory"),
     key!(
         bodies_in_flight_bytes,
@@ -211,16 +225,16 @@ pub const KEYS: &[Key] = &[
         None,
         "What the bodies under way take of memory, at most; 64 MiB, or body_bytes if that is more"
     ),
-    key!(batch_events, "NUMBER", Some("1000"), "Events in one request, at most"),
+    key!(live batch_events, "NUMBER", Some("1000"), "Events in one request, at most"),
     key!(tail_bytes, "SIZE", Some("64MiB"), "The newest events, kept in memory for streams"),
     key!(segment_bytes, "SIZE", Some("64MiB"), "A file of the log; retention removes whole files"),
     key!(
-        retention_bytes,
+        live retention_bytes,
         "SIZE",
         None,
         "What the log keeps on disk; 10 GiB, or 80 % of the file system if that is less"
     ),
-    key!(retention_age, "DURATION", Some("7d"), "For how long the log keeps an event; 1s to 36500d"),
+    key!(live retention_age, "DURATION", Some("7d"), "For how long the log keeps an event; 1s to 36500d"),
     key!(
         retention_rules,
         "RULES",
@@ -259,13 +273,13 @@ pub const KEYS: &[Key] = &[
         "Publishers' ids that a log in memory holds for that window, at most, of about 100 bytes each"
     ),
     key!(
-        drain_delay,
+        live drain_delay,
         "DURATION",
         None,
         "How long the hub that is told to stop goes on as before, and says that it is not ready; 2s, and 0 with --dev"
     ),
     key!(
-        drain_timeout,
+        live drain_timeout,
         "DURATION|none",
         None,
         "Over how long streams are then ended; 30s, and 0 with --dev. 0 ends all at once, none waits for their clients to leave"
@@ -276,8 +290,14 @@ pub const KEYS: &[Key] = &[
         Some("10s"),
         "After how long a thread that does nothing though it has work makes /health/live fail; 1s to 1h"
     ),
-    key!(log_level, "error|warn|info|debug", Some("info"), "What is told on standard error"),
+    key!(live log_level, "error|warn|info|debug", Some("info"), "What is told on standard error"),
     key!(log_format, "text|json", Some("text"), "How it is told: lines of text, or of JSON"),
+    key!(
+        live request_log,
+        "none|refused|all",
+        Some("none"),
+        "Of which requests there is told a line: of none, of those that are refused, or of all, and two for each stream"
+    ),
 ];
 
 impl Settings {

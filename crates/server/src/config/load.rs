@@ -39,7 +39,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 const STREAMS_PER_ADDRESS: usize = 10_000;
 
 /// Where the configuration comes from; a later source beats an earlier one.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Sources {
     /// Whether this is a hub for development.
     pub dev: bool,
@@ -130,25 +130,34 @@ impl Config {
     /// When a source cannot be read, names a key that is not there, gives a value which a key does
     /// not take, or a required key is not set.
     pub fn load(sources: Sources) -> Result<Config, ConfigError> {
-        let mut loader = Loader { settings: Settings::defaults(), origins: HashMap::new() };
+        Loader::read(&sources)?.finish(sources)
+    }
+}
+
+/// What was written for the keys that were set.
+pub(super) type Texts = HashMap<&'static str, String>;
+
+#[derive(Clone)]
+pub(super) struct Loader {
+    pub(super) settings: Settings,
+    pub(super) texts: Texts,
+    origins: HashMap<&'static str, Origin>,
+}
+
+impl Loader {
+    pub(super) fn read(sources: &Sources) -> Result<Loader, ConfigError> {
+        let mut loader = Loader { settings: Settings::defaults(), texts: Texts::new(), origins: HashMap::new() };
         let named = sources.environment.iter().find(|(name, _)| name == FILE_VARIABLE);
-        if let Some(path) = sources.file.or_else(|| named.map(|(_, path)| PathBuf::from(path))) {
+        if let Some(path) = sources.file.clone().or_else(|| named.map(|(_, path)| PathBuf::from(path))) {
             loader.file(&path)?;
         }
         loader.environment(&sources.environment)?;
         for (name, value) in &sources.flags {
             loader.set(name, value, Origin::Flag)?;
         }
-        loader.finish(sources.dev)
+        Ok(loader)
     }
-}
 
-struct Loader {
-    settings: Settings,
-    origins: HashMap<&'static str, Origin>,
-}
-
-impl Loader {
     fn file(&mut self, path: &Path) -> Result<(), ConfigError> {
         let text =
             std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
@@ -182,6 +191,7 @@ impl Loader {
     }
 
     fn rule_tables(&mut self, rules: toml::Value, origin: &Origin) -> Result<(), ConfigError> {
+        self.texts.insert(RULES, rules.to_string());
         let rules = RuleTexts::from_tables(rules)
             .map_err(|problem| ConfigError::Value { place: Place(Some(origin), RULES).to_string(), problem })?;
         self.settings.retention_rules = Some(rules);
@@ -208,6 +218,7 @@ impl Loader {
         };
         (key.set)(&mut self.settings, text)
             .map_err(|expected| ConfigError::Value { place, problem: format!("{expected}, not {text:?}") })?;
+        self.texts.insert(key.name, text.to_owned());
         self.origins.insert(key.name, origin);
         Ok(())
     }
@@ -216,7 +227,8 @@ impl Loader {
         ConfigError::Value { place: Place(self.origins.get(key), key).to_string(), problem: problem.into() }
     }
 
-    fn finish(self, dev: bool) -> Result<Config, ConfigError> {
+    pub(super) fn finish(self, sources: Sources) -> Result<Config, ConfigError> {
+        let dev = sources.dev;
         let set = &self.settings;
         let key = match &set.key_file {
             Some(path) => Some(self.read_secret(path)?),
@@ -271,6 +283,10 @@ impl Loader {
             stuck_after: set.stuck_after.expect(given),
             log_level: set.log_level.expect(given),
             log_format: set.log_format.expect(given),
+            request_log: set.request_log.expect(given),
+            sources,
+            settings: set.clone(),
+            texts: self.texts.clone(),
         };
         self.check_ranges(&config)?;
         self.check_exposure(&config)?;

@@ -3,6 +3,7 @@
 
 mod keys;
 mod load;
+mod reread;
 mod rules;
 mod suggest;
 mod value;
@@ -19,6 +20,7 @@ use crate::tls::TlsFiles;
 
 pub use keys::{KEYS, Key};
 pub use load::{ConfigError, ENVIRONMENT_PREFIX, Sources};
+pub(crate) use reread::{Change, Reread};
 pub(crate) use suggest::nearest;
 
 /// What the hub is told at start. Made by [`Config::load`].
@@ -111,6 +113,12 @@ pub struct Config {
     pub log_level: LogLevel,
     /// How it is told.
     pub log_format: LogFormat,
+    /// Which requests it is told of.
+    pub request_log: RequestLogging,
+    /// From where it is read again.
+    sources: Sources,
+    settings: keys::Settings,
+    texts: load::Texts,
 }
 
 impl Config {
@@ -152,6 +160,18 @@ pub enum LogFormat {
     Text,
     /// A line of JSON each.
     Json,
+}
+
+/// Which requests and streams a line is told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum RequestLogging {
+    /// None.
+    None,
+    /// Those that are refused or fail.
+    Refused,
+    /// All of them: one line for a request, two for a stream.
+    All,
 }
 
 /// An absolute `http` or `https` URL, without a slash at the end.

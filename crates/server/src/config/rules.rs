@@ -14,10 +14,10 @@ const MEMBERS: [&str; 2] = ["pattern", "age"];
 
 /// Rules of retention as they were written: the URL that patterns are relative to is known when
 /// everything has been read.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct RuleTexts(Vec<RuleText>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct RuleText {
     pattern: String,
     age: Duration,

@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Durability, LogFormat, LogLevel, PublicUrl};
+use super::{Durability, LogFormat, LogLevel, PublicUrl, RequestLogging};
 use crate::AllowedOrigins;
 
 /// A value of a key, as it stands in a file, a variable or a flag. The error says what was
@@ -74,6 +74,17 @@ impl Value for LogFormat {
             "text" => Ok(LogFormat::Text),
             "json" => Ok(LogFormat::Json),
             _ => Err("expected text or json".to_owned()),
+        }
+    }
+}
+
+impl Value for RequestLogging {
+    fn parse(text: &str) -> Result<RequestLogging, String> {
+        match text {
+            "none" => Ok(RequestLogging::None),
+            "refused" => Ok(RequestLogging::Refused),
+            "all" => Ok(RequestLogging::All),
+            _ => Err("expected none, refused or all".to_owned()),
         }
     }
 }

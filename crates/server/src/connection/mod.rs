@@ -26,13 +26,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tidewire_engine::{Decide, HTTP2_PREFACE, Refusal, Socket};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
+use tracing::Instrument;
 
 use crate::api::{self, Answer, Outcome, Unanswered};
 use crate::hub::Hub;
 use crate::problem::{Kind, Problem};
 use crate::shutdown::Shutdown;
 use crate::tls::{Opened, Tls};
-use crate::{stream, tls};
+use crate::{request_log, stream, tls};
 use carrier::Carrier;
 use http2::Rewound;
 use pace::{HeadTimer, Pace};
@@ -76,7 +77,7 @@ pub(crate) fn take_over(
         (socket, _) => drop(runtime.spawn(async move {
             match Carrier::new(socket, hub.stall_timeout) {
                 Ok(carrier) => {
-                    let returned = serve(Arc::clone(&hub), carrier, bytes, &shutdown).await;
+                    let returned = serve(Arc::clone(&hub), carrier, peer, bytes, &shutdown).await;
                     drop(place);
                     if let Some(Returned { socket, admit }) = returned {
                         // The shards accept a moment before their handle is set.
@@ -122,17 +123,18 @@ async fn greet(
         Some(Opened::Http2(stream)) => http2::serve(hub, stream, peer, place, &shutdown).await,
         Some(Opened::PlainHttp(socket)) => {
             let problem = Problem::new(Kind::Head, "this port speaks TLS: ask by https");
-            Box::pin(end_with(&hub, Carrier::Tcp(TokioIo::new(socket)), Some(problem), &shutdown)).await;
+            Box::pin(end_with(&hub, Carrier::Tcp(TokioIo::new(socket)), peer, Some(problem), &shutdown)).await;
         }
     }
 }
 
 /// Closes a connection, with an answer if there is one to give.
-async fn end_with(hub: &Hub, carrier: Carrier, problem: Option<Problem>, shutdown: &Shutdown) {
+async fn end_with(hub: &Hub, carrier: Carrier, peer: SocketAddr, problem: Option<Problem>, shutdown: &Shutdown) {
     let mut answer = Vec::new();
     if let Some(problem) = problem {
         hub.metrics.count_problem(&problem);
         answer = problem.to_bytes();
+        hub.request_log.refused(problem.kind(), answer.len(), peer);
     }
     tokio::select! {
         () = closing::close(carrier, &answer, hub.body_timeout) => {}
@@ -141,7 +143,13 @@ async fn end_with(hub: &Hub, carrier: Carrier, problem: Option<Problem>, shutdow
 }
 
 /// Serves the requests on a connection until it ends, or turns into a stream.
-async fn serve(hub: Arc<Hub>, carrier: Carrier, bytes: Vec<u8>, shutdown: &Shutdown) -> Option<Returned> {
+async fn serve(
+    hub: Arc<Hub>,
+    carrier: Carrier,
+    peer: SocketAddr,
+    bytes: Vec<u8>,
+    shutdown: &Shutdown,
+) -> Option<Returned> {
     let way_back = Arc::new(WayBack::default());
     let pace = Arc::new(Pace::default());
     let wire = Wire::new(carrier, bytes, Arc::clone(&way_back), Arc::clone(&pace));
@@ -149,7 +157,7 @@ async fn serve(hub: Arc<Hub>, carrier: Carrier, bytes: Vec<u8>, shutdown: &Shutd
     let asked_of = Arc::clone(&hub);
     let counted = Arc::clone(&pace);
     let service = service_fn(move |request| {
-        let answer = handle(&asked_of, &asked, request);
+        let answer = handle(&asked_of, &asked, peer, request);
         if counted.count_request() < asked_of.connection_requests {
             return answer;
         }
@@ -217,7 +225,7 @@ async fn serve(hub: Arc<Hub>, carrier: Carrier, bytes: Vec<u8>, shutdown: &Shutd
     }
     let carrier = parts.io.into_carrier();
     let Some(admit) = admit else {
-        end_with(&hub, carrier, refusal, shutdown).await;
+        end_with(&hub, carrier, peer, refusal, shutdown).await;
         return None;
     };
     // A stream has no request behind it: what was read of one is dropped, as the shard drops what comes later.
@@ -245,21 +253,27 @@ fn unreadable(error: &hyper::Error) -> Problem {
 
 type Handling = Pin<Box<dyn Future<Output = Result<Answer, Unanswered>> + Send>>;
 
-fn handle(hub: &Arc<Hub>, way_back: &Arc<WayBack>, request: Request<Incoming>) -> Handling {
-    let (parts, body) = request.into_parts();
+fn handle(hub: &Arc<Hub>, way_back: &Arc<WayBack>, peer: SocketAddr, request: Request<Incoming>) -> Handling {
+    let (mut parts, body) = request.into_parts();
     if let Some(problem) = refusal(&parts) {
+        let told = hub.request_log.request(&mut parts, peer);
         let mut answer = counted(hub, Err(problem));
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        told.into_iter().for_each(|told| told.answered(&answer));
         return Box::pin(async { Ok(answer) });
     }
     let origin = parts.headers.get(ORIGIN).cloned();
     let (hub, way_back) = (Arc::clone(hub), Arc::clone(way_back));
-    Box::pin(async move {
-        let mut answer = match hub.origins.preflight(&parts) {
+    let live = hub.live();
+    let told = hub.request_log.request(&mut parts, peer);
+    let span = request_log::span(told.as_deref());
+    let answering = async move {
+        let mut answer = match live.origins.preflight(&parts) {
             Some(leave) => counted(&hub, leave),
             None => match api::answer(Arc::clone(&hub), Request::from_parts(parts, body)).await? {
                 Outcome::Answer(answer) => answer,
                 Outcome::Stream(plan) => {
+                    told.into_iter().for_each(|told| told.streams(plan.subject.as_deref()));
                     way_back.ask(Box::new(move || {
                         stream::admission(&hub, plan, origin.as_ref().map(HeaderValue::as_bytes))
                     }));
@@ -268,9 +282,11 @@ fn handle(hub: &Arc<Hub>, way_back: &Arc<WayBack>, request: Request<Incoming>) -
                 }
             },
         };
-        hub.origins.mark(origin.as_ref(), answer.headers_mut());
+        live.origins.mark(origin.as_ref(), answer.headers_mut());
+        told.into_iter().for_each(|told| told.answered(&answer));
         Ok(answer)
-    })
+    };
+    Box::pin(answering.instrument(span))
 }
 
 /// Why a request is not looked at any further, and its connection is closed.

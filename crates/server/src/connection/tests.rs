@@ -30,7 +30,8 @@ impl Connection {
         socket2::SockRef::from(&socket).set_send_buffer_size(4 * 1024).expect("a small buffer");
         let (stopper, stop) = shutdown();
         let (hub, first) = (Bench::dev().hub, first.to_vec());
-        let served = tokio::spawn(async move { serve(hub, Carrier::Tcp(TokioIo::new(socket)), first, &stop).await });
+        let (peer, carrier) = (SocketAddr::from(([127, 0, 0, 1], 1)), Carrier::Tcp(TokioIo::new(socket)));
+        let served = tokio::spawn(async move { serve(hub, carrier, peer, first, &stop).await });
         Connection { client: client.into(), served, _stopper: stopper }
     }
 

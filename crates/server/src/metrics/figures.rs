@@ -11,9 +11,10 @@ use tidewire_engine::{EngineHandle, EngineStats, Lag};
 use tidewire_log::{Durations, LogStats, MICROS_BUCKETS};
 
 use super::Label;
+use crate::api::{SSE, SSE_HTTP2};
 use crate::hub::Hub;
-use crate::system;
 use crate::tls::Tls;
+use crate::{system, telemetry};
 
 /// The figures as they stand.
 pub(super) fn of(hub: &Hub) -> Registry {
@@ -42,6 +43,8 @@ fn add_hub(registry: &mut Registry, hub: &Hub) {
     registry.register_with_unit("tail", "Bytes in memory for streams", Unit::Bytes, whole(tail_bytes as u64));
     let free = hub.connections.available_permits() as u64;
     gauge(registry, "connection_places_free", "Connections that may still come, streams aside", free);
+    let help = "Lines of requests that were not told, since whoever reads them is too slow";
+    counter(registry, "request_lines_dropped", help, telemetry::dropped());
     let bodies = whole(hub.bodies.bytes() as u64);
     registry.register_with_unit(
         "bodies_in_flight",
@@ -78,8 +81,14 @@ fn add_lag(registry: &mut Registry, lag: Lag) {
 
 fn add_engine(registry: &mut Registry, stats: &EngineStats) {
     gauge(registry, "streams", "Streams open", stats.streams);
+    let transports: Family<Label, Gauge> = Family::default();
+    let piped = stats.piped_streams;
+    for (transport, streams) in [(SSE, stats.streams.saturating_sub(piped)), (SSE_HTTP2, piped)] {
+        let label = [("transport", transport.to_owned())];
+        transports.get_or_create(&label).set(i64::try_from(streams).unwrap_or(i64::MAX));
+    }
+    registry.register("transport_streams", "Streams open, by transport, as the API names it", transports);
     gauge(registry, "tls_streams", "Of the streams open, those in HTTP/1.1 over TLS", stats.tls_streams);
-    gauge(registry, "http2_streams", "Of the streams open, those over HTTP/2", stats.piped_streams);
     counter(registry, "streams_begun", "Streams begun", stats.streams_begun);
     counter(registry, "streams_drained", "Streams ended because the hub stops", stats.streams_drained);
     let help = "Streams ended as they began, since the hub was stopping";

@@ -93,6 +93,7 @@ fn every_command_has_a_manual_page_and_every_shell_its_completions() {
     for command in commands.iter().filter(|command| **command != "help") {
         let page = std::fs::read_to_string(pages.join(format!("tidewire-{command}.1"))).expect(command);
         assert!(page.contains(".SH SYNOPSIS"), "{page}");
+        assert!(page.contains("Exit codes: 0 ") || page.contains(".SH SUBCOMMANDS"), "{page}");
     }
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let script = tidewire(&["completions", shell]);

@@ -28,7 +28,9 @@ fn open(disk: &SimDisk) -> FileLog<SimDisk> {
 type Whole = (HubId, u64, u64, u16, Vec<u8>, Vec<u8>);
 
 fn whole(record: &RecordView<'_>) -> Whole {
-    (record.id, record.time_ms, record.retention_ms(), record.flags(), record.names().to_vec(), record.frame.to_vec())
+    let attributes = record.attributes().map(|(key, value)| format!("{key}={value};"));
+    let said = [record.named().to_vec(), attributes.collect::<String>().into_bytes()].concat();
+    (record.id, record.time_ms, record.retention_ms(), record.flags(), said, record.frame.to_vec())
 }
 
 fn all(log: &dyn EventLog) -> Vec<Whole> {

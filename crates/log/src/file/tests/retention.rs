@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::super::cursor::FileCursor;
@@ -125,6 +126,21 @@ fn old_segments_are_looked_for_every_ten_seconds() {
         assert_eq!((segments(&log), pause), (left, Duration::from_secs(10)));
         clock.set(clock.now_ms() + STEP_MS / 2);
     }
+}
+
+#[test]
+fn what_is_retained_can_be_changed_while_the_log_runs() {
+    let (disk, clock) = (SimDisk::default(), TestClock::at(BEGINNING));
+    let mut log = aged(&disk, &clock);
+    log.keeper.trim().expect("the disk works");
+    assert_eq!(segments(&log), 8);
+    log.keeper.set_retention(Retention { bytes: u64::MAX, age_ms: AGE_MS - 2 * STEP_MS });
+    log.keeper.trim().expect("the disk works");
+    assert_eq!(segments(&log), 6);
+    assert_eq!(log.keeper.age_ms().load(Ordering::Relaxed), AGE_MS - 2 * STEP_MS, "as the committer sees it");
+    log.keeper.set_retention(Retention { bytes: 0, age_ms: AGE_MS });
+    log.keeper.trim().expect("the disk works");
+    assert_eq!(segments(&log), 1, "the newest one stays");
 }
 
 #[test]

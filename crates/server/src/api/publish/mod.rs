@@ -7,7 +7,7 @@ use std::sync::{Arc, Once};
 
 use http::request::Parts;
 use serde::Serialize;
-use tidewire_log::{AppendError, HubId};
+use tidewire_log::{AppendError, HubId, NewEvent};
 use tokio::sync::oneshot;
 
 pub(crate) use parse::Limits;
@@ -16,9 +16,10 @@ pub(super) use parse::RETRY_MS_MAX;
 use super::body::{self, RequestBody};
 use super::{Answer, Failure};
 use crate::access::Caller;
-use crate::hub::Hub;
+use crate::hub::{Hub, Live};
 use crate::limits::Limit;
 use crate::problem::{Kind, Problem};
+use crate::trace::{TRACEPARENT, TraceParent};
 
 /// What a publisher is answered.
 #[derive(Serialize)]
@@ -29,7 +30,8 @@ enum Published<'a> {
 }
 
 pub(super) async fn publish<B: RequestBody>(hub: &Arc<Hub>, parts: &Parts, body: B) -> Result<Answer, Failure> {
-    let caller = match check_head(hub, parts) {
+    let live = hub.live();
+    let caller = match check_head(hub, &live, parts) {
         Ok(caller) => caller,
         Err(problem) => {
             body::refuse(parts, body);
@@ -37,10 +39,15 @@ pub(super) async fn publish<B: RequestBody>(hub: &Arc<Hub>, parts: &Parts, body:
         }
     };
     let body = body::read(hub, parts, body).await?;
-    let publication = parse::parse(&body, hub.limits)?;
+    let mut publication = parse::parse(&body, live.limits)?;
+    if let Some(traceparent) = TraceParent::of(&parts.headers) {
+        let traced = |event: NewEvent| event.with_attribute(TRACEPARENT, traceparent.as_str());
+        let events = publication.events.into_iter().map(traced).collect::<Result<_, _>>();
+        publication.events = events.expect("it is the only attribute, and short");
+    }
     drop(body);
     for (index, event) in publication.events.iter().enumerate() {
-        hub.access
+        live.access
             .publishing(&caller, event.topics().iter().map(tidewire_topic::Topic::as_str))
             .map_err(|problem| if publication.is_array { problem.at_index(index) } else { problem })?;
     }
@@ -67,9 +74,9 @@ fn published(ids: &[HubId], is_array: bool) -> Published<'_> {
 }
 
 /// Everything that can be refused before the body is read.
-fn check_head(hub: &Hub, parts: &Parts) -> Result<Caller, Problem> {
+fn check_head(hub: &Hub, live: &Live, parts: &Parts) -> Result<Caller, Problem> {
     let caller = super::caller(hub, parts)?;
-    hub.access.publishing(&caller, std::iter::empty())?;
+    live.access.publishing(&caller, std::iter::empty())?;
     body::check(parts, "application/json", hub.body_bytes)?;
     Ok(caller)
 }

@@ -99,7 +99,12 @@ pub(crate) const ROUTES: &[Route] = &[
                 method: "POST",
                 id: "publishEvents",
                 summary: "Publish one event or an array",
-                parameters: &[],
+                parameters: &[Parameter {
+                    name: "traceparent",
+                    place: Place::Header,
+                    form: Form::Text,
+                    description: "The trace that the events belong to (W3C Trace Context).",
+                }],
                 body: Some(Body::Json("Publication")),
                 answer: Content::Json("Published"),
                 links: &[

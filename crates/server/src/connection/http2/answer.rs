@@ -7,9 +7,11 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use http::header::{CONTENT_LENGTH, HeaderValue, ORIGIN};
+use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use tidewire_engine::{PipeReader, Piped};
+use tracing::Instrument;
 
 use super::super::{counted, refusal};
 use super::events;
@@ -19,7 +21,8 @@ use super::room::{NoRoom, Room};
 use crate::api::{self, Answer, Unanswered};
 use crate::hub::Hub;
 use crate::problem::{Kind, Problem};
-use crate::stream;
+use crate::request_log::Pending;
+use crate::{request_log, stream};
 
 /// What becomes of a request.
 enum Outcome {
@@ -61,26 +64,49 @@ pub(super) async fn answer(
 async fn decide(hub: Arc<Hub>, request: Request<RecvStream>, peer: SocketAddr) -> Result<Outcome, Unanswered> {
     let (mut parts, body) = request.into_parts();
     translate(&mut parts, !body.is_end_stream());
+    let told = hub.request_log.request(&mut parts, peer);
     if let Some(problem) = refusal(&parts) {
-        return Ok(Outcome::Answer(counted(&hub, Err(problem))));
+        let answer = counted(&hub, Err(problem));
+        told.into_iter().for_each(|told| told.answered(&answer));
+        return Ok(Outcome::Answer(answer));
     }
+    let span = request_log::span(told.as_deref());
+    route(hub, parts, body, peer, told).instrument(span).await
+}
+
+async fn route(
+    hub: Arc<Hub>,
+    parts: Parts,
+    body: RecvStream,
+    peer: SocketAddr,
+    told: Option<Box<Pending>>,
+) -> Result<Outcome, Unanswered> {
+    let live = hub.live();
+    let mut subject = None;
     let origin = parts.headers.get(ORIGIN).cloned();
-    let mut outcome = match hub.origins.preflight(&parts) {
+    let mut outcome = match live.origins.preflight(&parts) {
         Some(leave) => Outcome::Answer(counted(&hub, leave)),
         None => match api::answer(Arc::clone(&hub), Request::from_parts(parts, Incoming(body))).await? {
             api::Outcome::Answer(answer) => Outcome::Answer(answer),
-            api::Outcome::Stream(plan) => match begin(stream::open(&hub, plan, peer)).await {
-                Ok(reader) => Outcome::Events(hub.streams.response(), reader),
-                Err(problem) => Outcome::Answer(counted(&hub, Err(problem))),
-            },
+            api::Outcome::Stream(plan) => {
+                subject.clone_from(&plan.subject);
+                match begin(stream::open(&hub, plan, peer)).await {
+                    Ok(reader) => Outcome::Events(hub.streams.response(), reader),
+                    Err(problem) => Outcome::Answer(counted(&hub, Err(problem))),
+                }
+            }
         },
     };
     let headers = match &mut outcome {
         Outcome::Answer(answer) => answer.headers_mut(),
         Outcome::Events(head, _) => head.headers_mut(),
     };
-    hub.origins.mark(origin.as_ref(), headers);
+    live.origins.mark(origin.as_ref(), headers);
     finish(headers);
+    told.into_iter().for_each(|told| match &outcome {
+        Outcome::Answer(answer) => told.answered(answer),
+        Outcome::Events(..) => told.streams(subject.as_deref()),
+    });
     Ok(outcome)
 }
 
