@@ -35,6 +35,9 @@ pub(crate) async fn reload(hub: &Arc<Hub>, config: Config, url: &PublicUrl) -> C
         let Reread { config, changes } = old.reread().map_err(|error| with_cause(&error))?;
         put(&hub, &config, &url).map_err(|error| with_cause(&error))?;
         telemetry::set_level(config.log_level);
+        if let Some(tls) = &hub.tls {
+            tls.reload();
+        }
         hub.request_log.set(config.request_log);
         hub.streams.set_retry(config.retry);
         hub.log.set_retention(retention_bytes(&config), config.retention_age);

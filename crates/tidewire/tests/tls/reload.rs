@@ -50,3 +50,14 @@ fn files_that_do_not_fit_are_told_and_the_ones_before_stay() {
     let id = tls.publish("all the while");
     assert_eq!(stream.published().id, id);
 }
+
+#[test]
+fn a_hang_up_has_the_files_read_at_once() {
+    let tls = TlsHub::start();
+    let mut stream = tls.open("");
+    tls.hub.signal("HUP");
+    // They are what they were, and nobody would read them by himself.
+    wait_until("they are read again", WITHIN, || tls.hub.figure("tidewire_tls_reloads_total") == 1);
+    let id = tls.publish("after it");
+    assert_eq!(stream.published().id, id);
+}
