@@ -266,12 +266,13 @@ impl Reactor {
             self.tell_end(key, why);
         }
         if let Some(transport) = self.shard.leave(key) {
-            self.shared.stats.streams.fetch_sub(1, Ordering::Relaxed);
+            let stats = &self.shared.stats;
+            stats.streams.fetch_sub(1, Ordering::Relaxed);
             if transport.is_tls() {
-                self.shared.stats.tls_streams.fetch_sub(1, Ordering::Relaxed);
+                stats.tls_streams.fetch_sub(1, Ordering::Relaxed);
             }
             if transport.is_piped() {
-                self.shared.stats.piped_streams.fetch_sub(1, Ordering::Relaxed);
+                stats.piped_streams.fetch_sub(1, Ordering::Relaxed);
             }
             self.shared.give_back_place_of(self.networks.take(key.index()));
         }

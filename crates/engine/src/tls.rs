@@ -155,4 +155,4 @@ impl<S: Read + Write> Write for TlsSocket<S> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

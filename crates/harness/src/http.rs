@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rustls::{ClientConfig, ClientConnection};
 use serde_json::Value;
-use socket2::SockRef;
+use socket2::{Domain, Socket, Type};
 
 use crate::wire::Wire;
 
@@ -46,13 +46,16 @@ impl Http {
         Http::connect(address)?.greet(config)
     }
 
-    /// Has the system take little that this does not read.
+    /// Connects, and has the system take little that this does not read.
     ///
     /// # Errors
-    /// When the socket does not take it.
-    pub fn narrow(self) -> io::Result<Http> {
-        SockRef::from(self.socket()).set_recv_buffer_size(NARROW_BYTES)?;
-        Ok(self)
+    /// When the peer does not accept.
+    pub fn connect_narrow(address: SocketAddr) -> io::Result<Http> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        // Before it is connected: room that was told once is not taken back.
+        socket.set_recv_buffer_size(NARROW_BYTES)?;
+        socket.connect(&address.into())?;
+        Ok(Http { stream: BufReader::new(Wire::on(socket.into())?), host: address.to_string() })
     }
 
     /// Agrees on TLS on a connection on which nothing was said.

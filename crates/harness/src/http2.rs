@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::{Builder, ResponseFuture, SendRequest};
-use h2::{Reason, RecvStream};
+use h2::{Reason, RecvStream, SendStream};
 use http::Request;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -120,6 +120,24 @@ impl Http2 {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Result<ResponseFuture, h2::Error> {
+        let (answer, mut to) = self.begin(method, target, headers, body.is_empty())?;
+        if !body.is_empty() {
+            self.send_body(&mut to, body, true)?;
+        }
+        Ok(answer)
+    }
+
+    /// Sends the head of a request.
+    ///
+    /// # Errors
+    /// When the connection is broken off, or is to be used for no more.
+    pub fn begin(
+        &mut self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        is_all: bool,
+    ) -> Result<(ResponseFuture, SendStream<Bytes>), h2::Error> {
         let mut request = Request::builder().method(method).uri(format!("{}{target}", self.url));
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -127,17 +145,25 @@ impl Http2 {
         let request = request.body(()).expect("a request");
         self.runtime.block_on(async {
             let ready = tokio::time::timeout(SILENCE_MAX, self.requests.clone().ready());
-            let mut requests = ready.await.expect("there is room for a request")?;
-            let (answer, mut to) = requests.send_request(request, body.is_empty())?;
-            let mut body = Bytes::copy_from_slice(body);
+            ready.await.expect("there is room for a request")?.send_request(request, is_all)
+        })
+    }
+
+    /// Sends a part of a request's body, which is not empty.
+    ///
+    /// # Errors
+    /// When it is broken off.
+    pub fn send_body(&self, to: &mut SendStream<Bytes>, body: &[u8], is_last: bool) -> Result<(), h2::Error> {
+        let mut body = Bytes::copy_from_slice(body);
+        self.runtime.block_on(async {
             while !body.is_empty() {
                 to.reserve_capacity(body.len());
                 let room = tokio::time::timeout(SILENCE_MAX, poll_fn(|context| to.poll_capacity(context))).await;
                 let Some(room) = room.expect("the hub reads") else { break };
                 let piece = body.split_to(room?.min(body.len()));
-                to.send_data(piece, body.is_empty())?;
+                to.send_data(piece, is_last && body.is_empty())?;
             }
-            Ok(answer)
+            Ok(())
         })
     }
 
@@ -165,6 +191,14 @@ impl Http2 {
     /// When it is broken off before.
     pub fn stream(&mut self, target: &str, headers: &[(&str, &str)]) -> Result<Http2Stream, h2::Error> {
         let answer = self.send("GET", target, headers, b"")?;
+        self.receive_stream(answer)
+    }
+
+    /// Reads the head of a stream that has been asked for.
+    ///
+    /// # Errors
+    /// When it is broken off before.
+    pub fn receive_stream(&self, answer: ResponseFuture) -> Result<Http2Stream, h2::Error> {
         let answer =
             self.runtime.block_on(async { tokio::time::timeout(SILENCE_MAX, answer).await.expect("it begins") })?;
         let (head, body) = answer.into_parts();

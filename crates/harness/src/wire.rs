@@ -18,7 +18,10 @@ pub(crate) enum Wire {
 
 impl Wire {
     pub(crate) fn connect(address: SocketAddr) -> io::Result<Wire> {
-        let socket = TcpStream::connect(address)?;
+        Wire::on(TcpStream::connect(address)?)
+    }
+
+    pub(crate) fn on(socket: TcpStream) -> io::Result<Wire> {
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(SILENCE_MAX))?;
         Ok(Wire::Tcp(socket))

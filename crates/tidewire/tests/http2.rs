@@ -107,7 +107,7 @@ fn every_route_answers_as_over_http_1() {
     let mut stream = new.stream("/api/v1/events?topic=a&from=earliest", &[]).expect("it begins");
     assert_eq!(stream.published().data, "1");
     let asked = new.send("QUERY", "/api/v1/events", &[form], b"topic=a&from=earliest").expect("it is sent");
-    drop(asked);
+    assert_eq!(new.receive_stream(asked).expect("it begins").published().data, "1");
     let refused = new.request("GET", EVENTS, &[("host", "elsewhere")], b"").expect("an answer");
     assert_eq!(refused.status, 400, "two hosts");
 }
@@ -171,7 +171,7 @@ fn a_client_that_resets_a_stream_has_left_and_a_connection_that_ends_takes_its_s
     let mut http = Http2::connect(hub.address());
     let mut streams: Vec<Http2Stream> = (0..10).map(|_| begun(&mut http)).collect();
     let _other = EventStream::open(hub.address(), EVENTS, &[]).expect("it begins");
-    let figures = || (hub.figure("tidewire_streams"), hub.figure("tidewire_http2_streams"));
+    let figures = || (hub.figure("tidewire_streams"), hub.figure("tidewire_transport_streams{transport=\"sse-h2\"}"));
     wait_until("all are counted", WITHIN, || figures() == (11, 10));
     streams.truncate(7);
     wait_until("three have left", WITHIN, || figures() == (8, 7));

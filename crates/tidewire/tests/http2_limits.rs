@@ -86,24 +86,22 @@ impl Raw {
 
     /// The next frame; `None` at the end of the connection.
     fn receive(&mut self) -> Option<Frame> {
-        loop {
-            let mut head = [0; 9];
-            match self.socket.read_exact(&mut head) {
-                Err(error) if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => {
-                    return None;
-                }
-                read => read.expect("something comes"),
+        let mut head = [0; 9];
+        match self.socket.read_exact(&mut head) {
+            Err(error) if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => {
+                return None;
             }
-            let [a, b, c, kind, flags, stream @ ..] = head;
-            let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
-            self.socket.read_exact(&mut payload).expect("a whole frame");
-            if kind == SETTINGS && flags == 0 {
-                self.send(&frame(SETTINGS, ACK, 0, &[]));
-            } else if kind == PING && flags == 0 && self.answers_pings {
-                self.send(&frame(PING, ACK, 0, &payload));
-            }
-            return Some(Frame { kind, stream: u32::from_be_bytes(stream), payload });
+            read => read.expect("something comes"),
         }
+        let [a, b, c, kind, flags, stream @ ..] = head;
+        let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+        self.socket.read_exact(&mut payload).expect("a whole frame");
+        if kind == SETTINGS && flags == 0 {
+            self.send(&frame(SETTINGS, ACK, 0, &[]));
+        } else if kind == PING && flags == 0 && self.answers_pings {
+            self.send(&frame(PING, ACK, 0, &payload));
+        }
+        Some(Frame { kind, stream: u32::from_be_bytes(stream), payload })
     }
 
     /// The next frame of this kind for this stream; `None` at the end of the connection.

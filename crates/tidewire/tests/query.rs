@@ -98,6 +98,9 @@ fn parameters_are_those_of_the_url_and_of_the_form() {
     open(&hub, PATH, &[], "topic=a");
 }
 
+/// Headers, a form, and the status and problem that they are answered with.
+type Case<'a> = (&'a [(&'a str, &'a str)], &'a [u8], (u16, &'a str));
+
 #[test]
 fn what_is_no_form_or_no_stream_is_refused_as_documented_and_the_connection_goes_on() {
     let hub =
@@ -105,7 +108,7 @@ fn what_is_no_form_or_no_stream_is_refused_as_documented_and_the_connection_goes
     let plain = [("content-type", "text/plain")];
     let packed = [FORM, ("content-encoding", "gzip")];
     let json = [FORM, ("accept", "application/json")];
-    let cases: [(&[(&str, &str)], &[u8], (u16, &str)); 10] = [
+    let cases: [Case<'_>; 10] = [
         (&plain, b"topic=a", (415, "media-type")),
         (&[], b"topic=a", (415, "media-type")),
         (&packed, b"topic=a", (415, "content-encoding")),

@@ -58,22 +58,32 @@ struct Ends {
     hub: TlsSocket<Wire>,
 }
 
+/// What the hub's end and a client that trusts it begin with.
+pub(crate) fn configs(version: &'static SupportedProtocolVersion) -> (Arc<ServerConfig>, Arc<ClientConfig>) {
+    let key = KeyPair::generate().expect("randomness");
+    let params = CertificateParams::new(["localhost".to_owned()]).expect("a name");
+    let cert = params.self_signed(&key).expect("a certificate").der().clone();
+    let key = PrivateKeyDer::Pkcs8(key.serialized_der().to_vec().into());
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let hub = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(&[version]);
+    let hub = hub.expect("suites").with_no_client_auth().with_single_cert(vec![cert.clone()], key);
+    let mut roots = RootCertStore::empty();
+    roots.add(cert).expect("a certificate");
+    let client = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[version]);
+    let client = client.expect("suites").with_root_certificates(roots).with_no_client_auth();
+    (Arc::new(hub.expect("a pair")), Arc::new(client))
+}
+
+/// A client that has said nothing.
+pub(crate) fn client(config: Arc<ClientConfig>) -> ClientConnection {
+    ClientConnection::new(config, ServerName::try_from("localhost").expect("a name")).expect("a session")
+}
+
 impl Ends {
     fn new(version: &'static SupportedProtocolVersion) -> Ends {
-        let key = KeyPair::generate().expect("randomness");
-        let params = CertificateParams::new(["localhost".to_owned()]).expect("a name");
-        let cert = params.self_signed(&key).expect("a certificate").der().clone();
-        let key = PrivateKeyDer::Pkcs8(key.serialized_der().to_vec().into());
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let config = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(&[version]);
-        let config = config.expect("suites").with_no_client_auth().with_single_cert(vec![cert.clone()], key);
-        let mut session = ServerConnection::new(Arc::new(config.expect("a pair"))).expect("a session");
-        let mut roots = RootCertStore::empty();
-        roots.add(cert).expect("a certificate");
-        let config = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[version]);
-        let config = config.expect("suites").with_root_certificates(roots).with_no_client_auth();
-        let name = ServerName::try_from("localhost").expect("a name");
-        let mut client = ClientConnection::new(Arc::new(config), name).expect("a session");
+        let (config, theirs) = configs(version);
+        let mut session = ServerConnection::new(config).expect("a session");
+        let mut client = client(theirs);
         while client.is_handshaking() || session.is_handshaking() || session.wants_write() {
             let mut bytes = Vec::new();
             while client.wants_write() {

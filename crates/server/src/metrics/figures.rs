@@ -81,7 +81,6 @@ fn add_lag(registry: &mut Registry, lag: Lag) {
 fn add_engine(registry: &mut Registry, stats: &EngineStats) {
     gauge(registry, "streams", "Streams open", stats.streams);
     gauge(registry, "tls_streams", "Of the streams open, those in HTTP/1.1 over TLS", stats.tls_streams);
-    gauge(registry, "http2_streams", "Of the streams open, those over HTTP/2", stats.piped_streams);
     counter(registry, "streams_begun", "Streams begun", stats.streams_begun);
     counter(registry, "streams_drained", "Streams ended because the hub stops", stats.streams_drained);
     let help = "Streams ended as they began, since the hub was stopping";

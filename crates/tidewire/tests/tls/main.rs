@@ -4,6 +4,7 @@ mod http2;
 mod reload;
 mod starts;
 mod streams;
+mod ticker;
 mod weight;
 mod wrong;
 

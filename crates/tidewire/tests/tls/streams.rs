@@ -100,7 +100,7 @@ fn a_reader_that_stops_gets_everything_when_it_goes_on() {
 fn what_tls_holds_at_last_is_sent_without_another_event() {
     const EVENTS: usize = 8;
     let tls = TlsHub::start_with(&["--heartbeat", "10min"]);
-    let narrow = Http::connect(tls.hub.address()).and_then(Http::narrow).expect("the hub accepts");
+    let narrow = Http::connect_narrow(tls.hub.address()).expect("the hub accepts");
     let mut stream = begin(narrow.greet(&tls.client).expect("TLS is agreed on"), "");
     let data = |n: usize| format!("{n} ").repeat(20_000);
     let mut publisher = tls.connect();
