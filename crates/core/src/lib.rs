@@ -20,6 +20,7 @@ mod own_events;
 mod shard;
 mod silence;
 mod slot;
+mod stream_start;
 mod subjects;
 mod subscribers;
 
@@ -32,7 +33,8 @@ pub use cursor::{Cursor, Gap, GapReason, LAST_ID_BYTES_MAX, Start};
 pub use drain::{Stagger, farewell, turn_away};
 pub use frames::{Frames, VISIT_BYTES_MAX};
 pub use own_events::{LAST_CHUNK, QUOTE_BYTES_MAX};
-pub use shard::{CaughtUp, Owed, Shard, StreamStart, Wrote};
+pub use shard::{CaughtUp, Owed, Shard, Wrote};
 pub use silence::{Heartbeat, Limits};
 pub use slot::SlotKey;
+pub use stream_start::StreamStart;
 pub use subscribers::{Farewell, Lag, SLOTS_LOOKED_AT_MAX, Subscriber, Subscribers};

@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
 
-use tidewire_log::{Filter, HubId, Position, Tail, TailReader};
+use tidewire_log::{HubId, Position, Tail, TailReader};
 
 use crate::catch_up::{CatchUp, CatchUpRead};
 use crate::client::Addresses;
@@ -9,27 +9,10 @@ use crate::group::Groups;
 use crate::listed::{Filled, Listed};
 use crate::slot::{Number, Own, Progress, Slot, Slots, Source};
 use crate::subjects::Subjects;
-use crate::{ClientAddress, Frames, Gap, GapReason, Limits, SlotKey, Start, own_events};
+use crate::{Frames, Gap, GapReason, Limits, SlotKey, StreamStart, own_events};
 
 /// How many records are matched under one look at the tail.
 const OBSERVE_RECORDS_MAX: u64 = 4096;
-
-/// A stream that was admitted.
-#[derive(Clone, Debug)]
-pub struct StreamStart {
-    /// Status line, headers and empty line; what follows is chunked.
-    pub head: Vec<u8>,
-    /// After how long the client is told to reconnect, in milliseconds.
-    pub retry_ms: u64,
-    /// What the subscriber asked for and may read.
-    pub filter: Filter,
-    /// Where the stream begins.
-    pub start: Start,
-    /// Who the subscriber is, if it said so.
-    pub subject: Option<String>,
-    /// Where the client is, if its transport does not say so itself.
-    pub client: Option<ClientAddress>,
-}
 
 /// What is to be done for a subscriber.
 pub enum Owed<'a, T> {

@@ -1,9 +1,10 @@
 use std::sync::{Arc, mpsc};
 
-use tidewire_log::{Clock, Data, EventLog, MemoryLog, MemoryLogConfig, NewEvent, SimDisk, Types};
+use tidewire_log::{Clock, Data, EventLog, Filter, MemoryLog, MemoryLogConfig, NewEvent, SimDisk, Types};
 use tidewire_topic::{Matcher, MatcherSet, Topic};
 
 use super::*;
+use crate::Start;
 
 struct Standing;
 
