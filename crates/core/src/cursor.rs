@@ -2,7 +2,7 @@ use tidewire_log::{
     EventLog, Filter, Hidden, HubId, LOOK_BACK_RECORDS_MAX, LastMatches, PublisherId, ReadError, Standing, Tail,
 };
 
-/// The most bytes of a last id; a longer one cannot be an id (`log.md`, named limits).
+/// The most bytes of a last id; a longer one cannot be an id.
 pub const LAST_ID_BYTES_MAX: usize = 128;
 
 /// So many records may be looked at where others wait: an eighth of those that are looked at by who may wait.

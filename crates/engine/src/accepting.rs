@@ -131,6 +131,7 @@ impl Reactor {
         loop {
             self.note_held();
             if !self.accepting.unopened.is_empty() {
+                add(&self.shared.stats.accept_pauses, 1);
                 self.accepting.wait = Some(Wait::Others);
                 return;
             }

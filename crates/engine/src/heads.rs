@@ -40,9 +40,11 @@ impl HeadKey {
 pub(crate) struct Connection {
     pub(crate) socket: Transport,
     pub(crate) peer: ClientAddress,
+    /// Who asks, as far as is known: who a proxy says it is, once its head is read.
+    pub(crate) client: ClientAddress,
     /// What of the head has been read, while it is unfinished.
     pub(crate) bytes: Vec<u8>,
-    /// How many of them are known to hold no end of a head.
+    /// How many of them are known to hold no end of a head; while it is closed, how much has come that nobody wants.
     pub(crate) seen: usize,
     pub(crate) stage: Stage,
     /// What admits it, if its head was read elsewhere.
@@ -119,6 +121,7 @@ impl Heads {
         self.connections.insert(Connection {
             socket,
             peer,
+            client: peer,
             bytes,
             seen: 0,
             stage,
@@ -216,6 +219,11 @@ impl Heads {
     /// The admission that has waited for longest for such work.
     pub(crate) fn next_undecided(&mut self, work: Work) -> Option<(HeadKey, Decide)> {
         while let Some(key) = self.undecided[work as usize].pop_front() {
+            // The poll says nothing of a pipe.
+            if self.get_mut(key).is_some_and(|connection| connection.socket.is_piped() && connection.socket.has_left())
+            {
+                drop(self.remove(key));
+            }
             if let Some(decide) = self.take_decide(key) {
                 return Some((key, decide));
             }

@@ -6,6 +6,7 @@ mod accepting;
 mod addresses;
 mod admit;
 mod clock;
+mod closing;
 mod config;
 mod drain;
 mod heads;

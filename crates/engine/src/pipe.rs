@@ -64,6 +64,8 @@ struct State {
     /// The shard waits to be told that there is room.
     is_blocked: bool,
     waker: Option<Waker>,
+    /// Of a reader that has bytes to take and waits for room for them: only the end is news to it.
+    end_waker: Option<Waker>,
     /// Whom to tell, once the stream has a slot.
     shard: Option<(Arc<Mailbox>, SlotKey)>,
 }
@@ -95,7 +97,7 @@ impl Pipe {
             return;
         }
         state.bytes = Vec::new();
-        state.waker = None;
+        (state.waker, state.end_waker) = (None, None);
         let shard = state.shard.take();
         drop(state);
         if let Some((mailbox, key)) = shard {
@@ -144,7 +146,11 @@ impl PipeWriter {
 
 impl Drop for PipeWriter {
     fn drop(&mut self) {
-        self.0.tell_reader(|state| state.is_writer_gone = true);
+        let waker = self.0.tell_reader(|state| {
+            state.is_writer_gone = true;
+            state.end_waker.take()
+        });
+        waker.inspect(Waker::wake_by_ref);
     }
 }
 
@@ -160,6 +166,7 @@ impl PipeReader {
             return Poll::Ready(Piped::Torn);
         }
         if !state.bytes.is_empty() {
+            state.end_waker = Some(context.waker().clone());
             return Poll::Ready(Piped::Bytes(state.bytes.len()));
         }
         if is_over {

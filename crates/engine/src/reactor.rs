@@ -1,4 +1,4 @@
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -25,7 +25,7 @@ use crate::{Admission, Admit, Decide, EngineConfig, HandOver, News, Refusal, Wor
 const LISTENER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
 /// Set in the token of a connection that is not a stream yet.
-const HEAD_BIT: usize = 1 << (usize::BITS - 2);
+pub(crate) const HEAD_BIT: usize = 1 << (usize::BITS - 2);
 /// How often the shard looks at the clock, in milliseconds.
 const TICK_MS: u64 = 100;
 /// How many heads are served between two rounds of delivery.
@@ -258,7 +258,7 @@ impl Reactor {
         for _ in 0..LATE_A_TICK {
             let Some(connection) = self.heads.take_undecided(late_ms) else { return };
             add(&self.shared.stats.undecided_timeouts, 1);
-            self.refuse(connection.socket, connection.peer, Refusal::UndecidedTimeout);
+            self.refuse(connection.socket, connection.client, Refusal::UndecidedTimeout);
         }
     }
 
@@ -334,6 +334,7 @@ impl Reactor {
                 self.heads.remove(key);
                 return;
             }
+            connection.client = client;
             let network = network(client);
             if self.heads.waiting() >= self.shared.config.undecided_max {
                 add(&self.shared.stats.undecided_refused, 1);
@@ -357,7 +358,7 @@ impl Reactor {
         if let Some(oldest) =
             self.heads.note_deciding(key, work, decide, self.shared.config.head_buffers_max, self.now_ms)
         {
-            self.refuse(oldest.socket, oldest.peer, Refusal::HeadTimeout);
+            self.refuse(oldest.socket, oldest.client, Refusal::HeadTimeout);
         }
         self.begin_deciding(work);
     }
@@ -377,12 +378,12 @@ impl Reactor {
         if let Some(Admission::Later(work, _, decide)) = admission {
             return self.put_off(key, work, decide);
         }
-        let Some(Connection { socket, peer, bytes, promise, .. }) = self.heads.remove(key) else { return };
+        let Some(Connection { socket, peer, client, bytes, promise, .. }) = self.heads.remove(key) else { return };
         // It takes its place itself, or needs none.
         drop(promise);
         match admission {
             Some(admission) => self.admitted(socket, peer, bytes, admission),
-            None => self.refuse(socket, peer, Refusal::LogUnreadable),
+            None => self.refuse(socket, client, Refusal::LogUnreadable),
         }
     }
 
@@ -432,7 +433,7 @@ impl Reactor {
 
     pub(crate) fn refuse_head(&mut self, key: HeadKey, refusal: Refusal) {
         if let Some(connection) = self.heads.remove(key) {
-            self.refuse(connection.socket, connection.peer, refusal);
+            self.refuse(connection.socket, connection.client, refusal);
         }
     }
 
@@ -443,36 +444,6 @@ impl Reactor {
         }
         let answer = self.shared.admit.refuse(refusal, peer);
         self.answer_last(socket, peer, &answer);
-    }
-
-    /// Answers as far as the socket takes it at once, says that there is no more, and waits for the
-    /// client to close.
-    fn answer_last(&mut self, mut socket: Transport, peer: ClientAddress, answer: &[u8]) {
-        let is_pipe = matches!(socket, Transport::Pipe(_));
-        let token = Token(HEAD_BIT | self.heads.next_key().index());
-        let ended = socket
-            .write(answer)
-            .and_then(|_| socket.end_writing())
-            .and_then(|()| self.poll.registry().reregister(&mut socket, token, Interest::READABLE));
-        match ended {
-            // Its reader has it, and nothing is waited for.
-            Ok(()) if is_pipe => {}
-            Ok(()) => {
-                self.heads.insert(socket, peer, Vec::new(), Stage::Closing, self.now_ms);
-            }
-            Err(error) => tracing::debug!(%error, "failed to answer a connection that is closed"),
-        }
-    }
-
-    fn read_closing(&mut self, key: HeadKey) {
-        let Some(connection) = self.heads.get_mut(key) else { return };
-        match connection.socket.read(&mut self.scratch) {
-            Ok(0) => drop(self.heads.remove(key)),
-            Ok(_) => self.heads.note_readable(key),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.heads.note_readable(key),
-            Err(_) => drop(self.heads.remove(key)),
-        }
     }
 }
 

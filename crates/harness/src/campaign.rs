@@ -59,7 +59,7 @@ struct Run<'a, W> {
 }
 
 impl Campaign {
-    /// The campaign of issue 3: 10,000 numbers and 20 kills, at least 15 of them with a publish
+    /// The usual campaign: 10,000 numbers and 20 kills, at least 15 of them with a publish
     /// in flight and 5 with a frame half written. With `XTASK_LONG=1` five times that.
     #[must_use]
     pub fn of_ten_thousand(name: &'static str) -> Campaign {

@@ -85,12 +85,13 @@ impl AdminListener {
     }
 }
 
-/// Accepts connections until the shutdown begins.
-pub(crate) fn start(runtime: &Runtime, hub: &Arc<Hub>, listeners: Vec<AdminListener>, shutdown: &Shutdown) {
+/// Accepts connections until the shutdown begins, and holds it no longer.
+pub(crate) fn start(runtime: &Runtime, hub: &Arc<Hub>, listeners: Vec<AdminListener>, shutdown: Shutdown) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     for listener in listeners {
         runtime.spawn(run(Arc::clone(hub), listener, Arc::clone(&places), shutdown.clone()));
     }
+    drop(shutdown);
 }
 
 async fn run(hub: Arc<Hub>, listener: AdminListener, places: Arc<Semaphore>, shutdown: Shutdown) {

@@ -148,7 +148,7 @@ const QUICK_AUTHORIZATION_BYTES_MAX: usize = 1_024;
 /// Whether [`decide`] takes a shard's time only: that is not so for many patterns, for those that take regular
 /// expressions, or for a long token.
 pub(crate) fn is_quick(head: &RequestHead<'_>) -> bool {
-    let Ok(parameters) = Query::parse(head.query) else { return true };
+    let Ok(parameters) = Query::parse_with(head.query, head.form) else { return true };
     let is_plain = |name, is_quick: fn(&str) -> bool| {
         parameters.values(name).all(|value| matches!(value, Text::Utf8(text) if is_quick(text)))
     };

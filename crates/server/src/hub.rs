@@ -53,6 +53,10 @@ pub(crate) struct Hub {
     pub(crate) reads: Arc<Semaphore>,
     /// Places for connections that are not streams.
     pub(crate) connections: Arc<Semaphore>,
+    /// Places for handshakes.
+    pub(crate) handshakes: Arc<Semaphore>,
+    /// Held while it is decided about a stream for which that takes long.
+    pub(crate) deciding: Arc<Semaphore>,
     /// Empty until the shards run.
     pub(crate) engine: OnceLock<EngineHandle>,
     pub(crate) liveness: Liveness,
@@ -118,6 +122,8 @@ impl Hub {
             request_log: RequestLog::new(config.request_log),
             reads: Arc::new(Semaphore::new(READS_MAX)),
             connections: Arc::new(Semaphore::new(connections_max)),
+            handshakes: Arc::new(Semaphore::new(0)),
+            deciding: Arc::new(Semaphore::new(1)),
             engine: OnceLock::new(),
             liveness: Liveness::default(),
             tls: None,
@@ -135,9 +141,9 @@ impl Hub {
         *self.live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
     }
 
-    /// The hub over TLS, if there is any.
-    pub(crate) fn over(self, tls: Option<Arc<Tls>>) -> Hub {
-        Hub { tls, ..self }
+    /// The hub over TLS, if there is any, with so many handshakes at a time.
+    pub(crate) fn over(self, tls: Option<Arc<Tls>>, handshakes: usize) -> Hub {
+        Hub { tls, handshakes: Arc::new(Semaphore::new(handshakes)), ..self }
     }
 
     pub(crate) fn enter(&self, phase: Phase) {

@@ -83,6 +83,10 @@ limits! {
         Refused(Kind::StreamsPerAddress), "8 bytes of memory for each stream, and about 40 for each address";
     MaxConnections "max_connections": Key, "connections at a time that are not streams", Refused(Kind::Connections),
         "an open file each, about 10 KB of memory, and that of a body while one is under way";
+    TlsHandshakes "tls_handshakes": Count(crate::system::HANDSHAKES_MAX as u64),
+        "handshakes of TLS at a time, or as many as `max_connections`, or one for each 32 files that may be open, if that is less",
+        Else("Others wait to be accepted, and who says nothing has 1 s", Some("tidewire_accept_pauses_total")),
+        "an open file each, and 20 KB of memory";
     Http2MaxStreams "http2_max_streams": Key, "requests and streams at a time on an HTTP/2 connection",
         Else("It is refused (`REFUSED_STREAM`), and its client may ask again", None), "about 1.5 KB of memory each";
     HeadTimeout "head_timeout": Key, "time that a request's head may take, and each part of its body",
@@ -220,8 +224,10 @@ limits! {
         Else("The configuration is refused", None), "memory";
     RequestLogTargetBytes "request_log_target_bytes": Bytes(crate::request_log::TARGET_BYTES_MAX as u64),
         "bytes of a request's target that are told of it", Else("It is cut", None), "the length of a line";
+    RequestLogSubjectBytes "request_log_subject_bytes": Bytes(crate::request_log::SUBJECT_BYTES_MAX as u64),
+        "bytes of a token's subject that are told of it", Else("It is cut", None), "the length of a line";
     RequestLines "request_lines": Count(crate::telemetry::WAITING_MAX as u64), "lines of requests that wait to be written",
-        Else("The line is dropped", Some("tidewire_request_lines_dropped_total")), "memory, some 300 bytes each";
+        Else("The line is dropped", Some("tidewire_request_lines_dropped_total")), "memory, some 300 bytes each, and 2 KB at most";
     AdminConnections "admin_connections": Count(crate::admin::CONNECTIONS_MAX as u64), "connections to the admin listener",
         Else("Others wait", None), "an open file each";
     RepeatedWarnings "repeated_warnings": Count(crate::telemetry::REPEATS_MAX as u64), "warnings and errors of one kind in a minute",

@@ -20,6 +20,9 @@ use crate::trace::{TRACEPARENT, TraceParent};
 /// What is told of a request's target, in bytes; the rest is cut.
 pub(crate) const TARGET_BYTES_MAX: usize = 1_024;
 
+/// What is told of who asks, in bytes; the rest is cut.
+pub(crate) const SUBJECT_BYTES_MAX: usize = 256;
+
 /// The fields of a head that a line tells of.
 const HEADERS_MAX: usize = tidewire_engine::HEADERS_MAX;
 
@@ -79,6 +82,7 @@ impl RequestLog {
     pub(crate) fn stream(&self, news: &News<'_>) {
         match *news {
             News::Begun { id, client, head, subject } => with_head(head, |method, target, trace_id| {
+                let subject = subject.map(subject_of);
                 tracing::info!(
                     target: REQUESTS, %id, method, path = target, %client, subject, trace_id, "stream begun"
                 );
@@ -90,6 +94,7 @@ impl RequestLog {
             }),
             News::Ended { id, client, subject, why, deliveries, age_s } => {
                 let (client, why) = (client.map(tracing::field::display), why.as_str());
+                let subject = subject.map(subject_of);
                 tracing::info!(
                     target: REQUESTS, %id, client, subject, why, deliveries, seconds = age_s, "stream ended"
                 );
@@ -143,13 +148,14 @@ impl Pending {
             let _ = self.subject.0.set(subject.to_owned());
         }
         if self.is_whole {
-            self.tell(Some(StatusCode::OK), None, None, "answered");
+            self.tell(None, None, None, "stream asked for");
         }
     }
 
     fn tell(&self, status: Option<StatusCode>, bytes: Option<u64>, problem: Option<&str>, what: &str) {
         let Pending { method, target, client, subject: Subject(subject), trace_id, begun, .. } = self;
-        let (status, subject) = (status.map(|status| status.as_u16()), subject.get().map(String::as_str));
+        let (status, subject) =
+            (status.map(|status| status.as_u16()), subject.get().map(|subject| subject_of(subject)));
         let milliseconds = now().duration_since(*begun).as_micros() as f64 / 1e3;
         // Not within its own span, which says half of this.
         tracing::info!(
@@ -187,6 +193,11 @@ fn with_head(head: &[u8], tell: impl FnOnce(Option<&str>, Option<&str>, Option<&
     tell(request.method, target.as_deref(), traceparent.map(TraceParent::trace_id));
 }
 
+/// A subject, not for ever long.
+fn subject_of(subject: &str) -> &str {
+    &subject[..subject.floor_char_boundary(SUBJECT_BYTES_MAX)]
+}
+
 /// A request's target without secrets, and not for ever long.
 fn target(target: &str) -> String {
     let mut told = match target.split_once('?') {
@@ -219,6 +230,8 @@ mod tests {
         assert_eq!(target(&"x".repeat(TARGET_BYTES_MAX)), "x".repeat(TARGET_BYTES_MAX));
         assert_eq!(target(&"x".repeat(TARGET_BYTES_MAX + 1)), format!("{}…", "x".repeat(TARGET_BYTES_MAX)));
         assert_eq!(target(&"é".repeat(TARGET_BYTES_MAX)).chars().count(), TARGET_BYTES_MAX / 2 + 1);
+        assert_eq!(subject_of(&"x".repeat(SUBJECT_BYTES_MAX + 1)).len(), SUBJECT_BYTES_MAX);
+        assert_eq!((subject_of(&"é".repeat(SUBJECT_BYTES_MAX)).len(), subject_of("a")), (SUBJECT_BYTES_MAX, "a"));
     }
 
     #[test]

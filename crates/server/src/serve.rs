@@ -133,7 +133,8 @@ fn run(
     let places = config.listen.iter().count();
     let wanted =
         Wanted { shards: config.shards, places, streams: config.max_streams, connections: config.max_connections };
-    let shares = system::share_open_files(open_files, log_files, wanted);
+    let handshakes = if config.tls.is_some() { system::handshakes(open_files).min(config.max_connections) } else { 0 };
+    let shares = system::share_open_files(open_files.saturating_sub(handshakes as u64), log_files, wanted);
     if let Some(asked) = config.max_streams.filter(|&asked| asked > shares.streams) {
         tracing::warn!(asked, allowed = shares.streams, "max_streams is more than open files allow");
     }
@@ -142,7 +143,7 @@ fn run(
     let tail = Arc::new(Tail::new(config.tail_bytes));
     log.follow(tail.follower());
     let hub = Hub::new(config, Arc::clone(&log), Arc::clone(&tail), shares.connections, random());
-    let hub = Arc::new(hub.over(tls));
+    let hub = Arc::new(hub.over(tls, handshakes));
     let (stopper, stop) = shutdown();
     let mode = config.listen_mode;
     let admin_places = Places::open("admin_listen", &config.admin_listen, handed_in.admin, mode)?;
@@ -178,14 +179,18 @@ fn run(
         runtime.spawn(Arc::clone(tls).watch(stop.clone()));
     }
     let admin_addresses: Vec<_> = admin.iter().filter_map(AdminListener::address).collect();
-    admin::start(runtime, &hub, admin, &stop);
+    admin::start(runtime, &hub, admin, stop);
     hub.enter(Phase::Serving);
     told.addresses(config, engine.addresses(), &places.paths, &admin_addresses, &admin_places.paths);
     notify::tell(notify::State::Ready);
     runtime.block_on(async {
         let mut config = config.clone();
         while signals.next().await == Wish::Reload {
-            config = reload::reload(&hub, config, &url).await;
+            tokio::select! {
+                reread = reload::reload(&hub, config.clone(), &url) => config = reread,
+                // A file that is read, or the log, may wait for a disk.
+                () = signals.stop() => break,
+            }
         }
         tracing::info!("stopping");
         notify::tell(notify::State::Stopping);

@@ -207,6 +207,7 @@ impl Admit for Admissions {
     fn refuse(&self, refusal: Refusal, client: ClientAddress) -> Vec<u8> {
         let problem = problem(refusal);
         self.0.metrics.count_problem(&problem);
+        self.0.metrics.count_answer(problem.kind().status());
         let answer = problem.to_bytes();
         self.0.request_log.refused(problem.kind(), answer.len(), client);
         answer

@@ -24,6 +24,9 @@ pub(crate) const SHARDS_MAX: usize = 1_024;
 /// refused.
 const ARRIVALS_MAX: u64 = 256;
 
+/// Handshakes of TLS at a time, at most.
+pub(crate) const HANDSHAKES_MAX: usize = 1_024;
+
 /// Raises the soft limit of open files to the hard one, and says how many there may be.
 pub(crate) fn raise_open_files() -> u64 {
     let mut limit = getrlimit(Resource::Nofile);
@@ -85,6 +88,12 @@ pub(crate) fn share_open_files(open_files: u64, log_files: u64, wanted: Wanted) 
     let narrow = |files: u64| usize::try_from(files).unwrap_or(usize::MAX);
     // What is left over is for those that are nothing yet: the more there may be, the less they are in each other's way.
     Shares { streams: narrow(streams), sockets: narrow(shared - connections), connections: narrow(connections) }
+}
+
+/// How many handshakes of TLS may go on at a time: they have open files of their own, so that they wait for nobody but
+/// each other.
+pub(crate) fn handshakes(open_files: u64) -> usize {
+    usize::try_from(open_files / 32).unwrap_or(usize::MAX).clamp(1, HANDSHAKES_MAX)
 }
 
 /// Warns if the system lets fewer connections wait than the listeners ask for.

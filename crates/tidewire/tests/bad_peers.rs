@@ -443,3 +443,15 @@ fn clients_that_never_read() {
     wait_until("what they hold is free", Duration::from_secs(60), free);
     drop(deaf);
 }
+
+/// The story: whoever went on sending after it was refused was read for ever.
+#[test]
+fn who_is_refused_and_sends_on_and_on_is_reset() {
+    let hub = Hub::start(BINARY);
+    let megabyte = vec![b'x'; 1 << 20];
+    for reader in [Reader::Shard, Reader::Hyper] {
+        let mut http = connect(hub.address(), reader);
+        http.send_raw(b"nonsense\r\n\r\n").expect("the hub reads");
+        assert!((0..64).any(|_| http.send_raw(&megabyte).is_err()), "the hub has read 64 MiB: {reader:?}");
+    }
+}

@@ -119,7 +119,9 @@ fn streams_of_an_address() {
 fn slow_body(hub: &Hub, method: &str, media_type: &str, bytes: usize) -> Http {
     let mut http = connect(hub);
     let fields = format!("host: hub\r\ncontent-type: {media_type}\r\ncontent-length: {bytes}\r\n");
-    http.send_raw(format!("{method} /api/v1/events HTTP/1.1\r\n{fields}\r\n\"").as_bytes()).expect("the hub reads");
+    http.send_raw(format!("{method} /api/v1/events HTTP/1.1\r\n{fields}\r\n").as_bytes()).expect("the hub reads");
+    // All but the last byte, as far as the hub takes it.
+    let _ = http.send_raw(&vec![b'"'; bytes - 1]);
     http
 }
 
@@ -140,9 +142,9 @@ fn bodies_in_flight() {
     assert_eq!(publish().status, 200);
     // One alone is waited for.
     let alone = slow_body(&hub, "POST", "application/json", BODY);
-    wait_until("it is under way", WITHIN, || held() == BODY as u64);
+    wait_until("it is under way", WITHIN, || held() == BODY as u64 - 1);
     std::thread::park_timeout(Duration::from_millis(2_500));
-    assert_eq!(held(), BODY as u64);
+    assert_eq!(held(), BODY as u64 - 1);
     drop(alone);
     wait_until("its part is free", WITHIN, || held() == 0);
     // Two are not, beside which nobody else is read.

@@ -173,3 +173,19 @@ fn what_the_log_keeps_follows_the_file() {
     configured.reload("segment_bytes = \"64KiB\"\nretention_bytes = \"300KiB\"\n", AGAIN);
     wait_until("old files go", WITHIN, || configured.hub.figure("tidewire_log_bytes") <= 300 << 10);
 }
+
+/// The story: the hub looked at no other signal until it had read its configuration again, which may wait for a disk.
+#[test]
+fn a_hub_that_reads_what_never_comes_stops_when_it_is_told_to() {
+    let mut configured = Configured::start("drain_delay = \"0s\"\n", &[]);
+    std::fs::remove_file(configured.key()).expect("a file");
+    // Whoever opens it waits for somebody who writes.
+    assert!(Command::new("mkfifo").arg(configured.key()).status().expect("mkfifo can be run").success());
+    configured.hub.signal("HUP");
+    let token = "Bearer none";
+    // It is being read once it has been opened, which nobody sees from here; the hub serves meanwhile.
+    assert_eq!(configured.publish(token, 1), 401);
+    configured.hub.signal("TERM");
+    assert_eq!(configured.hub.ended().code(), Some(0));
+    assert!(!configured.hub.told().contains(AGAIN));
+}

@@ -85,7 +85,7 @@ fn a_stream_that_comes_to_a_shard_from_elsewhere_has_a_line_as_a_request_too() {
     assert_eq!(asked["path"], "/api/v1/events?topic=a&access_token=***");
     let begun = line(&hub, "stream begun", |_| true);
     assert_eq!(begun["client"], asked["client"]);
-    assert_eq!(hub.figure("tidewire_http2_streams"), 1);
+    assert_eq!(hub.figure("tidewire_transport_streams{transport=\"sse-h2\"}"), 1);
     let refused = http2.request("GET", "/api/v1/events", &[], b"").expect("it answers");
     assert_eq!(refused.status, 400);
     line(&hub, "answered", |line| line["problem"] == "topic-missing");
@@ -96,7 +96,7 @@ fn a_stream_that_comes_to_a_shard_from_elsewhere_has_a_line_as_a_request_too() {
     assert_eq!(http.request("GET", "/", &[], b"").expect("it answers").status, 200);
     let client = client(&http);
     let _stream = EventStream::open_on(http, "/api/v1/events?topic=b", &[]).expect("it answers");
-    line(&hub, "answered", |line| line["path"] == "/api/v1/events?topic=b" && line["client"] == client);
+    line(&hub, "stream asked for", |line| line["path"] == "/api/v1/events?topic=b" && line["client"] == client);
     line(&hub, "stream begun", |line| line["client"] == client);
     assert!(!hub.told().contains("s3cret"), "{}", hub.told());
 }

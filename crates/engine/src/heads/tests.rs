@@ -184,3 +184,16 @@ fn who_is_put_off_twice_is_late_from_the_first_time_on() {
     assert!(heads.take_undecided(20).is_some());
     assert_eq!((heads.len(), heads.waiting()), (0, 0));
 }
+
+/// The story: requests over HTTP/2 that were reset while a place was sought for them were sought places for all the same.
+#[test]
+fn nobody_decides_on_a_pipe_whose_reader_has_left() {
+    let mut heads = Heads::default();
+    let (writer, reader) = crate::pipe::pipe(PEER);
+    let key = heads.insert(Transport::Pipe(writer), PEER, Vec::new(), Stage::Reading, 0);
+    heads.note_deciding(key, Work::Seeking, Box::new(|| Admission::HandOver), 1, 0);
+    assert_eq!(heads.waiting(), 1);
+    drop(reader);
+    assert!(heads.next_undecided(Work::Seeking).is_none());
+    assert_eq!((heads.waiting(), heads.len()), (0, 0));
+}

@@ -97,3 +97,19 @@ fn the_shard_is_told_once_that_a_reader_has_left_and_why() {
         assert_eq!(writer.write(&chunk(1)).map_err(|error| error.kind()), Err(ErrorKind::BrokenPipe));
     }
 }
+
+/// The story: a reader that had bytes to take, and a client that made no room for them, heard of the stream's end when
+/// its client was given up.
+#[test]
+fn a_reader_that_waits_for_room_is_woken_by_the_end_alone() {
+    let (writer, reader) = pipe(PEER);
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut context = Context::from_waker(&waker);
+    writer.write(&chunk(5)).expect("room");
+    assert_eq!(reader.poll(&mut context), Poll::Ready(Piped::Bytes(5)));
+    writer.write(&chunk(5)).expect("room");
+    assert_eq!(woken.0.load(Ordering::Relaxed), 0);
+    drop(writer);
+    assert_eq!((woken.0.load(Ordering::Relaxed), reader.poll(&mut context)), (1, Poll::Ready(Piped::Torn)));
+}

@@ -22,6 +22,10 @@ const DISCARD_BYTES_MAX: u64 = 64 << 20;
 /// A refused body is read for so long.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// What is held for a body before any of it has come, in bytes, if it is as long by its sender's word: whoever announces
+/// much and sends little would else keep others from being read.
+const HELD_AT_ONCE_MAX: usize = 16 * 1024;
+
 /// What may come as a request's body.
 pub(crate) trait RequestBody: Body<Data = Bytes, Error: Error + Send + Sync> + Send + Unpin + 'static {}
 
@@ -78,12 +82,11 @@ fn check_media_type(parts: &Parts, expected: &str) -> Result<(), Problem> {
     Err(Problem::new(Kind::MediaType, detail))
 }
 
-/// Reads a body that was [checked](check), at most `body_bytes` of it. What it has by its sender's word is held for it at
-/// once, and else what has come.
+/// Reads a body that was [checked](check), at most `body_bytes` of it. Beyond [`HELD_AT_ONCE_MAX`] what has come is held.
 pub(crate) async fn read<B: RequestBody>(hub: &Hub, parts: &Parts, mut body: B) -> Result<Received, Failure> {
     let bytes_max = hub.body_bytes;
     let length = announced(parts).and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or_default();
-    let Some(mut held) = hub.bodies.hold(length.min(bytes_max)) else {
+    let Some(mut held) = hub.bodies.hold(length.min(bytes_max).min(HELD_AT_ONCE_MAX)) else {
         refuse(parts, body);
         return Err(too_many().into());
     };
@@ -115,7 +118,11 @@ async fn next<B: RequestBody>(
     loop {
         let left = hub.bodies.left(received, begun.elapsed(), part_begun.elapsed(), hub.body_timeout);
         if left.is_zero() {
-            return Err(Problem::new(Kind::Timeout, "the request's body did not come in time (head_timeout)").into());
+            return Err(Problem::new(
+                Kind::Timeout,
+                "the request's body did not come in time (head_timeout, or the least rate of a body)",
+            )
+            .into());
         }
         match tokio::time::timeout(left.min(LOOK), body.frame()).await {
             Err(_) => {}

@@ -17,10 +17,10 @@ use crate::query::decode_segment;
 pub(super) const PATH: &str = "/api/v1/connections";
 
 /// What an event stream over HTTP/1.1 is called.
-const SSE: &str = "sse";
+pub(crate) const SSE: &str = "sse";
 
 /// What one over HTTP/2 is called.
-const SSE_HTTP2: &str = "sse-h2";
+pub(crate) const SSE_HTTP2: &str = "sse-h2";
 
 /// For one page, at most so many streams are looked at, and those of one look more.
 pub(crate) const LOOKS_MAX: usize = 50_000;

@@ -30,6 +30,7 @@ pub(crate) use bodies::Bodies;
 pub(crate) use body::RequestBody;
 #[cfg(test)]
 pub(crate) use connections::{LOOKS_MAX as CONNECTION_LOOKS_MAX, TEXT_BYTES_MAX as CONNECTION_TEXT_BYTES_MAX};
+pub(crate) use connections::{SSE, SSE_HTTP2};
 #[cfg(test)]
 pub(crate) use paging::LIMIT_MAX as PAGE_MAX;
 use routes::Action;

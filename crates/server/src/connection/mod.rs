@@ -52,8 +52,9 @@ pub(crate) struct Returned {
     pub(crate) admit: Decide,
 }
 
-/// Takes a connection from a shard, with the bytes read from it, or for its handshake, or gives it back when there are
-/// `max_connections`. Called on the shard's thread.
+/// Takes a connection from a shard, with the bytes read from it, or gives it back when there are `max_connections`; or
+/// takes it for its handshake, or gives it back while there are as many handshakes as there may be. Called on the shard's
+/// thread.
 pub(crate) fn take_over(
     hub: &Arc<Hub>,
     shutdown: &Shutdown,
@@ -62,7 +63,9 @@ pub(crate) fn take_over(
     bytes: Vec<u8>,
     peer: ClientAddress,
 ) -> Result<(), Socket> {
-    let Ok(place) = Arc::clone(&hub.connections).try_acquire_owned() else { return Err(socket) };
+    let is_new = matches!(socket, Socket::Tcp(_)) && hub.tls.is_some();
+    let places = if is_new { &hub.handshakes } else { &hub.connections };
+    let Ok(place) = Arc::clone(places).try_acquire_owned() else { return Err(socket) };
     let (hub, shutdown) = (Arc::clone(hub), shutdown.clone());
     // Tasks of their own: one takes as much memory as the largest that it may become.
     match (socket, hub.tls.clone()) {
@@ -119,7 +122,13 @@ async fn greet(
             drop(place);
             hub.engine.wait().read_from(socket, peer);
         }
-        Some(Opened::Http2(stream)) => http2::serve(hub, stream, peer, place, &shutdown).await,
+        Some(Opened::Http2(stream)) => {
+            drop(place);
+            let Ok(place) = Arc::clone(&hub.connections).try_acquire_owned() else {
+                return hub.metrics.count_problem(&stream::problem(Refusal::TooManyConnections));
+            };
+            http2::serve(hub, stream, peer, place, &shutdown).await;
+        }
         Some(Opened::PlainHttp(socket)) => {
             let problem = Problem::new(Kind::Head, "this port speaks TLS: ask by https");
             Box::pin(end_with(&hub, Carrier::Tcp(TokioIo::new(socket)), peer, Some(problem), &shutdown)).await;
@@ -132,6 +141,7 @@ async fn end_with(hub: &Hub, carrier: Carrier, peer: ClientAddress, problem: Opt
     let mut answer = Vec::new();
     if let Some(problem) = problem {
         hub.metrics.count_problem(&problem);
+        hub.metrics.count_answer(problem.kind().status());
         answer = problem.to_bytes();
         hub.request_log.refused(problem.kind(), answer.len(), peer);
     }

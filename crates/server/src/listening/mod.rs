@@ -37,7 +37,12 @@ impl ListenAddress {
         if let Some(path) = text.strip_prefix("unix:") {
             let path = PathBuf::from(path);
             let expected = "expected a path from the root, as unix:/run/tidewire/hub.sock";
-            return if path.is_absolute() { Ok(ListenAddress::Unix(path)) } else { Err(expected.to_owned()) };
+            if !path.is_absolute() {
+                return Err(expected.to_owned());
+            }
+            socket2::SockAddr::unix(&path)
+                .map_err(|error| format!("expected a path that a socket may have ({error})"))?;
+            return Ok(ListenAddress::Unix(path));
         }
         let expected =
             "expected an address and a port, as 127.0.0.1:7788 or [::1]:7788, or a socket, as unix:/run/hub.sock";
@@ -125,10 +130,11 @@ pub enum ListenError {
 /// What one of the two listens on: what the shards open themselves, and sockets that listen already.
 #[derive(Debug, Default)]
 pub(crate) struct Places {
+    /// Removed before their sockets are closed: whoever finds none listening puts files of its own there.
+    files: Vec<SocketFile>,
     pub(crate) places: Vec<Listen>,
     /// Of the Unix sockets.
     pub(crate) paths: Vec<String>,
-    files: Vec<SocketFile>,
 }
 
 impl Places {

@@ -11,6 +11,7 @@ use tidewire_engine::{EngineHandle, EngineStats, Lag};
 use tidewire_log::{Durations, LogStats, MICROS_BUCKETS};
 
 use super::Label;
+use crate::api::{SSE, SSE_HTTP2};
 use crate::hub::Hub;
 use crate::tls::Tls;
 use crate::{system, telemetry};
@@ -80,6 +81,13 @@ fn add_lag(registry: &mut Registry, lag: Lag) {
 
 fn add_engine(registry: &mut Registry, stats: &EngineStats) {
     gauge(registry, "streams", "Streams open", stats.streams);
+    let transports: Family<Label, Gauge> = Family::default();
+    let piped = stats.piped_streams;
+    for (transport, streams) in [(SSE, stats.streams.saturating_sub(piped)), (SSE_HTTP2, piped)] {
+        let label = [("transport", transport.to_owned())];
+        transports.get_or_create(&label).set(i64::try_from(streams).unwrap_or(i64::MAX));
+    }
+    registry.register("transport_streams", "Streams open, by transport, as the API names it", transports);
     gauge(registry, "tls_streams", "Of the streams open, those in HTTP/1.1 over TLS", stats.tls_streams);
     counter(registry, "streams_begun", "Streams begun", stats.streams_begun);
     counter(registry, "streams_drained", "Streams ended because the hub stops", stats.streams_drained);

@@ -49,7 +49,8 @@ problems! {
     /// What came is no request head of HTTP/1.
     Head => "head", 400, "The request's head cannot be read",
         "What came is no HTTP/1 request head, or does not name its host once, as HTTP/1.1 asks; or it came \
-         without TLS to a port that speaks it. The connection is closed.",
+         without TLS to a port that speaks it, or from one of `trusted_proxies` without the header that `proxy_protocol` asks \
+         for. The connection is closed.",
         "Send what HTTP/1.1 asks for. Where the hub speaks TLS, ask by `https`, and where it does not, by `http`.";
     /// The query string cannot be decoded.
     Query => "query", 400, "The query cannot be read",
@@ -164,8 +165,9 @@ problems! {
         "Accept `text/event-stream`.";
     /// The request's body did not come in time.
     Timeout => "timeout", 408, "The request took too long",
-        "Its head, or a part of its body, took longer than `head_timeout`.",
-        "Send faster, or raise `head_timeout`.";
+        "Its head, or a part of its body, took longer than `head_timeout`; or the body came at less than the least rate, which is \
+         higher while bodies take more than half of `bodies_in_flight_bytes` ([limits](limits.md)).",
+        "Send faster. For a slow network, raise `head_timeout`; where many publish much at a time, `bodies_in_flight_bytes`.";
     /// A publisher's id was published with other content.
     IdConflict => "id-conflict", 409, "The id was published with other content",
         "Within `idempotence_window`, on the same first topic.",

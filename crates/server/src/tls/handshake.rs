@@ -13,7 +13,7 @@ use crate::hub::Hub;
 /// What the first record of every client begins with.
 const HANDSHAKE_RECORD: u8 = 0x16;
 
-/// How long a handshake may take while `max_connections` are there: whoever says nothing would else keep all others
+/// How long a handshake may take while there are as many as there may be: whoever says nothing would else keep all others
 /// waiting for the whole of `head_timeout`.
 const FULL_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -76,7 +76,7 @@ async fn patiently<T>(hub: &Hub, future: impl Future<Output = T>) -> Option<T> {
             return Some(done);
         }
         left -= step;
-        if hub.connections.available_permits() == 0 {
+        if hub.handshakes.available_permits() == 0 {
             break;
         }
     }

@@ -122,6 +122,23 @@ fn those_who_say_nothing_make_room_for_others() {
     assert_eq!(stream.published().data, "in spite of them");
 }
 
+/// The story: connections between two requests had the places in which handshakes take place, and with all of them taken
+/// nobody was accepted any more.
+#[test]
+fn connections_that_are_idle_keep_nobody_from_a_stream() {
+    let tls = TlsHub::start_with(&["--max-connections", "4", "--idle-timeout", "5min"]);
+    let idle = |_| {
+        let mut http = tls.connect();
+        assert_eq!(http.request("GET", "/api/v1/topics", &[], b"").expect("an answer").status, 200);
+        http
+    };
+    let _idle: Vec<Http> = (0..4).map(idle).collect();
+    assert_eq!(tls.hub.figure("tidewire_connection_places_free"), 0);
+    let _stream = tls.open("");
+    // Another request is refused, and says so.
+    assert_eq!(tls.connect().request("GET", "/api/v1/topics", &[], b"").expect("an answer").status, 503);
+}
+
 /// Every byte that the client says, one by one.
 fn say_slowly(session: &mut ClientConnection, mut socket: &TcpStream) {
     let mut bytes = Vec::new();

@@ -19,7 +19,7 @@ use super::place::Place;
 use super::room::{NoRoom, Room};
 use crate::api::{self, Answer, Unanswered};
 use crate::hub::Hub;
-use crate::problem::{Kind, Problem};
+use crate::problem::Problem;
 use crate::request_log::Pending;
 use crate::{address, request_log, stream};
 
@@ -90,7 +90,7 @@ async fn route(
             api::Outcome::Answer(answer) => Outcome::Answer(answer),
             api::Outcome::Stream(plan) => {
                 subject.clone_from(&plan.subject);
-                match begin(stream::open(&hub, plan, client)).await {
+                match begin(stream::open(&hub, plan, client)).await? {
                     Ok(reader) => Outcome::Events(hub.streams.response(), reader),
                     Err(problem) => Outcome::Answer(counted(&hub, Err(problem))),
                 }
@@ -110,12 +110,13 @@ async fn route(
     Ok(outcome)
 }
 
-/// The stream once it has begun.
-async fn begin(reader: PipeReader) -> Result<PipeReader, Problem> {
+/// The stream once it has begun, or why it does not. Where the shards have ended meanwhile, nobody answers: an
+/// `EventSource` comes back after that, and gives up for good after an error.
+async fn begin(reader: PipeReader) -> Result<Result<PipeReader, Problem>, Unanswered> {
     match poll_fn(|context| reader.poll(context)).await {
-        Piped::Bytes(_) | Piped::Ended => Ok(reader),
-        Piped::Refused(refusal) => Err(stream::problem(refusal)),
-        Piped::Torn => Err(Problem::new(Kind::NotReady, "the hub is stopping")),
+        Piped::Bytes(_) | Piped::Ended => Ok(Ok(reader)),
+        Piped::Refused(refusal) => Ok(Err(stream::problem(refusal))),
+        Piped::Torn => Err(Unanswered),
     }
 }
 

@@ -15,8 +15,8 @@ use std::future::poll_fn;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use h2::RecvStream;
 use h2::server::{Builder, Connection, SendResponse};
+use h2::{Reason, RecvStream};
 use http::Request;
 use tidewire_engine::ClientAddress;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -144,7 +144,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Serving<IO> {
         }
     }
 
-    fn begin(&mut self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+    fn begin(&mut self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+        if self.pace.is_overdue() {
+            return respond.send_reset(Reason::REFUSED_STREAM);
+        }
         self.requests.spawn(answer::answer(
             Arc::clone(&self.hub),
             request,

@@ -17,8 +17,8 @@ pub(super) struct Pace {
     heartbeat: Duration,
     stall_timeout: Duration,
     stage: Stage,
-    /// It was told to go.
-    is_going: bool,
+    /// When it was told to go.
+    told_at: Option<Instant>,
 }
 
 #[derive(Clone, Copy)]
@@ -42,7 +42,7 @@ impl Pace {
     pub(super) fn new(hub: &Hub, pings: PingPong) -> Pace {
         let &Hub { idle_timeout, heartbeat, stall_timeout, .. } = hub;
         let stage = Stage::Idle(Instant::now() + idle_timeout);
-        Pace { pings, idle_timeout, heartbeat, stall_timeout, stage, is_going: false }
+        Pace { pings, idle_timeout, heartbeat, stall_timeout, stage, told_at: None }
     }
 
     pub(super) fn due(&self) -> Instant {
@@ -52,7 +52,12 @@ impl Pace {
     }
 
     pub(super) fn is_going(&self) -> bool {
-        self.is_going
+        self.told_at.is_some()
+    }
+
+    /// Whether it was told to go so long ago that whoever still asks does not listen.
+    pub(super) fn is_overdue(&self) -> bool {
+        self.told_at.is_some_and(|told_at| told_at.elapsed() > GOING_TIMEOUT)
     }
 
     pub(super) fn note_busy(&mut self) {
@@ -62,12 +67,12 @@ impl Pace {
     }
 
     pub(super) fn note_idle(&mut self) {
-        let timeout = if self.is_going { GOING_TIMEOUT } else { self.idle_timeout };
+        let timeout = if self.is_going() { GOING_TIMEOUT } else { self.idle_timeout };
         self.stage = Stage::Idle(Instant::now() + timeout);
     }
 
     pub(super) fn note_going(&mut self, is_idle: bool) {
-        self.is_going = true;
+        self.told_at = Some(Instant::now());
         if is_idle {
             self.note_idle();
         }
@@ -90,7 +95,7 @@ impl Pace {
     /// What is to be done now that it is due.
     pub(super) fn look(&mut self) -> Due {
         match self.stage {
-            Stage::Idle(_) if self.is_going => Due::End("it does not go"),
+            Stage::Idle(_) if self.is_going() => Due::End("it does not go"),
             Stage::Idle(_) => Due::Goodbye,
             Stage::Asked(_) => Due::End("its client does not answer"),
             Stage::Busy(_) => {

@@ -101,3 +101,22 @@ async fn little_lasts_with_a_connection_beside_what_the_protocol_needs() {
     let bytes = size_of_val(&serve(hub, io, ClientAddress::Unix, permit, &stop));
     assert!(bytes <= 640, "{bytes} bytes");
 }
+
+/// The story: whoever did not listen to the goodbye had its requests answered, and lasted for as long as it asked.
+#[tokio::test(start_paused = true)]
+async fn who_is_told_to_go_and_asks_on_and_on_is_ended() {
+    let mut deaf = Served::new();
+    deaf.client.write_all(BEGINNING).await.expect("it is served");
+    let idle_timeout = Bench::dev().hub.idle_timeout;
+    tokio::time::sleep(idle_timeout + Duration::from_secs(1)).await;
+    for stream in (1_u32..100).step_by(2) {
+        // `GET /` of `hub`.
+        let head = [b"\0\0\x08\x01\x05", &stream.to_be_bytes()[..], b"\x82\x86\x84\x01\x03hub"].concat();
+        if deaf.client.write_all(&head).await.is_err() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_secs(4)).await;
+    }
+    assert!(deaf.served.is_finished());
+    assert!(deaf.began.elapsed() < idle_timeout + Duration::from_secs(30), "{:?}", deaf.began.elapsed());
+}
