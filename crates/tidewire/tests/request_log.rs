@@ -81,7 +81,7 @@ fn a_stream_that_comes_to_a_shard_from_elsewhere_has_a_line_as_a_request_too() {
     let mut http2 = Http2::connect(hub.address());
     let mut over_http2 = http2.stream("/api/v1/events?topic=a&access_token=s3cret", &[]).expect("it answers");
     over_http2.event().expect("it begins");
-    let asked = line(&hub, "answered", |_| true);
+    let asked = line(&hub, "stream asked for", |_| true);
     assert_eq!(asked["path"], "/api/v1/events?topic=a&access_token=***");
     let begun = line(&hub, "stream begun", |_| true);
     assert_eq!(begun["client"], asked["client"]);
