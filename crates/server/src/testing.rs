@@ -36,6 +36,7 @@ impl Bench {
     }
 
     /// A hub over TLS.
+    #[cfg(test)]
     pub(crate) fn over_tls() -> Bench {
         let mut bench = Bench::dev();
         Arc::get_mut(&mut bench.hub).expect("nobody else has it").tls = Some(Arc::new(tls::tests::any()));
