@@ -8,7 +8,6 @@ use tidewire_topic::BaseUrl;
 
 use crate::config::{Config, Sources};
 use crate::hub::{Hub, Live};
-use crate::tls;
 
 /// The secret of [`Bench::closed`].
 pub(crate) const SECRET: [u8; 32] = [9; 32];
@@ -39,7 +38,7 @@ impl Bench {
     #[cfg(test)]
     pub(crate) fn over_tls() -> Bench {
         let mut bench = Bench::dev();
-        Arc::get_mut(&mut bench.hub).expect("nobody else has it").tls = Some(Arc::new(tls::tests::any()));
+        Arc::get_mut(&mut bench.hub).expect("nobody else has it").tls = Some(Arc::new(crate::tls::tests::any()));
         bench
     }
 
