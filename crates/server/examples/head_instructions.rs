@@ -3,11 +3,12 @@
 //! first visit made. It is to take at most 60 µs, or those who wait for their turn wait for too long; run by itself, this
 //! says how long it took here.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use tidewire_auth::{Claims, mint};
 use tidewire_core::{Limits, Owed, Shard};
-use tidewire_engine::{Admission, Admit, Head};
+use tidewire_engine::{Admission, Admit, ClientAddress, Head};
 use tidewire_log::{Data, EVENT_BYTES, EventLog, NewEvent};
 use tidewire_server::Measuring;
 use tidewire_topic::{MatcherSet, Topic};
@@ -57,7 +58,7 @@ fn admit(admissions: &impl Admit, head: &str) -> Admission {
     let mut request = httparse::Request::new(&mut headers);
     assert!(request.parse(head.as_bytes()).expect("a head").is_complete());
     let (Some(method), Some(target)) = (request.method, request.path) else { panic!("it is whole") };
-    let peer = ([127, 0, 0, 1], 1).into();
+    let peer = ClientAddress::from(SocketAddr::from(([127, 0, 0, 1], 1)));
     admissions.admit(&Head { method, target, version_minor: 1, headers: request.headers, peer })
 }
 
