@@ -86,7 +86,7 @@ limits! {
     TlsHandshakes "tls_handshakes": Count(crate::system::HANDSHAKES_MAX as u64),
         "handshakes of TLS at a time, or as many as `max_connections`, or one for each 32 files that may be open, if that is less",
         Else("Others wait to be accepted, and who says nothing has 1 s", Some("tidewire_accept_pauses_total")),
-        "an open file each, and 20 KB of memory";
+        "an open file each, and memory";
     Http2MaxStreams "http2_max_streams": Key, "requests and streams at a time on an HTTP/2 connection",
         Else("It is refused (`REFUSED_STREAM`), and its client may ask again", None), "about 1.5 KB of memory each";
     HeadTimeout "head_timeout": Key, "time that a request's head may take, and each part of its body",
